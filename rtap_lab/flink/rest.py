@@ -1,0 +1,107 @@
+"""Flink's cluster REST API: the little of it that the lab needs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+
+from rtap_lab.errors import JobError
+
+TERMINAL = {"FINISHED", "CANCELED", "FAILED", "SUSPENDED"}
+
+
+class FlinkRest:
+    """A client of the JobManager.
+
+    Args:
+        url: Such as "http://127.0.0.1:8081".
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._http = httpx.Client(base_url=url, timeout=10, trust_env=False)
+
+    def _call(self, method: str, path: str, **arguments: Any) -> Any:
+        try:
+            answer = self._http.request(method, path, **arguments)
+        except httpx.HTTPError as error:
+            raise JobError(f"flink: the JobManager does not answer ({type(error).__name__})",
+                           hint="`rtap status` shows it; it is restarted by itself") from error  # fmt: skip
+        if answer.is_error:
+            raise JobError(f"flink: {method} {path}: {answer.status_code} {cause(answer.text)}")
+        return answer.json() if answer.content else None
+
+    def slots(self) -> int:
+        """How many task slots are registered."""
+        return int(self._call("GET", "/overview")["slots-total"])
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """All jobs the JobManager knows: `jid`, `name`, `state`, `start-time`, …"""
+        return list(self._call("GET", "/jobs/overview")["jobs"])
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        return dict(self._call("GET", f"/jobs/{job_id}"))
+
+    def active(self, name: str) -> list[str]:
+        """The ids of the jobs of a name that have not ended."""
+        return [j["jid"] for j in self.jobs() if j["name"] == name and j["state"] not in TERMINAL]
+
+    def root_exception(self, job_id: str) -> str:
+        """The first line that says why a job failed."""
+        found = self._call("GET", f"/jobs/{job_id}/exceptions")
+        history = found.get("exceptionHistory", {}).get("entries", [])
+        return cause(history[0]["stacktrace"]) if history else ""
+
+    def checkpoints(self, job_id: str) -> dict[str, Any]:
+        return dict(self._call("GET", f"/jobs/{job_id}/checkpoints"))
+
+    def watermark_ms(self, job_id: str) -> int | None:
+        """The least watermark that a sink-side vertex has seen, milliseconds; None before the first."""
+        least: int | None = None
+        for vertex in self.job(job_id)["vertices"]:
+            for each in self._call("GET", f"/jobs/{job_id}/vertices/{vertex['id']}/watermarks"):
+                value = int(each["value"])
+                if value > -(2**62):
+                    least = value if least is None else min(least, value)
+        return least
+
+    def cancel(self, job_id: str) -> None:
+        self._call("PATCH", f"/jobs/{job_id}", params={"mode": "cancel"})
+
+    def stop(self, job_id: str, *, drain: bool, directory: str) -> str:
+        """Ask for a stop with a savepoint; the request's id."""
+        body = {"drain": drain, "targetDirectory": directory, "formatType": "NATIVE"}
+        return str(self._call("POST", f"/jobs/{job_id}/stop", json=body)["request-id"])
+
+    def savepoint(self, job_id: str, directory: str) -> str:
+        """Ask for a savepoint while the job runs; the request's id."""
+        body = {"target-directory": directory, "cancel-job": False, "formatType": "CANONICAL"}
+        return str(self._call("POST", f"/jobs/{job_id}/savepoints", json=body)["request-id"])
+
+    def savepoint_status(self, job_id: str, request: str) -> str | None:
+        """The savepoint's path once it is there; None while it is made.
+
+        Raises:
+            JobError: When it failed.
+        """
+        found = self._call("GET", f"/jobs/{job_id}/savepoints/{request}")
+        if found["status"]["id"] != "COMPLETED":
+            return None
+        failure = found["operation"].get("failure-cause")
+        if failure:
+            raise JobError(f"flink: the savepoint failed: {cause(failure['stack-trace'])}")
+        return str(found["operation"]["location"])
+
+
+def cause(trace: str) -> str:
+    """The last cause of a Java trace, one line, without frames."""
+    trace = trace.replace("\\n", "\n").replace("\\t", "\t").replace('\\"', '"')
+    causes = trace.split("Caused by: ")
+    wanted = causes[-1].strip() if causes else trace
+    lines = [line for line in wanted.splitlines() if line.strip() and "\tat " not in f"\t{line.strip()}"]
+    text = " ".join(line.strip() for line in lines if not line.strip().startswith("at "))
+    first, separator, rest = text.partition(": ")
+    if separator and "." in first and " " not in first:  # the exception's class
+        text = rest
+    return text[:600]

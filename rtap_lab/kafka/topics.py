@@ -1,0 +1,178 @@
+"""The declared topics: names, partitions and settings, and making them so."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
+
+from rtap_lab.errors import ServiceError
+from rtap_lab.settings import EVENTS_RETENTION_MS, PARTITIONS
+
+LATE = "events.late"
+REJECTED = "events.rejected"
+LIVE_EVENTS = "events"
+MAX_MESSAGE_BYTES = 1_048_576
+
+_PATIENCE = 20.0
+_PASSING = {  # a topic that was just made, a broker that just came back
+    KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._TRANSPORT, KafkaError._TIMED_OUT,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A declared topic."""
+
+    name: str
+    partitions: int = 1
+    config: Mapping[str, str] = field(default_factory=dict)
+
+
+def events_topic(source: str | None) -> str:
+    """The topic of the live events, or of a recorded source."""
+    return f"events.{source}" if source else LIVE_EVENTS
+
+
+def results_topic(query: str, source: str | None) -> str:
+    """The topic of a query's rows."""
+    return f"results.{source}.{query}" if source else f"results.{query}"
+
+
+def live_topics(queries: Iterable[str]) -> list[Topic]:
+    """The topics of a lab, recorded sources aside."""
+    events = {
+        "message.timestamp.type": "LogAppendTime",
+        "retention.ms": str(EVENTS_RETENTION_MS),
+        "max.message.bytes": str(MAX_MESSAGE_BYTES),
+    }
+    kept = {"retention.ms": str(7 * 24 * 3_600_000), "message.timestamp.type": "LogAppendTime"}
+    return [
+        Topic(LIVE_EVENTS, PARTITIONS, events),
+        Topic(LATE, 1, {"retention.ms": "-1"}),
+        Topic(REJECTED, 1, {"retention.ms": "-1"}),
+        *(Topic(results_topic(query, None), 1, kept) for query in queries),
+    ]
+
+
+def source_topics(source: str, queries: Iterable[str]) -> list[Topic]:
+    """The topics of a recorded source; nothing of it ever expires."""
+    kept = {"retention.ms": "-1", "message.timestamp.type": "CreateTime"}
+    appended = {"retention.ms": "-1", "message.timestamp.type": "LogAppendTime"}
+    return [
+        Topic(events_topic(source), PARTITIONS, kept),
+        *(Topic(results_topic(query, source), 1, appended) for query in queries),
+    ]
+
+
+class Topics:
+    """Makes, reads and empties topics.
+
+    Args:
+        bootstrap: Address of a broker, such as "127.0.0.1:19092".
+    """
+
+    def __init__(self, bootstrap: str) -> None:
+        self.bootstrap = bootstrap
+        self.admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 2})
+
+    def cluster(self, timeout: float = 2.0) -> tuple[str, int]:
+        """The cluster's id and its number of brokers, by the cluster's own answer."""
+        described = self.admin.describe_cluster(request_timeout=timeout).result()
+        return str(described.cluster_id), len(described.nodes)
+
+    def names(self) -> set[str]:
+        return set(self.admin.list_topics(timeout=10).topics)
+
+    def ensure(self, topics: Iterable[Topic]) -> None:
+        """Make the topics that are missing.
+
+        Raises:
+            ServiceError: When the broker refuses.
+        """
+        there = self.names()
+        missing = [NewTopic(t.name, t.partitions, config=dict(t.config)) for t in topics
+                   if t.name not in there]  # fmt: skip
+        if not missing:
+            return
+        for name, made in self.admin.create_topics(missing, operation_timeout=20).items():
+            try:
+                made.result()
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise ServiceError(f"kafka: topic {name} was refused: {error}") from error
+
+    def delete(self, names: Iterable[str]) -> None:
+        """Delete topics; waits until they are gone."""
+        wanted = set(names) & self.names()
+        if not wanted:
+            return
+        for done in self.admin.delete_topics(sorted(wanted), operation_timeout=20).values():
+            done.result()
+        deadline = time.monotonic() + 20
+        while wanted & self.names() and time.monotonic() < deadline:
+            time.sleep(0.1)
+
+    def partitions(self, topic: str) -> list[TopicPartition]:
+        """The partitions of a topic; none when there is no such topic."""
+        found = self.admin.list_topics(topic, timeout=10).topics[topic]
+        return [TopicPartition(topic, number) for number in sorted(found.partitions)]
+
+    def ends(self, topics: Iterable[str], *, committed: bool = False) -> dict[tuple[str, int], int]:
+        """The end offset of each partition (the next record's).
+
+        Args:
+            topics: Names.
+            committed: Whether open transactions count as the end (the last stable offset).
+        """
+        return self._offsets(topics, OffsetSpec.latest(), committed)
+
+    def starts(self, topics: Iterable[str]) -> dict[tuple[str, int], int]:
+        """The offset of each partition's first record that is still there."""
+        return self._offsets(topics, OffsetSpec.earliest(), False)
+
+    def _offsets(
+        self, topics: Iterable[str], spec: OffsetSpec, committed: bool
+    ) -> dict[tuple[str, int], int]:
+        from confluent_kafka import IsolationLevel
+
+        level = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
+        wanted = {part: spec for topic in topics for part in self.partitions(topic)}
+        if not wanted:
+            return {}
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            answers = self.admin.list_offsets(wanted, isolation_level=level, request_timeout=10)
+            try:
+                return {(p.topic, p.partition): done.result().offset for p, done in answers.items()}
+            except KafkaException as error:
+                if error.args[0].code() not in _PASSING or time.monotonic() > deadline:
+                    raise ServiceError(f"kafka: offsets are not to be had: {error}") from error
+                time.sleep(0.1)
+
+    def empty(self, topics: Iterable[str]) -> dict[str, int]:
+        """Remove all records so far; offsets go on.
+
+        Returns:
+            For each topic, of one partition, the offset at which what comes next begins.
+        """
+        topics = list(topics)
+        ends, starts = self.ends(topics), self.starts(topics)
+        parts = [TopicPartition(*key, end) for key, end in ends.items() if end > starts[key]]
+        if parts:
+            for done in self.admin.delete_records(parts, request_timeout=20).values():
+                done.result()
+        return {topic: offset for (topic, _), offset in ends.items()}
+
+    def committed(self, group: str, topic: str) -> dict[int, int]:
+        """The offsets that a consumer group has committed for a topic's partitions."""
+        from confluent_kafka import ConsumerGroupTopicPartitions
+
+        asked = [ConsumerGroupTopicPartitions(group, self.partitions(topic))]
+        (done,) = self.admin.list_consumer_group_offsets(asked, request_timeout=10).values()
+        found = done.result().topic_partitions or []
+        return {p.partition: p.offset for p in found if p.offset >= 0}

@@ -1,0 +1,140 @@
+"""Typed, frozen settings, and the durations and names they are made of.
+
+What a user may choose lives here; where a service listens, and which run is current, is state
+(`rtap_lab.stack.state`). Nothing here reads a file or starts anything.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import asdict, dataclass, fields
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from rtap_lab.errors import SettingsError
+
+Delivery = Literal["exactly_once", "low_latency"]
+Profile = Literal["core", "full"]
+StoreKind = Literal["sqlite", "influxdb"]
+
+PARTITIONS = 12
+"""Partitions of `events` and of each recorded source."""
+
+EVENTS_RETENTION_MS = 6 * 3_600_000
+"""How long `events` keeps a record."""
+
+DEDUPLICATION_MS = 7 * 3_600_000
+"""How long a live job remembers an event_id: longer than the topic keeps it."""
+
+_UNITS = {
+    "ms": 1,
+    "s": 1000, "sec": 1000, "second": 1000, "seconds": 1000,
+    "m": 60_000, "min": 60_000, "minute": 60_000, "minutes": 60_000,
+    "h": 3_600_000, "hour": 3_600_000, "hours": 3_600_000,
+}  # fmt: skip
+_DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]+)\s*", re.IGNORECASE)
+_SOURCE = re.compile(r"[a-z][a-z0-9_-]{0,39}")
+
+
+def duration_ms(value: str | float | timedelta, *, name: str = "duration") -> int:
+    """Return a duration in whole milliseconds.
+
+    Args:
+        value: "10s", "30 min", "1500 ms", a `timedelta`, or a number of seconds.
+        name: What the value is for; named in the error.
+
+    Raises:
+        SettingsError: When it is not a duration above zero.
+    """
+    if isinstance(value, timedelta):
+        result = value / timedelta(milliseconds=1)
+    elif isinstance(value, str):
+        match = _DURATION.fullmatch(value)
+        unit = _UNITS.get(match[2].lower()) if match else None
+        if match is None or unit is None:
+            raise SettingsError(
+                f"{name}: {value!r} is not a duration",
+                hint='write a number and a unit, such as "500ms", "10s", "30min" or "1h"',
+            )
+        result = float(match[1]) * unit
+    else:
+        result = float(value) * 1000
+    if result < 1 or result != int(result):
+        raise SettingsError(f"{name}: {value!r} must be a whole number of milliseconds, 1 or more")
+    return int(result)
+
+
+def source_name(name: str, *, reserved: frozenset[str] = frozenset()) -> str:
+    """Return the name of a recorded source, checked.
+
+    Raises:
+        SettingsError: When it does not fit `[a-z][a-z0-9_-]{0,39}` or is taken.
+    """
+    if not _SOURCE.fullmatch(name):
+        raise SettingsError(
+            f"source {name!r}: a source's name is a lower-case letter, then up to 39 of a-z 0-9 _ -",
+            hint="name it with --source, for example --source weblog",
+        )
+    if name in reserved | {"late", "rejected", "live"}:
+        raise SettingsError(f"source {name!r}: the name is taken", hint="choose another --source")
+    return name
+
+
+@dataclass(frozen=True)
+class JobParameters:
+    """What a run of the standard job may vary. Durations are milliseconds."""
+
+    gap_ms: int = 30 * 60_000
+    """Session gap."""
+    within_ms: int = 30 * 60_000
+    """How far a purchase may follow an add to cart."""
+    bound_ms: int = 2_000
+    """How far an event may arrive behind its time before it is late."""
+    delivery: Delivery = "exactly_once"
+
+    def __post_init__(self) -> None:
+        if self.delivery not in get_args(Delivery):
+            raise SettingsError(
+                f"delivery: {self.delivery!r} is not known", hint=f"one of {get_args(Delivery)}"
+            )
+        for name in ("gap_ms", "within_ms", "bound_ms"):
+            if getattr(self, name) < 1:
+                raise SettingsError(f"{name[:-3]}: must be 1 ms or more")
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> JobParameters:
+        """Read what `as_json` gave; unknown keys are ignored."""
+        known = {field.name for field in fields(cls)}
+        return cls(**{key: value for key, value in data.items() if key in known})
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a user chose for one lab."""
+
+    state: Path
+    """The lab's state folder."""
+    profile: Profile = "core"
+    store: StoreKind = "sqlite"
+    java: Path | None = None
+    """A `java` to use instead of the wheel's."""
+    ports: tuple[tuple[str, int], ...] = ()
+    """Ports that must be these, such as (("hub", 8765),); all others are free ones."""
+    job: JobParameters = JobParameters()
+    start_job: bool = True
+
+    def __post_init__(self) -> None:
+        if self.profile not in get_args(Profile):
+            raise SettingsError(f"profile: {self.profile!r}", hint=f"one of {get_args(Profile)}")
+        if self.store not in get_args(StoreKind):
+            raise SettingsError(f"store: {self.store!r}", hint=f"one of {get_args(StoreKind)}")
+
+
+def state_folder(path: str | Path | None = None) -> Path:
+    """Return the state folder: the argument, else `RTAP_STATE`, else `.rtap` here."""
+    return Path(path or os.environ.get("RTAP_STATE") or ".rtap").absolute()

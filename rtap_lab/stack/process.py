@@ -1,0 +1,138 @@
+"""Processes we own: started apart from any terminal, known by identity, waited for without polling."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import select
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+_LOG_LIMIT = 20_000_000
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A process that cannot be mistaken for another one that later gets its PID."""
+
+    pid: int
+    created: float
+
+    @classmethod
+    def of(cls, pid: int) -> Identity | None:
+        try:
+            return cls(pid, psutil.Process(pid).create_time())
+        except psutil.Error:
+            return None
+
+    def process(self) -> psutil.Process | None:
+        """The process, while it runs and is still the same one."""
+        try:
+            process = psutil.Process(self.pid)
+            same = abs(process.create_time() - self.created) < 0.5
+            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+        except psutil.Error:
+            return None
+
+    def alive(self) -> bool:
+        return self.process() is not None
+
+    def signal(self, number: int) -> bool:
+        """Send a signal, to this very process only; tells whether it was there."""
+        process = self.process()
+        if process is None:
+            return False
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(number)
+            return True
+        return False
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until it has ended, so long at most; tells whether it has.
+
+        Works for a process that is not our child: an adopted one.
+        """
+        if not self.alive():
+            return True
+        if not hasattr(os, "pidfd_open"):  # not Linux
+            deadline = time.monotonic() + seconds
+            while self.alive() and time.monotonic() < deadline:
+                time.sleep(0.1)
+            return not self.alive()
+        try:
+            descriptor = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            return True
+        try:
+            select.select([descriptor], [], [], max(0.0, seconds))
+        finally:
+            os.close(descriptor)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self.pid, os.WNOHANG)  # reap it where it is our child
+        return not self.alive()
+
+    def stop(self, grace: float) -> None:
+        """Ask it to end, and after so many seconds end it."""
+        if self.signal(signal.SIGTERM):
+            self.signal(signal.SIGCONT)  # a stopped process could not hear the request
+            if not self.wait(grace):
+                self.signal(signal.SIGKILL)
+                self.wait(5)
+
+
+def spawn(
+    command: Sequence[str], *, log: Path, cwd: Path, environment: Mapping[str, str] | None = None
+) -> Identity:
+    """Start a process in a session of its own, its output appended to a log.
+
+    Raises:
+        OSError: When it cannot be started.
+    """
+    if log.exists() and log.stat().st_size > _LOG_LIMIT:
+        log.replace(log.with_suffix(".log.1"))
+    with log.open("ab") as output:
+        child = subprocess.Popen(
+            list(command), stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+            cwd=cwd, env={**os.environ, **(environment or {})}, start_new_session=True,
+        )  # fmt: skip
+    child.returncode = 0  # the identity waits for it; Popen must not warn that nobody did
+    identity = Identity.of(child.pid)
+    return identity or Identity(child.pid, time.time())
+
+
+def is_free(port: int) -> bool:
+    """Whether a port of 127.0.0.1 can be bound now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+def free_port(taken: Collection[int] = ()) -> int:
+    """A free port below the ephemeral range, so that no outgoing connection takes it later."""
+    chooser = random.SystemRandom()
+    while True:
+        port = chooser.randrange(20_000, 32_000)
+        if port not in taken and is_free(port):
+            return port
+
+
+def port_owner(port: int) -> str:
+    """Who listens on a port of 127.0.0.1, as far as we may know."""
+    for each in psutil.net_connections("tcp"):
+        if each.status == psutil.CONN_LISTEN and each.laddr and each.laddr.port == port:
+            with contextlib.suppress(psutil.Error):
+                if each.pid:
+                    return f"{psutil.Process(each.pid).name()} (pid {each.pid})"
+    return "another program"

@@ -1,0 +1,41 @@
+"""Apicurio Registry on file storage: its command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from rtap_lab.stack.components import unpacked
+from rtap_lab.stack.java import Jvm, jvm
+
+
+def registry(java: Path, folder: Path, port: int, management_port: int) -> Callable[[], Jvm]:
+    """Return what prepares the registry; its schemas live in an H2 file in `folder`."""
+
+    def prepare() -> Jvm:
+        home = unpacked("registry")
+        jar = next(iter(home.glob("quarkus-run.jar")), home / "quarkus-app" / "quarkus-run.jar")
+        options = {
+            "quarkus.http.host": "127.0.0.1",
+            "quarkus.http.port": port,
+            "quarkus.management.host": "127.0.0.1",
+            "quarkus.management.port": management_port,
+            "quarkus.log.level": "WARN",
+            "quarkus.log.console.color": "false",
+            "quarkus.banner.enabled": "false",
+            "java.util.logging.manager": "org.jboss.logmanager.LogManager",
+            "apicurio.storage.kind": "sql",
+            "apicurio.storage.sql.kind": "h2",
+            "apicurio.datasource.url": f"jdbc:h2:file:{folder / 'registry'}",
+            "apicurio.datasource.jdbc.initial-size": 2,
+            "apicurio.datasource.jdbc.min-size": 2,
+            "java.net.preferIPv4Stack": "true",
+        }
+        return jvm(
+            java, "registry", [jar], ["-jar", str(jar)],
+            options=["-Xms64m", "-Xmx256m", "-XX:TieredStopAtLevel=1",
+                     *(f"-D{key}={value}" for key, value in options.items())],
+            scratch=folder,
+        )  # fmt: skip
+
+    return prepare

@@ -1,0 +1,281 @@
+"""The failover: one daemon owns every service, starts them in order and restarts what dies.
+
+Its children carry the lab's mark in their environment, so that a new supervisor finds and adopts
+them after the old one was killed, and `down` misses none, even one that was started a moment before
+a kill. What it knows it writes to `services.json`; it takes orders by signal (SIGTERM: stop all).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from rtap_lab.errors import RtapLabError
+from rtap_lab.stack.plan import backoff, start_order, stop_order
+from rtap_lab.stack.process import Identity, is_free, port_owner, spawn
+from rtap_lab.stack.services import Service
+from rtap_lab.stack.state import State
+
+log = logging.getLogger("rtap.supervisor")
+
+TRIES = 3
+"""Starts a service gets before its first readiness; one that has been ready is always restarted."""
+
+_MARK = "RTAP_SERVICE_OF"
+
+
+def mark(folder: Path, service: str) -> dict[str, str]:
+    """The environment that marks a process as a lab's service."""
+    return {_MARK: f"{folder}:{service}"}
+
+
+def marked(folder: Path) -> dict[str, Identity]:
+    """The living processes of a lab by service name, found by their mark."""
+    found = {}
+    own = os.getpid()
+    for process in psutil.process_iter(["pid"]):
+        try:
+            value = process.environ().get(_MARK, "")
+            if value.startswith(f"{folder}:") and process.pid != own:
+                if process.status() != psutil.STATUS_ZOMBIE:
+                    name = value.removeprefix(f"{folder}:")
+                    found[name] = Identity(process.pid, process.create_time())
+        except psutil.Error:  # gone meanwhile, or another user's: not ours
+            continue
+    return found
+
+
+class _Runner(threading.Thread):
+    """Keeps one service alive."""
+
+    def __init__(self, supervisor: Supervisor, service: Service, adopted: Identity | None) -> None:
+        super().__init__(name=service.name, daemon=True)
+        self.supervisor = supervisor
+        self.service = service
+        self.identity = adopted
+        self.status: dict[str, Any] = {"state": "waiting", "restarts": 0}
+
+    def report(self, state: str, **facts: Any) -> None:
+        process = self.identity
+        changes = {"state": state, "since": time.time(), "pid": process.pid if process else None}
+        self.status = self.status | changes | facts
+        self.supervisor.publish()
+
+    def run(self) -> None:
+        stopping = self.supervisor.stopping
+        failures, been_ready = 0, False
+        while not stopping.is_set():
+            try:
+                if self.identity is None:
+                    if not self._wait_for_dependencies():
+                        return
+                    self._start()
+                waited = self._wait_until_ready()
+                if waited is None:
+                    been_ready = True
+                    started = time.monotonic()
+                    self._watch()
+                    failures = 0 if time.monotonic() - started > 10 else failures
+                    reason = "it ended"
+                else:
+                    reason = waited
+            except (RtapLabError, OSError) as error:
+                reason = str(error)
+            except Exception as error:
+                log.exception("%s", self.service.name)
+                reason = f"{type(error).__name__}: {error}"
+            self.identity = None
+            if stopping.is_set():
+                return  # `shut_down` stops it, and keeps its archive
+            if self.service.archive:
+                self.service.archive()
+            failures += 1
+            log.warning("%s: %s (failure %d)", self.service.name, reason, failures)
+            restarts = self.status["restarts"] + 1
+            if not been_ready and failures >= TRIES:
+                self.report("failed", detail=reason, restarts=restarts)
+                return
+            self.report("restarting", detail=reason, restarts=restarts)
+            stopping.wait(backoff(failures))
+
+    def _wait_for_dependencies(self) -> bool:
+        while not self.supervisor.stopping.is_set():
+            waiting = self.supervisor.not_ready(self.service.depends)
+            if not waiting:
+                return True
+            if self.status.get("detail") != f"waits for {', '.join(waiting)}":
+                self.report("waiting", detail=f"waits for {', '.join(waiting)}")
+            self.supervisor.changed.wait(0.25)
+        return False
+
+    def _start(self) -> None:
+        service = self.service
+        if service.port is not None and not is_free(service.port):
+            raise RtapLabError(
+                f"port {service.port} of {service.name} is taken by {port_owner(service.port)}",
+                hint=f"stop that program, or choose another: rtap up --port {service.name}=N",
+            )
+        command = service.prepare()
+        environment = {**service.environment, **mark(self.supervisor.state.folder, service.name)}
+        self.identity = spawn(
+            command, log=self.supervisor.state.log(service.name),
+            cwd=service.cwd or self.supervisor.state.folder, environment=environment,
+        )  # fmt: skip
+        log.info("%s: pid %d", service.name, self.identity.pid)
+        self.report("starting", started=time.time(), detail="")
+
+    def _wait_until_ready(self) -> str | None:
+        assert self.identity is not None
+        missing = "does not answer"
+        while not self.supervisor.stopping.is_set():
+            if not self.identity.alive():
+                return f"it ended before it was ready ({missing})"
+            try:
+                answer = self.service.probe()
+            except Exception as error:  # whatever a client raises: it is not ready yet
+                answer = f"{type(error).__name__}: {error}".splitlines()[0]
+            if answer is None:
+                self.report("ready", detail="", ready=time.time())
+                return None
+            if answer != missing:
+                missing = answer
+                self.report("starting", detail=missing)
+            self.identity.wait(0.15)
+        return missing
+
+    def _watch(self) -> None:
+        assert self.identity is not None
+        while not self.identity.wait(30):
+            pass
+
+
+class Supervisor:
+    """Owns the services of one lab.
+
+    Args:
+        state: The lab's state folder.
+        services: What to run.
+        keepers: Called about once a second while the stack is up, for what must stay true beyond
+            processes (the jobs). What one raises is logged, and it is called again.
+        before_stop: Called once before the first service is stopped.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        services: Sequence[Service],
+        *,
+        keepers: Iterable[Callable[[], None]] = (),
+        before_stop: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.state = state
+        self.services = {service.name: service for service in services}
+        self.keepers = tuple(keepers)
+        self.before_stop = before_stop
+        self.stopping = threading.Event()
+        self.changed = threading.Event()
+        self._lock = threading.Lock()
+        self._runners: dict[str, _Runner] = {}
+
+    def not_ready(self, names: Iterable[str]) -> list[str]:
+        """Which of these services are declared and not ready."""
+        return [
+            name for name in names
+            if name in self._runners and self._runners[name].status["state"] != "ready"
+        ]  # fmt: skip
+
+    def publish(self) -> None:
+        """Write what is known to `services.json`."""
+        with self._lock:
+            table = {
+                name: runner.status | {"port": runner.service.port, "link": runner.service.link}
+                for name, runner in self._runners.items()
+            }
+            try:
+                self.state.write("services", table)
+            except OSError as error:  # a full disk must not end the supervisor
+                log.error("services.json: %s", error)
+        self.changed.set()
+        self.changed.clear()
+
+    def run(self) -> None:
+        """Run until SIGTERM or SIGINT; the caller holds the lab's supervisor lock."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self.stopping.set())
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        me = Identity.of(os.getpid())
+        assert me is not None
+        self.state.write("supervisor", {"pid": me.pid, "created": me.created})
+        living = marked(self.state.folder)
+        for name in living.keys() - self.services.keys():
+            living[name].stop(1)  # of another profile or store
+        self._runners = {
+            name: _Runner(self, service, living.get(name)) for name, service in self.services.items()
+        }
+        self.publish()
+        for level in start_order({n: s.depends for n, s in self.services.items()}):
+            for name in level:
+                self._runners[name].start()
+        keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
+        keeper.start()
+        while not self.stopping.wait(3600):
+            pass
+        keeper.join(30)
+        self.shut_down()
+
+    def _keep(self) -> None:
+        complained = ""
+        while not self.stopping.wait(0.5 if self.not_ready(self.services) else 1.0):
+            for keeper in self.keepers:
+                try:
+                    keeper()
+                    complained = ""
+                except Exception as error:  # tried again in a second; said once
+                    if str(error) != complained:
+                        log.warning("%s", error)
+                        complained = str(error)
+
+    def shut_down(self) -> None:
+        """Stop all services of this lab, in order, whoever started them."""
+        self.stopping.set()
+        try:
+            self.before_stop()
+        except Exception:
+            log.exception("before the stop")
+        known = {n: r.identity for n, r in self._runners.items() if r.identity} or {}
+        living = known | marked(self.state.folder)
+        for level in stop_order({name: s.depends for name, s in self.services.items()}):
+            self._stop([name for name in level if name in living], living)
+        rest = marked(self.state.folder)
+        self._stop(list(rest), rest)
+        for name in ("services", "supervisor"):
+            (self.state.folder / f"{name}.json").unlink(missing_ok=True)
+        log.info("all stopped")
+
+    def _stop(self, names: list[str], living: dict[str, Identity]) -> None:
+        def stop(name: str) -> None:
+            service = self.services.get(name)
+            living[name].stop(service.grace if service else 2)
+            if service and service.archive:
+                service.archive()
+
+        threads = [threading.Thread(target=stop, args=(name,)) for name in names]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+
+def running(state: State) -> Identity | None:
+    """The living supervisor of a lab."""
+    known = state.read("supervisor")
+    identity = Identity(known["pid"], known["created"]) if known else None
+    return identity if identity and identity.alive() else None

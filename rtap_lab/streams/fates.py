@@ -1,0 +1,83 @@
+"""The one fate of each record: tick, rejected, duplicate, late or counted, decided in this order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from rtap_lab.events.codec import decode, number, unfit
+from rtap_lab.events.model import Reason
+
+Fate = Literal["tick", "rejected", "duplicate", "late", "counted"]
+
+
+class Place(NamedTuple):
+    """Where a record is, and when it arrived (milliseconds since the epoch)."""
+
+    partition: int
+    offset: int
+    arrival_ms: int
+
+
+@dataclass(slots=True, frozen=True)
+class Event:
+    """A counted event, as far as the standard queries look at it."""
+
+    event_id: str
+    event_type: str
+    event_time: int
+    visitor_id: str
+    name: str | None
+    page: str | None
+    value: float
+
+
+@dataclass(slots=True, frozen=True)
+class Judged:
+    """One row of a record, with its fate."""
+
+    fate: Fate
+    place: Place
+    event_id: str | None = None
+    reason: Reason | None = None
+    event: Event | None = None
+
+
+class Judge:
+    """Decides fates; remembers every event_id it has seen.
+
+    Args:
+        bound_ms: How far an event may arrive behind its time before it is late.
+    """
+
+    def __init__(self, bound_ms: int) -> None:
+        self.bound_ms = bound_ms
+        self._seen: set[str] = set()
+
+    def judge(self, value: bytes | None, place: Place) -> Iterator[Judged]:
+        """Yield the fate of each row of a record; a record that does not parse is one row."""
+        rows = decode(value)
+        if not rows:
+            yield Judged("rejected", place, reason="parse")
+        for row in rows:
+            if row.is_tick:
+                yield Judged("tick", place)
+                continue
+            reason = unfit(row, place.arrival_ms)
+            if reason:
+                yield Judged("rejected", place, row.event_id, reason)
+                continue
+            assert row.event_id is not None and row.event_type is not None
+            assert row.visitor_id is not None and row.event_time is not None
+            if row.event_id in self._seen:
+                yield Judged("duplicate", place, row.event_id)
+                continue
+            self._seen.add(row.event_id)
+            late = row.event_time <= place.arrival_ms - self.bound_ms
+            worth = number(row.value) if row.value is not None else None
+            event = Event(
+                row.event_id, row.event_type, row.event_time, row.visitor_id, row.name, row.page,
+                worth or 0.0,
+            )  # fmt: skip
+            yield Judged("late" if late else "counted", place, row.event_id, None, event)
