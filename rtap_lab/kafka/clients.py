@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
@@ -31,7 +33,7 @@ def consumer(bootstrap: str, *, group: str = "rtap-reader", committed: bool = Tr
         "bootstrap.servers": bootstrap,
         "group.id": group,
         "enable.auto.commit": False,
-        "enable.partition.eof": False,
+        "enable.partition.eof": True,
         "auto.offset.reset": "earliest",
         "isolation.level": "read_committed" if committed else "read_uncommitted",
         "fetch.wait.max.ms": 100,
@@ -42,26 +44,48 @@ def consumer(bootstrap: str, *, group: str = "rtap-reader", committed: bool = Tr
     })  # fmt: skip
 
 
-def drain(reader: Consumer, timeout: float, most: int = 5000) -> list[Message]:
+@dataclass
+class Batch:
+    """What has arrived."""
+
+    records: list[Message]
+    ends: dict[tuple[str, int], int]
+    """Partitions read to their end: the offset there, past markers of transactions."""
+
+    def positions(self) -> dict[tuple[str, int], int]:
+        """Of each partition heard from, the offset to go on from."""
+        found: dict[tuple[str, int], int] = {}
+        for record in self.records:
+            found[_place(record)] = (record.offset() or 0) + 1
+        return found | {key: end for key, end in self.ends.items() if end >= found.get(key, 0)}
+
+
+def _place(record: Message) -> tuple[str, int]:
+    return str(record.topic()), int(record.partition() or 0)
+
+
+def drain(reader: Consumer, timeout: float, most: int = 5000) -> Batch:
     """What has arrived: waits for the first record only, so that nothing is held back.
 
     Raises:
         KafkaException: On an error that the client does not mend by itself.
     """
     first = reader.poll(timeout)
-    if first is None:
-        return []
-    records = [first, *reader.consume(most - 1, 0)]
-    for record in records:
+    batch = Batch([], {})
+    for record in [first, *reader.consume(most - 1, 0)] if first is not None else []:
         error = record.error()
-        if error and not (error.retriable() or error.code() in _PASSING):
+        if error is None:
+            batch.records.append(record)
+        elif error.code() == KafkaError._PARTITION_EOF:
+            batch.ends[_place(record)] = record.offset() or 0
+        elif not (error.retriable() or error.code() in _PASSING):
             raise KafkaException(error)
-    return [record for record in records if not record.error()]
+    return batch
 
 
 _PASSING = {
     KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._TIMED_OUT,
-    KafkaError._PARTITION_EOF, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN_TOPIC_OR_PART,
     KafkaError._MAX_POLL_EXCEEDED, KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError._RESOLVE,
 }  # fmt: skip
 
@@ -74,15 +98,11 @@ def read_range(
     committed: bool = True,
     patience: float = 30.0,
 ) -> Iterator[Message]:
-    """Yield the records from `starts` up to `ends`, partition after partition in its order.
-
-    Offsets may have holes (transaction markers), so the end is where the consumer's position is.
+    """Yield the records from `starts` up to `ends`, each partition in its order.
 
     Raises:
         ServiceError: When the broker stops answering before the end.
     """
-    import time
-
     wanted = {key: end for key, end in ends.items() if end > starts.get(key, 0)}
     if not wanted:
         return
@@ -91,20 +111,16 @@ def read_range(
         reader.assign([TopicPartition(t, p, starts.get((t, p), 0)) for t, p in wanted])
         heard = time.monotonic()
         while wanted:
-            records = drain(reader, 0.2)
-            for record in records:
-                key = (record.topic(), record.partition())
-                if key in ends and record.offset() < ends[key]:
+            batch = drain(reader, 0.2)
+            for record in batch.records:
+                if (record.offset() or 0) < ends[_place(record)]:
                     yield record
-            now = time.monotonic()
-            if records:
-                heard = now
-            positions = reader.position([TopicPartition(t, p) for t, p in wanted])
-            for place in positions:
-                if place.offset >= wanted[place.topic, place.partition]:
-                    reader.pause([TopicPartition(place.topic, place.partition)])
-                    del wanted[place.topic, place.partition]
-            if now - heard > patience:
+            for key, position in batch.positions().items():
+                heard = time.monotonic()
+                if position >= wanted.get(key, position + 1):
+                    reader.incremental_unassign([TopicPartition(*key)])
+                    del wanted[key]
+            if time.monotonic() - heard > patience:
                 raise ServiceError(
                     f"kafka: no more records for {patience:.0f} s, before the end of {sorted(wanted)[:3]}"
                 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import httpx
 
@@ -153,9 +154,18 @@ def declare(state: State, settings: Settings, addresses: Addresses) -> list[Serv
     python_service("ticker", beats("ticker"), kafka)
     python_service("auditor", beats("auditor"), kafka)
     python_service("hub", hub_probe, kafka, port=ports["hub"], link=addresses.hub)
-    python_service(
-        "dashboard", dashboard_probe, ("hub",), port=ports["dashboard"], link=addresses.url("dashboard")
-    )
+    app = str(Path(__file__).parents[1] / "dashboards" / "app.py")
+    port = str(ports["dashboard"])
+    dashboard = [
+        sys.executable, "-m", "panel", "serve", app, "--address", "127.0.0.1", "--port", port,
+        "--allow-websocket-origin", f"127.0.0.1:{port}", "--allow-websocket-origin", f"localhost:{port}",
+        "--index", "app", "--liveness", "--log-level", "warning", "--unused-session-lifetime", "5000",
+        "--args", addresses.hub,
+    ]  # fmt: skip
+    services.append(Service(
+        "dashboard", lambda: dashboard, dashboard_probe, port=ports["dashboard"],
+        link=f"{addresses.url('dashboard')}/app",
+    ))  # fmt: skip
     return services
 
 

@@ -26,6 +26,10 @@ class Query:
     """Whether rows belong to windows `[window_start, window_end)`; else to matches of a pattern."""
     time_column: str = "window_end"
     """Whose value is the time of the point."""
+    absence: bool = False
+    """Whether a row says that something did not happen within the run's `within`."""
+    additive: tuple[str, ...] = ()
+    """Measures that may be summed over windows: these the hourly rollup keeps."""
 
     @property
     def columns(self) -> dict[str, Kind]:
@@ -38,18 +42,19 @@ class Query:
         """The columns that make a row this row: window and keys; of a pattern, all."""
         return (["window_start", "window_end", *self.keys] if self.windowed else [*self.columns])
 
+    def point_time_ms(self, row: dict[str, Any], *, within_ms: int) -> int:
+        """The time of a row's point: the window's end; of a pattern, when the row is due.
+
+        Args:
+            row: A row as `normal` gives it.
+            within_ms: The run's `within`.
+        """
+        moment = int(row[self.time_column])
+        return moment + within_ms if self.absence else moment
+
     def row_time_ms(self, row: dict[str, Any], *, within_ms: int) -> int:
         """When a row is due: a window's end - 1 ms, a match's last event, the end of an absence."""
-        moment = instant_ms(str(row[self.time_column]))
-        if moment is None:
-            raise ValueError(f"{self.name}: {row[self.time_column]!r} is no instant")
-        if self.windowed:
-            return moment - 1
-        return moment + within_ms if self.name == "checkout_abandoned" else moment
-
-    def point_time_ms(self, row: dict[str, Any], *, within_ms: int) -> int:
-        """The time of a row's point: the window's end; of a pattern, the row time."""
-        return self.row_time_ms(row, within_ms=within_ms) + (1 if self.windowed else 0)
+        return self.point_time_ms(row, within_ms=within_ms) - (1 if self.windowed else 0)
 
 
 _COUNTS: dict[str, Kind] = {"views": "integer", "visitors": "integer"}
@@ -58,20 +63,21 @@ STANDARD: dict[str, Query] = {
     query.name: query
     for query in (
         Query("page_views_1m", "Views and visitors of each page, by the minute",
-              {"page": "text"}, _COUNTS),
+              {"page": "text"}, _COUNTS, additive=("views",)),
         Query("traffic_hop", "Views and visitors of the last minute, every 10 s", {}, _COUNTS),
         Query("traffic_cumulate", "Views and visitors of the hour so far, by the minute", {}, _COUNTS),
         Query("sessions", "Visits", {"visitor_id": "text"},
               {"events": "integer", "page_views": "integer", "entry_page": "text",
                "exit_page": "text", "bounced": "boolean"}),
         Query("conversions_1m", "Conversions of each goal and their worth, by the minute",
-              {"goal": "text"}, {"conversions": "integer", "value": "number"}),
+              {"goal": "text"}, {"conversions": "integer", "value": "number"},
+              additive=("conversions", "value")),
         Query("cart_to_purchase", "Purchases after an add to cart", {"visitor_id": "text"},
               {"cart_time": "time", "purchase_time": "time", "seconds": "number"},
               windowed=False, time_column="purchase_time"),
         Query("checkout_abandoned", "Adds to cart that led to nothing", {"visitor_id": "text"},
               {"cart_time": "time", "cart_event_id": "text"},
-              windowed=False, time_column="cart_time"),
+              windowed=False, time_column="cart_time", absence=True),
     )
 }  # fmt: skip
 """The seven queries of the standard job."""

@@ -41,6 +41,8 @@ CREATE TABLE events_raw (
   'properties.bootstrap.servers' = '${bootstrap}',
   'properties.group.id' = '${group}',
   'properties.allow.auto.create.topics' = 'false',
+  -- an import that was broken off left records that never counted
+  'properties.isolation.level' = 'read_committed',
   'scan.startup.mode' = '${startup}',${bounded}
   'scan.topic-partition-discovery.interval' = '0',
   'format' = 'json',

@@ -1,0 +1,123 @@
+"""Live charts: a Bokeh figure, and a component whose browser side feeds it from the hub."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import panel as pn
+import param
+from bokeh.models import ColumnDataSource, DatetimeTickFormatter, FactorRange
+from bokeh.plotting import figure
+from panel.custom import JSComponent
+
+from rtap_lab.dashboards.viewmodel import REDUCTIONS
+
+_COLOURS = ["#2f6fde", "#e07b39", "#3a9d6e", "#b04a9c"]
+_NUMBER = itertools.count(1)
+_TIMES = DatetimeTickFormatter(seconds="%H:%M:%S", minsec="%H:%M:%S", minutes="%H:%M", hours="%H:%M")
+
+
+class HubFeed(JSComponent):
+    """Feeds a Bokeh source of the same document from a channel of the hub, in the browser alone."""
+
+    url = param.String(doc="The hub's address; empty: a static picture")
+    channel = param.String()
+    source = param.String(default="live")
+    target = param.String(doc="Name of the ColumnDataSource")
+    reduce = param.Selector(objects=list(REDUCTIONS))
+    options = param.Dict(default={})
+
+    _esm = Path(__file__).with_name("live.js")
+
+
+class LiveChart(pn.viewable.Viewer):
+    """One live chart: shows itself in a cell, in `panel serve`, and as a picture in a report.
+
+    Args:
+        url: The hub's address, such as "ws://127.0.0.1:8765"; empty for a static picture.
+        channel: A query's name.
+        source: "live" or a recorded source.
+        reduce: "series", "top" or "count" (`rtap_lab.dashboards.viewmodel`).
+        options: The reduction's options.
+        rows: Rows for the first picture.
+        title: Above the chart.
+        height: Pixels.
+    """
+
+    def __init__(
+        self, url: str, channel: str, *, source: str = "live", reduce: str = "series",
+        options: Mapping[str, Any], rows: Iterable[Mapping[str, Any]] = (), title: str = "",
+        height: int = 260,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        options = dict(options)
+        name = f"rtap-{next(_NUMBER)}"
+        self.data = ColumnDataSource(REDUCTIONS[reduce](rows, **options), name=name)
+        self.figure = _figure(reduce, options, self.data, title, height)
+        self.figure.name = f"{name}-figure"
+        self.feed = HubFeed(
+            url=url, channel=channel, source=source, target=name, reduce=reduce, options=options,
+            sizing_mode="stretch_width", height=20,
+        )  # fmt: skip
+
+    def __panel__(self) -> pn.viewable.Viewable:
+        pane = pn.pane.Bokeh(self.figure, sizing_mode="stretch_width")
+        return pn.Column(pane, self.feed, sizing_mode="stretch_width")
+
+
+def _figure(
+    reduce: str, options: Mapping[str, Any], data: ColumnDataSource, title: str, height: int
+) -> figure:
+    common: dict[str, Any] = {
+        "title": title, "height": height, "sizing_mode": "stretch_width", "toolbar_location": None,
+        "output_backend": "canvas",
+    }  # fmt: skip
+    if reduce == "top":
+        keys = list(reversed(data.data["key"]))
+        plot = figure(y_range=FactorRange(factors=keys), **common)
+        plot.hbar(y="key", right="value", height=0.7, source=data, color=_COLOURS[0])
+        plot.x_range.start = 0
+        return plot
+    plot = figure(x_axis_type="datetime", **common)
+    plot.xaxis.formatter = _TIMES
+    plot.y_range.start = 0
+    if reduce == "count":
+        width = options["step"] * 0.8
+        plot.vbar(x="x", top="count", width=width, source=data, color=_COLOURS[0])
+    for y, colour in zip(options.get("ys", ()), itertools.cycle(_COLOURS)):
+        plot.line("x", y, source=data, color=colour, line_width=2, legend_label=y)
+        plot.scatter("x", y, source=data, color=colour, size=5)
+        plot.legend.location = "top_left"
+        plot.legend.background_fill_alpha = 0.6
+    return plot
+
+
+def standard_charts(
+    url: str, *, source: str = "live", rows: Mapping[str, Iterable[Mapping[str, Any]]] | None = None
+) -> dict[str, LiveChart]:
+    """The charts of the standard job, by query."""
+    rows = rows or {}
+
+    def chart(channel: str, title: str, reduce: str, **options: Any) -> LiveChart:
+        return LiveChart(
+            url, channel, source=source, reduce=reduce, options=options, title=title,
+            rows=rows.get(channel, ()),
+        )  # fmt: skip
+
+    return {
+        "traffic_hop": chart("traffic_hop", "Views and visitors of the last minute", "series",
+                             x="window_end", ys=["views", "visitors"], keep=120),
+        "page_views_1m": chart("page_views_1m", "Top pages of the newest minute", "top",
+                               key="page", value="views", keep=10),
+        "traffic_cumulate": chart("traffic_cumulate", "Views and visitors of this hour", "series",
+                                  x="window_end", ys=["views", "visitors"], keep=180),
+        "sessions": chart("sessions", "Visits that ended, by 10 s", "count",
+                          x="window_end", step=10_000, keep=60),
+        "cart_to_purchase": chart("cart_to_purchase", "Purchases after an add to cart, by 10 s", "count",
+                                  x="purchase_time", step=10_000, keep=60),
+        "checkout_abandoned": chart("checkout_abandoned", "Abandoned carts, by 10 s", "count",
+                                    x="cart_time", step=10_000, keep=60),
+    }  # fmt: skip

@@ -1,0 +1,41 @@
+"""Pure: rows to the columns of a chart, in Python as the browser does it. Gives a chart its first picture."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rtap_lab.events.times import instant_ms
+
+Columns = dict[str, list[Any]]
+
+
+def _time(value: Any) -> int:
+    return value if isinstance(value, int) else (instant_ms(value) or 0)
+
+
+def series(rows: Iterable[Mapping[str, Any]], *, x: str, ys: list[str], keep: int) -> Columns:
+    """A point per row, the last `keep` of them; times in milliseconds."""
+    by_time = {_time(row[x]): row for row in rows}
+    times = sorted(by_time)[-keep:]
+    return {"x": times} | {y: [by_time[at][y] for at in times] for y in ys}
+
+
+def top(rows: Iterable[Mapping[str, Any]], *, key: str, value: str, keep: int) -> Columns:
+    """The greatest of the newest window."""
+    rows = list(rows)
+    newest = max((_time(row["window_end"]) for row in rows), default=0)
+    found = {row[key] or "(none)": row[value] for row in rows if _time(row["window_end"]) == newest}
+    best = sorted(found.items(), key=lambda item: (-item[1], item[0]))[:keep]
+    return {"key": [k for k, _ in best], "value": [v for _, v in best], "rank": list(range(len(best)))}
+
+
+def count(rows: Iterable[Mapping[str, Any]], *, x: str, step: int, keep: int) -> Columns:
+    """How many rows by `step` milliseconds of the column x."""
+    bins = Counter(_time(row[x]) // step * step for row in rows)
+    chosen = sorted(bins)[-keep:]
+    return {"x": chosen, "count": [bins[at] for at in chosen]}
+
+
+REDUCTIONS = {"series": series, "top": top, "count": count}

@@ -1,0 +1,132 @@
+"""The auditor: keeps, whole, what the SQL drops or can only name.
+
+It reads every live record and writes those that are rejected to `events.rejected`, with their bytes;
+to rows of `events.late` that the SQL wrote without bytes it adds a row that has them. A row is known
+by its place, so that a repeat (the SQL's own, or one after a crash) is ignored by readers.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+from confluent_kafka import Message, TopicPartition
+
+from rtap_lab.events.codec import decode, unfit
+from rtap_lab.kafka.clients import consumer, drain, producer, read_range
+from rtap_lab.kafka.rejects import encode_row, key_of, reject_row
+from rtap_lab.kafka.topics import LATE, LIVE_EVENTS, REJECTED, Topics, events_topic
+from rtap_lab.settings import PARTITIONS
+
+GROUP = "rtap-auditor"
+_TICK = b'{"event_type":"_tick"}'
+
+
+class Auditor:
+    """Reads on from its committed offsets; commits after what it wrote was accepted.
+
+    Args:
+        bootstrap: Kafka's address.
+        warn: Told what could not be completed.
+        counts: What was counted before: by source or run "read", "rejected", "late". For the status
+            only; the verifier counts for itself.
+    """
+
+    def __init__(
+        self, bootstrap: str, warn: Callable[[str], None], counts: dict[str, dict[str, int]]
+    ) -> None:
+        self.bootstrap = bootstrap
+        self.warn = warn
+        self.counts = counts
+        self.changed = False
+        self._topics = Topics(bootstrap)
+        self._reader = consumer(bootstrap, group=GROUP)
+        self._out = producer(bootstrap)
+        self._assigned = False
+
+    def rewind(self) -> None:
+        """Read again from the committed offsets: after a failure."""
+        self._assigned = False
+
+    def _assign(self) -> None:
+        places = [TopicPartition(LIVE_EVENTS, p) for p in range(PARTITIONS)]
+        places.append(TopicPartition(LATE, 0))
+        self._reader.assign(self._reader.committed(places, timeout=10))
+        self._assigned = True
+
+    def step(self, timeout: float) -> None:
+        """Audit what has arrived."""
+        if not self._assigned:
+            self._assign()
+        batch = drain(self._reader, timeout, most=20_000)
+        late: dict[tuple[str, int], list[dict[str, Any]]] = defaultdict(list)
+        for record in batch.records:
+            if record.topic() == LATE:
+                row = orjson.loads(record.value() or b"{}")
+                if row.get("sha256") is None:
+                    late[row["source"], row["partition"]].append(row)
+                    self._count(row["run"], "late")
+            elif record.value() != _TICK:
+                self._count("live", "read")
+                for row in rejected(record):
+                    self._count("live", "rejected")
+                    self._out.produce(REJECTED, encode_row(row), key_of(row))
+        if late:
+            self._complete(late)
+        positions = batch.positions()
+        if positions:
+            if self._out.flush(30):
+                raise TimeoutError("kafka did not take what the auditor wrote")
+            places = [TopicPartition(*key, offset) for key, offset in positions.items()]
+            self._reader.commit(offsets=places, asynchronous=False)
+
+    def _count(self, whose: str, what: str) -> None:
+        mine = self.counts.setdefault(whose, {})
+        mine[what] = mine.get(what, 0) + 1
+        self.changed = True
+
+    def _complete(self, late: dict[tuple[str, int], list[dict[str, Any]]]) -> None:
+        """Add the bytes to the SQL's rows of late records."""
+        for (source, partition), rows in late.items():
+            topic = events_topic(None if source == "live" else source)
+            key = (topic, partition)
+            wanted = {row["offset"]: row for row in rows}
+            first = self._topics.starts([topic]).get(key, 0)
+            starts, ends = {key: max(first, min(wanted))}, {key: max(wanted) + 1}
+            for record in read_range(self.bootstrap, starts, ends):
+                row = wanted.pop(record.offset(), None)
+                if row is not None:
+                    full = reject_row(
+                        source=source, reason=row["reason"], record=record.value(),
+                        event_id=row["event_id"], partition=partition, offset=row["offset"],
+                        run=row["run"], arrival_ms=record.timestamp()[1],
+                    )  # fmt: skip
+                    full["event_time"] = row["event_time"]
+                    self._out.produce(LATE, encode_row(full), key_of(full))
+            if wanted:
+                self.warn(f"{len(wanted)} late records of {topic} have expired; their bytes are lost")
+
+    def close(self) -> None:
+        self._out.flush(10)
+        self._reader.close()
+
+
+def rejected(record: Message) -> list[dict[str, Any]]:
+    """The rows of `events.rejected` that a live record gives rise to."""
+    arrival_ms = record.timestamp()[1]
+    value = record.value()
+    rows = decode(value)
+    reasons = [("parse", None)] if not rows else []
+    for row in rows:
+        reason = None if row.is_tick else unfit(row, arrival_ms)
+        if reason:
+            reasons.append((reason, row.event_id))
+    return [
+        reject_row(
+            source="live", reason=reason, record=value, event_id=event_id, arrival_ms=arrival_ms,
+            partition=record.partition(), offset=record.offset(),
+        )
+        for reason, event_id in reasons
+    ]  # fmt: skip

@@ -1,0 +1,338 @@
+"""Real input into a recorded source: access logs and JSON Lines, whole files or nothing.
+
+One file is one Kafka transaction: events, refused lines and all. A record's timestamp is the running
+maximum of the event times, "now" as the data itself knows it; how far an event may lie behind it is
+the disorder, which becomes the source's bound.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+from rtap_lab.errors import ServiceError, SourceError
+from rtap_lab.events import access_log
+from rtap_lab.events.codec import decode, encode, unfit
+from rtap_lab.kafka.clients import producer, read_range
+from rtap_lab.kafka.rejects import encode_row, key_of, reject_row
+from rtap_lab.kafka.topics import LIVE_EVENTS, MAX_MESSAGE_BYTES, REJECTED, Topics, events_topic
+
+Format = Literal["access-log", "jsonl"]
+Sources = dict[str, Any]
+
+LINE_LIMIT = MAX_MESSAGE_BYTES - 16_384
+"""Bytes of a line; a longer one is refused (`size`), the broker would not take it."""
+
+
+@dataclass
+class Imported:
+    """What an import did."""
+
+    source: str
+    read: int = 0
+    imported: int = 0
+    rejected: int = 0
+    disorder_ms: int = 0
+    """How far an event lay behind the latest before it, at most, in the whole source."""
+    already: list[str] = field(default_factory=list)
+    """Files that the source held already; nothing of them was written again."""
+    reasons: dict[str, int] = field(default_factory=dict)
+    late: int = 0
+    """Retimed onto the live topic: events that were sent later than the bound allows."""
+    seconds: float = 0.0
+
+    @property
+    def bound_ms(self) -> int:
+        return self.disorder_ms + 1
+
+    def as_json(self) -> dict[str, Any]:
+        return self.__dict__ | {"bound_ms": self.bound_ms}
+
+
+@dataclass(frozen=True)
+class _Line:
+    number: int
+    text: bytes
+    """Of an access log: as it is; it is redacted before it goes anywhere."""
+
+
+def open_input(path: str) -> tuple[BinaryIO, str]:
+    """The bytes of a file, of a `.gz` unpacked, or of standard input for "-"; and their digest.
+
+    Raises:
+        SourceError: When it cannot be read.
+    """
+    try:
+        if path == "-":
+            stream: BinaryIO = io.BytesIO(sys.stdin.buffer.read())
+        elif path.endswith(".gz"):
+            stream = gzip.open(path, "rb")  # type: ignore[assignment]
+        else:
+            stream = Path(path).open("rb")
+        digest = hashlib.sha256()
+        while piece := stream.read(1 << 20):
+            digest.update(piece)
+        stream.seek(0)
+    except (OSError, EOFError) as error:
+        raise SourceError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    return stream, digest.hexdigest()
+
+
+def _lines(stream: BinaryIO) -> Iterator[_Line]:
+    """Lines without their ends; a line far beyond the limit is cut, not held in memory."""
+    number = 0
+    while piece := stream.readline(LINE_LIMIT * 2):
+        number += 1
+        while not piece.endswith(b"\n") and len(piece) >= LINE_LIMIT * 2:
+            rest = stream.readline(LINE_LIMIT * 2)
+            if not rest or rest.endswith(b"\n"):
+                break
+        yield _Line(number, piece.rstrip(b"\r\n"))
+
+
+def check_format(stream: BinaryIO, path: str) -> None:
+    """Refuse a log in the common format with one message.
+
+    Raises:
+        SourceError: When the first lines are all common, none combined.
+    """
+    first = [line.text.decode("utf-8", "replace") for line, _ in zip(_lines(stream), range(100), strict=False)]
+    stream.seek(0)
+    written = [line for line in first if line.strip()]
+    if written and not any(map(access_log.is_combined, written)) and any(map(access_log.is_common, written)):
+        raise SourceError(
+            f"{path} is in the common log format: the fields Referer and User-Agent are missing",
+            hint="log in the combined format: visitors are told apart by address and user agent",
+        )
+
+
+def _read(line: _Line, form: Format, digest: str, key: bytes, now_ms: int) -> dict[str, Any] | str:
+    """The event of a line, `event_time` in milliseconds; or the reason why it is none."""
+    if len(line.text) > LINE_LIMIT:
+        return "size"
+    if form == "access-log":
+        text = line.text.decode("utf-8", "replace")
+        found = access_log.event(text, event_id=f"{digest[:24]}-{line.number}", key=key)
+        if found is None:
+            return "parse"
+        return "future" if found["event_time"] > now_ms else found
+    rows = decode(line.text)
+    if len(rows) != 1 or not line.text.lstrip().startswith(b"{"):
+        return "parse"
+    row = rows[0]
+    if row.is_tick:
+        return "event_type"
+    reason = unfit(row, 2**62)
+    if reason:
+        return reason
+    assert row.event_time is not None
+    if row.event_time > now_ms:
+        return "future"
+    # the bytes go in as they are: what the file says is what is recorded
+    return {"event_id": row.event_id, "visitor_id": row.visitor_id, "event_time": row.event_time,
+            "bytes": line.text}  # fmt: skip
+
+
+def _kept(line: _Line, form: Format) -> bytes:
+    if form == "access-log":
+        return access_log.redact(line.text.decode("utf-8", "replace")).encode()
+    return line.text
+
+
+class Importer:
+    """Imports files into one lab.
+
+    Args:
+        bootstrap: Kafka's address.
+        key: The lab's key for visitors' pseudonyms.
+        load: Gives the table of sources.
+        save: Keeps the table of sources.
+        progress: Told the number of lines read so far.
+    """
+
+    def __init__(
+        self, bootstrap: str, key: bytes, load: Callable[[], Sources],
+        save: Callable[[Sources], None], progress: Callable[[int], None] = lambda lines: None,
+    ) -> None:  # fmt: skip
+        self.bootstrap = bootstrap
+        self.key = key
+        self.load = load
+        self.save = save
+        self.progress = progress
+
+    def record(self, paths: list[str], form: Format, source: str) -> Imported:
+        """Import files into a recorded source, one transaction each.
+
+        Raises:
+            SourceError: When a file cannot be read, or the source holds another format.
+            ServiceError: When Kafka refuses; then nothing of that file was imported.
+        """
+        began, result = time.monotonic(), Imported(source)
+        self._finish(source)
+        for path in paths:
+            stream, digest = open_input(path)
+            with stream:
+                if form == "access-log":
+                    check_format(stream, path)
+                facts = self.load()[source]
+                if digest in facts["files"]:
+                    result.already.append(path)
+                else:
+                    self._one(stream, digest, path, form, source, result)
+            result.disorder_ms = self.load()[source]["disorder_ms"]
+        result.seconds = time.monotonic() - began
+        return result
+
+    def _one(
+        self, stream: BinaryIO, digest: str, path: str, form: Format, source: str, result: Imported
+    ) -> None:
+        table = self.load()
+        facts = table[source]
+        name = "-" if path == "-" else Path(path).name
+        topic = events_topic(source)
+        ends = Topics(self.bootstrap).ends([topic])
+        latest, disorder = facts["latest_ms"], facts["disorder_ms"]
+        read = imported = rejected = 0
+        out = producer(self.bootstrap, transactional_id=f"rtap-import-{source}", linger_ms=20)
+        now_ms = time.time_ns() // 1_000_000
+        marker: list[tuple[str, str | bytes | None]] = [("file", digest[:24])]
+        try:
+            out.init_transactions(60)
+            out.begin_transaction()
+            for line in _lines(stream):
+                read += 1
+                event = _read(line, form, digest, self.key, now_ms)
+                if isinstance(event, str):
+                    rejected += 1
+                    result.reasons[event] = result.reasons.get(event, 0) + 1
+                    row = reject_row(source=source, reason=event, record=_kept(line, form),
+                                     line=line.number, file=digest[:24])  # fmt: skip
+                    self._produce(out, REJECTED, encode_row(row), key_of(row), None, marker)
+                else:
+                    imported += 1
+                    latest = event["event_time"] if latest is None else max(latest, event["event_time"])
+                    disorder = max(disorder, latest - event["event_time"])
+                    value = event["bytes"] if "bytes" in event else encode(event)
+                    self._produce(out, topic, value, event["visitor_id"].encode(), latest, marker)
+                if read % 2000 == 0:
+                    out.poll(0)
+                    self.progress(result.read + read)
+            counted = {"name": name, "read": read, "imported": imported, "rejected": rejected}
+            after = facts | {
+                "latest_ms": latest, "disorder_ms": disorder, "format": form,
+                "files": facts["files"] | {digest: counted},
+            }  # fmt: skip
+            # written before the commit, so that a kill in between is told apart afterwards
+            starts = {str(partition): end for (_, partition), end in ends.items()}
+            self.save(table | {source: facts | {"pending": {"after": after, "starts": starts,
+                                                            "events": imported}}})  # fmt: skip
+            out.commit_transaction(600)
+        except Exception as error:
+            try:
+                out.abort_transaction(10)
+            except Exception as second:
+                raise ServiceError(f"kafka: the import of {path} failed: {error} ({second})") from error
+            if isinstance(error, SourceError):
+                raise
+            raise ServiceError(
+                f"kafka: the import of {path} failed, nothing of it was imported: {error}",
+                hint="`rtap status` shows the broker; then import again",
+            ) from error
+        self.save(table | {source: after})
+        result.read += read
+        result.imported += imported
+        result.rejected += rejected
+        self.progress(result.read)
+
+    def _finish(self, source: str) -> None:
+        """Put right what a kill between commit and bookkeeping left open."""
+        table = self.load()
+        pending = table[source].pop("pending", None)
+        if pending is None:
+            return
+        producer(self.bootstrap, transactional_id=f"rtap-import-{source}").init_transactions(60)
+        topic = events_topic(source)
+        starts = {(topic, int(p)): offset for p, offset in pending["starts"].items()}
+        ends = Topics(self.bootstrap).ends([topic], committed=True)
+        came = any(True for _ in read_range(self.bootstrap, starts, ends))
+        committed = came or pending["events"] == 0
+        self.save(table | {source: pending["after"] if committed else table[source]})
+
+    @staticmethod
+    def _produce(
+        out: Any, topic: str, value: bytes, key: bytes, timestamp_ms: int | None, headers: Any
+    ) -> None:
+        while True:
+            try:
+                stamp = {"timestamp": max(0, timestamp_ms)} if timestamp_ms is not None else {}
+                out.produce(topic, value, key, headers=headers, **stamp)
+                return
+            except BufferError:
+                out.poll(0.1)
+
+    def retime(
+        self, paths: list[str], form: Format, *, speed: float, bound_ms: int, sleep: Callable[[float], None] = time.sleep
+    ) -> Imported:
+        """Play files onto the live topic as if they happened now, `speed` times as fast, with new ids.
+
+        The order of the lines is the order of sending, so the file's own disorder is what arrives
+        late; the share is counted.
+        """
+        began, result = time.monotonic(), Imported("live")
+        out = producer(self.bootstrap)
+        run = f"{time.time_ns():x}"
+        first: int | None = None
+        latest = 0
+        for path in paths:
+            stream, digest = open_input(path)
+            with stream:
+                if form == "access-log":
+                    check_format(stream, path)
+                for line in _lines(stream):
+                    result.read += 1
+                    event = _read(line, form, digest, self.key, time.time_ns() // 1_000_000)
+                    if isinstance(event, str):
+                        result.rejected += 1
+                        result.reasons[event] = result.reasons.get(event, 0) + 1
+                        row = reject_row(source="live", reason=event, record=_kept(line, form),
+                                         line=line.number, file=f"{digest[:24]}/{run}")  # fmt: skip
+                        self._produce(out, REJECTED, encode_row(row), key_of(row), None, [])
+                        continue
+                    if first is None:
+                        first, started_ms = event["event_time"], time.time_ns() // 1_000_000
+                    latest = max(latest, event["event_time"])
+                    due = started_ms + (latest - first) / speed
+                    wait = due / 1000 - time.time()
+                    if wait > 0.001:
+                        out.poll(0)
+                        sleep(wait)
+                    event_time = started_ms + int((event["event_time"] - first) / speed)
+                    result.disorder_ms = max(result.disorder_ms, int((latest - event["event_time"]) / speed))
+                    result.late += due - event_time >= bound_ms
+                    value = _renewed(event, f"{run}-{line.number}", event_time)
+                    headers = [("created", str(int(due)))]
+                    self._produce(out, LIVE_EVENTS, value, event["visitor_id"].encode(), None, headers)
+                    result.imported += 1
+                    if result.imported % 200 == 0:
+                        out.poll(0)
+                        self.progress(result.read)
+        if out.flush(60):
+            raise ServiceError("kafka: not all events were accepted", hint="`rtap status` shows the broker")
+        result.seconds = time.monotonic() - began
+        return result
+
+
+def _renewed(event: dict[str, Any], event_id: str, event_time: int) -> bytes:
+    """The event with a new id and a new time."""
+    if "bytes" in event:
+        import orjson
+
+        event = dict(orjson.loads(event["bytes"]))
+    return encode(event | {"event_id": event_id, "event_time": event_time})

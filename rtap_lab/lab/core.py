@@ -1,0 +1,439 @@
+"""The Lab: one object for a whole lab, the same verbs as the command line."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rtap_lab.errors import JobError, NotRunningError, SettingsError, SourceError
+from rtap_lab.events.times import instant_text
+from rtap_lab.kafka.topics import Topics, events_topic, source_topics
+from rtap_lab.lab import control
+from rtap_lab.lab.addresses import Addresses, known
+from rtap_lab.lab.processes import open_store
+from rtap_lab.lab.runs import LIVE, Runs, group
+from rtap_lab.settings import JobParameters, Settings, duration_ms, source_name, state_folder
+from rtap_lab.stack.state import State
+from rtap_lab.store.port import Store
+from rtap_lab.streams.queries import STANDARD, query_named
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from rtap_lab.kafka.feeder import Fed
+    from rtap_lab.kafka.importer import Format, Imported
+    from rtap_lab.monitoring.verification import Report
+
+Duration = str | float | timedelta
+Row = dict[str, Any]
+
+
+def job_changes(
+    gap: Duration | None, within: Duration | None, bound: Duration | None, delivery: str | None
+) -> dict[str, Any]:
+    """The given parameters of the standard job, checked."""
+    changes: dict[str, Any] = {
+        f"{name}_ms": duration_ms(value, name=name)
+        for name, value in (("gap", gap), ("within", within), ("bound", bound))
+        if value is not None
+    }
+    if delivery is not None:
+        changes["delivery"] = delivery
+    JobParameters(**changes)
+    return changes
+
+
+class Lab:
+    """One lab: its stack, its sources, its jobs and their answers.
+
+    Args:
+        state: The state folder; else `RTAP_STATE`, else `.rtap` in the working directory.
+    """
+
+    def __init__(self, state: str | Path | None = None) -> None:
+        self.state = State(state_folder(state))
+
+    # --- the stack -------------------------------------------------------------------------------
+
+    @classmethod
+    def up(
+        cls, state: str | Path | None = None, *, profile: str | None = None, store: str | None = None,
+        job: bool = True, gap: Duration | None = None, within: Duration | None = None,
+        bound: Duration | None = None, delivery: str | None = None, java: str | Path | None = None,
+        ports: Mapping[str, int] | None = None, timeout: float = 180,
+        told: control.Told = lambda table: None,
+    ) -> Lab:  # fmt: skip
+        """Start the stack, or join the one that is up; ends with the standard job running.
+
+        Args:
+            state: The state folder.
+            profile: "core" (one broker) or "full" (three); as last time when left out.
+            store: "sqlite" or "influxdb"; as last time when left out.
+            job: Whether to run the standard job.
+            gap, within, bound, delivery: Parameters of the standard job that must be so.
+            java: A Java 17 to 21 to use.
+            ports: Ports that must be these, by service.
+            timeout: Seconds until it must be ready.
+            told: Told the table of services now and then.
+
+        Raises:
+            ServiceError: When it cannot be; then nothing is left running.
+        """
+        lab = cls(state)
+        before = lab.state.read("settings") or {} if lab.state.exists else {}
+        settings = Settings(
+            lab.state.folder, profile=profile or before.get("profile", "core"),  # type: ignore[arg-type]
+            store=store or before.get("store", "sqlite"), java=Path(java) if java else None,  # type: ignore[arg-type]
+            ports=tuple((ports or {}).items()),
+        )  # fmt: skip
+        changes = job_changes(gap, within, bound, delivery) if job else None
+        control.up(
+            lab.state, settings, job=changes, chosen=bool(profile or store), timeout=timeout, told=told
+        )
+        return lab
+
+    def down(self, *, told: control.Told = lambda table: None) -> bool:
+        """Stop everything; data are kept. False when nothing was up."""
+        return control.down(self.state, told=told)
+
+    def reset(self) -> None:
+        """Stop everything and delete the lab's data."""
+        control.reset(self.state)
+
+    def _ready(self) -> Addresses:
+        """The addresses of the lab that is up; a dead supervisor is replaced.
+
+        Raises:
+            NotRunningError: When nothing is up.
+        """
+        if not self.state.exists or control.revive(self.state) is None:
+            raise NotRunningError(f"no stack is up in {self.state.folder}", hint="start it: rtap up")
+        return known(self.state)
+
+    @property
+    def addresses(self) -> Addresses:
+        """Where the services listen."""
+        return self._ready()
+
+    @property
+    def runs(self) -> Runs:
+        """The runs of the standard job."""
+        return Runs(self.state, self._ready())
+
+    def store(self) -> Store:
+        """The lab's store, for reading; close it after use."""
+        return open_store(self.state, self._ready(), self.state.read("settings")["store"])
+
+    def status(self) -> dict[str, Any]:
+        """State, port, memory, uptime and links of the services, and of each job watermark and lag."""
+        from rtap_lab.lab.status import status
+
+        return status(self)
+
+    # --- sources ---------------------------------------------------------------------------------
+
+    def sources(self) -> dict[str, Any]:
+        """The recorded sources."""
+        return dict(self.state.read("sources") or {}) if self.state.exists else {}
+
+    def import_access_log(self, *paths: str | Path, source: str | None = None, speed: str = "max",
+                          progress: Callable[[int], None] = lambda n: None) -> Imported:  # fmt: skip
+        """Import access logs in the combined format into a recorded source.
+
+        Args:
+            paths: Files, `.gz` too, or "-".
+            source: The source's name; the stem of the first file when left out.
+            speed: "max" records; "live" or a factor plays onto the live topic instead.
+            progress: Told the number of lines read so far.
+
+        Raises:
+            SourceError: When a file cannot be read or is not in the combined format.
+        """
+        return self._import(list(map(str, paths)), "access-log", source, speed, progress)
+
+    def import_jsonl(self, *paths: str | Path, source: str | None = None, speed: str = "max",
+                     progress: Callable[[int], None] = lambda n: None) -> Imported:  # fmt: skip
+        """Import events of the model, one JSON object a line; otherwise as `import_access_log`."""
+        return self._import(list(map(str, paths)), "jsonl", source, speed, progress)
+
+    def _import(
+        self, paths: list[str], form: Format, source: str | None, speed: str,
+        progress: Callable[[int], None],
+    ) -> Imported:
+        from rtap_lab.kafka.importer import Importer
+
+        addresses = self._ready()
+        key = bytes.fromhex(self.state.secret("visitor.key"))
+        importer = Importer(addresses.kafka, key, self.sources,
+                            lambda table: self.state.write("sources", table), progress)  # fmt: skip
+        if speed != "max":
+            try:
+                factor = 1.0 if speed == "live" else float(speed)
+            except ValueError:
+                factor = 0.0
+            if not 0 < factor < float("inf"):
+                raise SettingsError(f"--speed {speed!r}", hint='"max", "live" or a factor such as 60')
+            run = self.runs.all().get(LIVE)
+            bound = JobParameters.from_json(run["parameters"]).bound_ms if run else JobParameters().bound_ms
+            return importer.retime(paths, form, speed=factor, bound_ms=bound)
+        name = source or ("stdin" if paths[0] == "-" else Path(paths[0].removesuffix(".gz")).stem.lower())
+        source_name(name, reserved=frozenset(STANDARD))
+        with self.state.lock(f"source-{name}", timeout=1, busy=f"source {name!r} is being imported into"):
+            with self.state.lock("sources", timeout=30):
+                table = self.sources()
+                if name not in table:
+                    Topics(addresses.kafka).ensure(source_topics(name, STANDARD))
+                    table[name] = {"latest_ms": None, "disorder_ms": 0, "files": {}, "format": form}
+                    self.state.write("sources", table)
+            try:
+                return importer.record(paths, form, name)
+            finally:
+                if not self.sources()[name]["files"] and "pending" not in self.sources()[name]:
+                    self._remove(name)  # nothing came of it: no empty source is left
+
+    def remove_source(self, source: str) -> None:
+        """Delete a recorded source: its events, results and points.
+
+        Raises:
+            SourceError: When there is none of that name.
+        """
+        if source not in self.sources():
+            raise SourceError(f"there is no recorded source {source!r}", hint="`rtap sources list`")
+        self._remove(source)
+
+    def _remove(self, source: str) -> None:
+        runs, topics = self.runs, Topics(self._ready().kafka)
+        if source in runs.all():
+            for job in runs.rest.active(runs.name(runs.get(source))):
+                runs.rest.cancel(job)
+            runs.forget(source)
+        topics.delete([events_topic(source), *runs.topics(source).values()])
+        table = self.sources()
+        table.pop(source, None)
+        self.state.write("sources", table)
+        store = self.store()
+        try:
+            store.remove(source)
+        finally:
+            store.close()
+
+    def simulate(
+        self, scenario: str = "brisk", *, rate: float | None = None, seed: int = 1,
+        seconds: float | None = None, events: int | None = None, stop: Any = None,
+        progress: Callable[[int], None] = lambda sent: None,
+    ) -> Fed:  # fmt: skip
+        """Let a simulated website send events onto the live topic; returns when it has ended.
+
+        Args:
+            scenario: Its name.
+            rate: Messages a second; the scenario's own pace when left out.
+            seed: Fixes every choice.
+            seconds, events: When to end.
+            stop: A `threading.Event` that ends it.
+            progress: Told how many were sent.
+        """
+        from rtap_lab.kafka.feeder import feed
+        from rtap_lab.simulator.scenarios import scenario_named
+        from rtap_lab.simulator.trace import trace
+
+        website = scenario_named(scenario)
+        if rate is not None and not 0 < rate <= 1_000_000:
+            raise SettingsError(f"--rate {rate:g}: must be above 0, and 1,000,000 at most")
+        addresses = self._ready()
+        return feed(
+            addresses.kafka, trace(website, seed, run=f"{time.time_ns() // 1_000_000:x}"),
+            stretch=website.rate / rate if rate else 1.0, seconds=seconds, events=events, stop=stop,
+            progress=progress, schema_id=(self.state.read("schema") or {}).get("id"),
+        )  # fmt: skip
+
+    # --- jobs and answers ------------------------------------------------------------------------
+
+    def run_standard(
+        self, source: str = LIVE, *, gap: Duration | None = None, within: Duration | None = None,
+        bound: Duration | None = None, delivery: str | None = None, timeout: float = 1800,
+        progress: Callable[[int, int], None] = lambda done, of: None,
+    ) -> dict[str, Any]:  # fmt: skip
+        """Run the standard job. On a recorded source it is bounded: waits for the end, closes every window.
+
+        Raises:
+            JobError: When Flink refuses it or it fails.
+        """
+        runs = self.runs
+        runs.wish(source, job_changes(gap, within, bound, delivery), anew=source != LIVE)
+        run = runs.ensure(source)
+        deadline = time.monotonic() + timeout
+        total = 0
+        if source != LIVE:
+            total = sum(Topics(self._ready().kafka).ends([events_topic(source)]).values())
+        while run["state"] != ("finished" if source != LIVE else "running"):
+            if time.monotonic() > deadline:
+                raise JobError(f"flink: the standard job on {source} took more than {timeout:.0f} s")
+            time.sleep(0.2)
+            if total:
+                done = Topics(self._ready().kafka).committed(group(source), events_topic(source))
+                progress(sum(done.values()), total)
+            run = runs.ensure(source)
+        return run
+
+    def rows(self, query: str, source: str = LIVE) -> list[Row]:
+        """The rows of a query from the store, sorted by time, then keys; instants are RFC 3339 texts.
+
+        Waits until the writer has caught up with the topic.
+        """
+        shape = query_named(query)
+        if source != LIVE and source not in self.sources():
+            raise SourceError(f"there is no recorded source {source!r}", hint="`rtap sources list`")
+        store = self.store()
+        try:
+            if source in self.runs.all():
+                self._verifier(store).await_store(self._subject(source), 60)
+            found = store.rows(query, source)
+        finally:
+            store.close()
+        order = (["window_start", "window_end", *shape.keys] if shape.windowed
+                 else [shape.time_column, *shape.keys])  # fmt: skip
+        if shape.windowed:
+            order = ["window_end", "window_start", *shape.keys]
+        found.sort(key=lambda row: [(row[name] is not None, row[name]) for name in order])
+        return [
+            {
+                name: instant_text(row[name]) if kind == "time" and row[name] is not None else row[name]
+                for name, kind in shape.columns.items()
+            }
+            for row in found
+        ]
+
+    def results(self, query: str, source: str = LIVE) -> pd.DataFrame:
+        """The rows of a query from the store as a DataFrame; instants are UTC timestamps."""
+        import pandas as pd
+
+        shape = query_named(query)
+        frame = pd.DataFrame(self.rows(query, source), columns=list(shape.columns))
+        for name, kind in shape.columns.items():
+            if kind == "time":
+                frame[name] = pd.to_datetime(frame[name], utc=True, format="ISO8601")
+        return frame
+
+    def _subject(self, source: str) -> Any:
+        from rtap_lab.monitoring.verification import Subject
+
+        run = self.runs.get(source)
+        refused = sum(f["rejected"] for f in self.sources().get(source, {"files": {}})["files"].values())
+        return Subject(
+            source, run["run"], JobParameters.from_json(run["parameters"]), self.runs.topics(source),
+            run["results_from"], refused,
+        )  # fmt: skip
+
+    def _verifier(self, store: Store) -> Any:
+        from rtap_lab.monitoring.verification import Verifier
+
+        return Verifier(self._ready().kafka, store)
+
+    def verify(
+        self, source: str = LIVE, *, progress: Callable[[int], None] = lambda n: None
+    ) -> Report:
+        """Recompute every query from the topic and compare all rows, of topics and store.
+
+        Raises:
+            JobError: When there is no run, or a live one does not move.
+        """
+        from rtap_lab.monitoring.verification import Upto
+
+        runs = self.runs
+        run = runs.get(source)
+        subject = self._subject(source)
+        store = self.store()
+        try:
+            verifier = self._verifier(store)
+            topic = events_topic(None if source == LIVE else source)
+            if run["state"] in ("finished", "drained"):
+                ends = verifier.topics.ends([topic], committed=True)
+                if run["state"] == "drained":
+                    done = verifier.topics.committed(group(source), topic)
+                    ends = {(topic, p): done.get(p, 0) for (_, p) in ends}
+                verifier.await_store(subject, 60)
+                upto = Upto(ends, None)
+            else:
+                active = runs.rest.active(runs.name(run))
+                if run["state"] != "running" or not active:
+                    raise JobError(f"verify: the standard job on {source} is {run['state']}: "
+                                   "there is no watermark to compare up to",
+                                   hint="`rtap jobs run standard` continues it")  # fmt: skip
+
+                def checkpoints() -> int:
+                    # the job may be resubmitted meanwhile
+                    current = runs.rest.active(runs.name(run))
+                    if not current:
+                        return 0
+                    return int(runs.rest.checkpoints(current[0])["counts"]["completed"])
+
+                upto = verifier.live_upto(subject, group(source), checkpoints)
+            report: Report = verifier.verify(subject, upto, progress=progress)
+            return report
+        finally:
+            store.close()
+
+    def sql(
+        self, statement: str, *, source: str = LIVE, seconds: float = 10, rows: int = 100
+    ) -> tuple[list[str], list[Row], str]:
+        """Run a SQL query through the gateway, bounded in time and rows.
+
+        `events` is the counted events of the source, `events_raw` its topic as it is.
+
+        Returns:
+            Columns, rows, and why it ended: "complete", "rows" or "seconds".
+
+        Raises:
+            StatementError: With Flink's reason.
+        """
+        from rtap_lab.lab.adhoc import query
+
+        return query(self, statement, source=source, seconds=seconds, rows=rows)
+
+    def frame(self, statement: str, **options: Any) -> pd.DataFrame:
+        """The same as a DataFrame."""
+        import pandas as pd
+
+        columns, rows, why = self.sql(statement, **options)
+        found = pd.DataFrame(rows, columns=columns)
+        found.attrs["ended_by"] = why
+        return found
+
+    def watch(self, *queries: str, source: str = LIVE, stop: Any = None) -> Iterator[dict[str, Any]]:
+        """Yield snapshots and updates of queries from the hub, for ever or until `stop` is set."""
+        from rtap_lab.live.client import watch
+
+        for name in queries:
+            query_named(name)
+        return watch(self._ready().hub, queries, source=source, stop=stop)
+
+    @property
+    def dashboard(self) -> str:
+        """The live dashboard's address."""
+        return f"{self._ready().url('dashboard')}/app"
+
+    def __repr__(self) -> str:
+        return f"Lab({str(self.state.folder)!r})"
+
+    def _repr_html_(self) -> str:
+        from rtap_lab.lab.status import as_html
+
+        return as_html(self)
+
+
+def as_text(columns: list[str], rows: list[Row], form: str) -> str:
+    """Rows as "csv" or "json" text."""
+    if form == "json":
+        import orjson
+
+        return orjson.dumps(rows, option=orjson.OPT_INDENT_2).decode()
+    out = io.StringIO()
+    writer = csv.DictWriter(out, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue().rstrip("\n")

@@ -1,0 +1,79 @@
+"""A client of the hub that stays in step: it knows gaps, and comes back after a disconnect."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from websockets.exceptions import ConnectionClosed, WebSocketException
+from websockets.sync.client import connect
+
+from rtap_lab.errors import LiveError
+from rtap_lab.live.protocol import encode
+
+
+def ping(url: str) -> str | None:
+    """None when the hub greets."""
+    with connect(url, open_timeout=2, close_timeout=0.2, proxy=None) as socket:
+        greeting = json.loads(socket.recv(timeout=2))
+    return None if greeting.get("type") == "hello" else "no greeting"
+
+
+def watch(
+    url: str,
+    channels: Iterable[str],
+    *,
+    source: str = "live",
+    stop: threading.Event | None = None,
+    reconnect: bool = True,
+) -> Iterator[dict[str, Any]]:
+    """Yield snapshots and updates of channels, each with `client_ms`, when it was received.
+
+    Args:
+        url: The hub's address.
+        channels: Names of queries.
+        source: Whose.
+        stop: Ends it from another thread.
+        reconnect: Whether to come back after a disconnect (with new snapshots).
+
+    Raises:
+        LiveError: When the hub refuses a request, or is not there and `reconnect` is off.
+    """
+    stop = stop or threading.Event()
+    names = list(channels)
+    while not stop.is_set():
+        try:
+            with connect(url, open_timeout=5, close_timeout=0.5, max_size=None, proxy=None) as socket:
+                for name in names:
+                    socket.send(_subscribe(name, source))
+                have: dict[str, int] = {}
+                while not stop.is_set():
+                    try:
+                        message = json.loads(socket.recv(timeout=0.25))
+                    except TimeoutError:
+                        continue
+                    if message["type"] == "error":
+                        raise LiveError(f"hub: {message['message']}")
+                    if message["type"] not in ("snapshot", "update"):
+                        continue
+                    name = message["channel"]
+                    if message["type"] == "update":
+                        if message["seq"] <= have.get(name, -1):
+                            continue
+                        if message["prev_seq"] != have.get(name):
+                            socket.send(_subscribe(name, source))
+                            continue
+                    have[name] = message["seq"]
+                    message["client_ms"] = time.time_ns() / 1e6
+                    yield message
+        except (OSError, ConnectionClosed, WebSocketException) as error:
+            if not reconnect:
+                raise LiveError(f"hub: {url} does not answer: {error}", hint="`rtap status`") from error
+            stop.wait(0.3)
+
+
+def _subscribe(channel: str, source: str) -> str:
+    return encode({"type": "subscribe", "channel": channel, "source": source})

@@ -1,0 +1,132 @@
+"""The hub's logic: channels with a bounded past, clients with a bounded queue. Pure, not thread-safe."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from rtap_lab.live.protocol import Request, hello
+
+HISTORY = 2_000
+"""Rows a channel remembers, for snapshots."""
+
+QUEUE = 256
+"""Messages a client may be behind; a slower one gets a snapshot instead of what it missed."""
+
+Row = dict[str, Any]
+Place = tuple[str, str]
+"""Channel and source."""
+
+
+@dataclass
+class _Channel:
+    seq: int = 0
+    rows: deque[Row] = field(default_factory=lambda: deque(maxlen=HISTORY))
+
+
+@dataclass
+class _Client:
+    queue: deque[dict[str, Any]] = field(default_factory=deque)
+    subscribed: set[Place] = field(default_factory=set)
+    behind: set[Place] = field(default_factory=set)
+    """Channels of which updates were dropped: a snapshot is due."""
+
+
+class Hub:
+    """Channels and clients.
+
+    Args:
+        channels: The names of all channels.
+        epoch: Names this life of the hub.
+    """
+
+    def __init__(self, channels: Iterable[str], epoch: str) -> None:
+        self.names = frozenset(channels)
+        self.epoch = epoch
+        self._channels: dict[Place, _Channel] = {}
+        self._clients: dict[object, _Client] = {}
+
+    @property
+    def clients(self) -> int:
+        return len(self._clients)
+
+    def connect(self, client: object) -> None:
+        """A client came; it is greeted."""
+        self._clients[client] = _Client(deque([hello(self.epoch, self.names)]))
+
+    def disconnect(self, client: object) -> None:
+        """A client left."""
+        self._clients.pop(client, None)
+
+    def request(self, client: object, request: Request) -> None:
+        """A client asked for something."""
+        mine = self._clients[client]
+        place = (request.channel, request.source)
+        if request.type == "ping":
+            mine.queue.append({"type": "pong"})
+        elif request.type == "subscribe":
+            mine.subscribed.add(place)
+            mine.behind.discard(place)
+            mine.queue.append(self._snapshot(place))
+        else:
+            mine.subscribed.discard(place)
+            mine.behind.discard(place)
+
+    def _snapshot(self, place: Place) -> dict[str, Any]:
+        channel = self._channels.get(place) or _Channel()
+        return {
+            "type": "snapshot", "channel": place[0], "source": place[1], "epoch": self.epoch,
+            "seq": channel.seq, "rows": list(channel.rows),
+        }  # fmt: skip
+
+    def publish(
+        self, channel: str, source: str, rows: list[Row], *, appended_ms: int, received_ms: int
+    ) -> set[object]:
+        """Rows came; returns the clients that have something to read now."""
+        place = (channel, source)
+        known = self._channels.setdefault(place, _Channel())
+        known.rows.extend(rows)
+        known.seq += 1
+        message = {
+            "type": "update", "channel": channel, "source": source, "seq": known.seq,
+            "prev_seq": known.seq - 1, "rows": rows, "appended_ms": appended_ms,
+            "received_ms": received_ms,
+        }  # fmt: skip
+        return self._tell(place, message)
+
+    def reset(self, source: str) -> set[object]:
+        """A new run of a source began: its channels are empty again."""
+        told: set[object] = set()
+        for place, known in self._channels.items():
+            if place[1] == source:
+                known.rows.clear()
+                known.seq += 1
+                told |= self._tell(place, self._snapshot(place))
+        return told
+
+    def _tell(self, place: Place, message: dict[str, Any]) -> set[object]:
+        told: set[object] = set()
+        for key, client in self._clients.items():
+            if place not in client.subscribed:
+                continue
+            told.add(key)
+            if len(client.queue) >= QUEUE:
+                kept = [m for m in client.queue if (m.get("channel"), m.get("source")) != place]
+                client.queue = deque(kept)
+                client.behind.add(place)
+            elif place not in client.behind:
+                client.queue.append(message)
+        return told
+
+    def take(self, client: object) -> list[dict[str, Any]]:
+        """What a client should be sent now; empties its queue."""
+        mine = self._clients.get(client)
+        if mine is None:
+            return []
+        messages = list(mine.queue)
+        mine.queue.clear()
+        messages += [self._snapshot(place) for place in sorted(mine.behind)]
+        mine.behind.clear()
+        return messages

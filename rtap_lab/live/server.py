@@ -1,0 +1,98 @@
+"""Sockets around the hub: one task a client, woken when there is something to send."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from urllib.parse import urlsplit
+
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request as HttpRequest
+from websockets.http11 import Response
+
+from rtap_lab.errors import LiveError
+from rtap_lab.live.hub import Hub, Row
+from rtap_lab.live.protocol import encode, parse_request
+
+_LOCAL = {"127.0.0.1", "localhost", "::1"}
+
+
+class LiveServer:
+    """Serves a hub on 127.0.0.1.
+
+    Browsers apply no same-origin rule to WebSockets, so a page of another site is refused by its
+    Origin; programs send none.
+    """
+
+    def __init__(self, hub: Hub) -> None:
+        self.hub = hub
+        self._wake: dict[object, asyncio.Event] = {}
+        self._server: Server | None = None
+
+    async def start(self, port: int) -> None:
+        """Listen.
+
+        Raises:
+            OSError: When the port is taken.
+        """
+        self._server = await serve(
+            self._serve, "127.0.0.1", port, compression=None, max_size=65_536,
+            process_request=self._check, ping_interval=20,
+        )  # fmt: skip
+
+    async def stop(self) -> None:
+        """Close all connections and stop listening."""
+        if self._server is not None:
+            self._server.close()
+            await self._server.wait_closed()
+
+    @staticmethod
+    def _check(connection: ServerConnection, request: HttpRequest) -> Response | None:
+        origin = request.headers.get("Origin")
+        if origin is not None and urlsplit(origin).hostname not in _LOCAL:
+            return connection.respond(403, "only pages of this machine may connect\n")
+        return None
+
+    async def _serve(self, connection: ServerConnection) -> None:
+        wake = asyncio.Event()
+        self.hub.connect(connection)
+        self._wake[connection] = wake
+        wake.set()
+        sender = asyncio.create_task(self._send(connection, wake))
+        try:
+            async for text in connection:
+                try:
+                    self.hub.request(connection, parse_request(text, self.hub.names))
+                except LiveError as error:
+                    await connection.send(encode({"type": "error", "message": error.message}))
+                wake.set()
+        except ConnectionClosed:
+            pass  # how a client leaves is its own business
+        finally:
+            sender.cancel()
+            self._wake.pop(connection, None)
+            self.hub.disconnect(connection)
+
+    async def _send(self, connection: ServerConnection, wake: asyncio.Event) -> None:
+        try:
+            while True:
+                await wake.wait()
+                wake.clear()
+                for message in self.hub.take(connection):
+                    await connection.send(encode(message))
+        except ConnectionClosed:
+            pass
+
+    def publish(self, channel: str, source: str, rows: list[Row], **times: Any) -> None:
+        """Rows came (call it on the server's loop)."""
+        self._wake_up(self.hub.publish(channel, source, rows, **times))
+
+    def reset(self, source: str) -> None:
+        """A new run began (call it on the server's loop)."""
+        self._wake_up(self.hub.reset(source))
+
+    def _wake_up(self, clients: set[object]) -> None:
+        for client in clients:
+            if client in self._wake:
+                self._wake[client].set()
