@@ -72,7 +72,6 @@ def feed(
 
     out = producer(bootstrap)
     began, zero_ms = clock.monotonic(), clock.now_ms()
-    # a simulated shop has been open for a while: begin with the trace's first message
     stream = iter(messages)
     first = next(stream, None)
     origin = first.send_ms if first else 0

@@ -323,10 +323,11 @@ class Lab:
         from rtap_lab.monitoring.verification import Subject
 
         run = self.runs.get(source)
-        refused = sum(f["rejected"] for f in self.sources().get(source, {"files": {}})["files"].values())
+        files = self.sources().get(source, {"files": {}})["files"]
+        refused = sum(facts["rejected"] for facts in files.values())
         return Subject(
             source, run["run"], JobParameters.from_json(run["parameters"]), self.runs.topics(source),
-            run["results_from"], refused,
+            run["results_from"], refused, frozenset(digest[:24] for digest in files),
         )  # fmt: skip
 
     def _verifier(self, store: Store) -> Any:

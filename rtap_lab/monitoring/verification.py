@@ -132,6 +132,8 @@ class Subject:
     begins: Mapping[str, int]
     """Where the run's rows begin in each of these topics."""
     refused_lines: int = 0
+    files: frozenset[str] = frozenset()
+    """Digests of the imported files, as rejected rows name them."""
 
 
 @dataclass(frozen=True)
@@ -260,6 +262,11 @@ class Verifier:
             compared.append(self._kept(subject, name, wanted_records, records, starts, upto))
         shown = instant_text(upto.w_ms) if upto.w_ms is not None else None
         report = Report(subject.source, subject.run, subject.parameters.delivery, shown, ledger, compared)
+        kept = self._refused_lines(subject)
+        if kept != subject.refused_lines:
+            report.problems.append(
+                f"{subject.refused_lines} lines were refused at import, {REJECTED} holds {kept} of them"
+            )
         if not ledger["read"]:
             report.problems.append("there is nothing to compare: no record was read")
         report.seconds = time.monotonic() - began
@@ -299,6 +306,19 @@ class Verifier:
         starts = {(topic, 0): subject.begins[topic]}
         found = read_range(self.bootstrap, starts, ends)
         return [normal(query, orjson.loads(record.value() or b"{}")) for record in found]
+
+    def _refused_lines(self, subject: Subject) -> int:
+        """How many lines of the source `events.rejected` holds."""
+        if subject.source == "live":  # lines of what was played live belong to no import
+            return subject.refused_lines
+        first, ends = self.topics.starts([REJECTED]), self.topics.ends([REJECTED], committed=True)
+        lines = set()
+        for record in read_range(self.bootstrap, first, ends):
+            row = orjson.loads(record.value() or b"{}")
+            if row.get("source") == subject.source and row.get("line") is not None:
+                if row["file"] in subject.files:
+                    lines.add((row["file"], row["line"]))
+        return len(lines)
 
     def _kept(
         self, subject: Subject, topic: str, wanted: Iterable[Judged],

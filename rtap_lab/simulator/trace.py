@@ -117,10 +117,13 @@ def trace(scenario: Scenario, seed: int, *, run: str = "") -> Iterator[Message]:
         serial += 1
         heapq.heappush(waiting, (message.send_ms, serial, message))
 
+    open_ms = int(scenario.dwell * 10_000)
     while True:
         next_visit += random.expovariate(scenario.visits_per_second)
         while waiting and waiting[0][0] < next_visit * 1000:
-            yield heapq.heappop(waiting)[2]
+            message = heapq.heappop(waiting)[2]
+            if message.send_ms >= open_ms:  # the shop has been open for a while
+                yield message
         if known and random.random() < scenario.returning:
             visitor = random.choice(known)
         else:
