@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 from rich.live import Live
-from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Table
 
 from rtap_lab.errors import RtapLabError, SettingsError
@@ -26,7 +33,9 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
                   help="A lab for real-time website analytics: real Kafka and Flink, no Docker.")  # fmt: skip
 sources_app = typer.Typer(no_args_is_help=True, help="The recorded sources.")
 jobs_app = typer.Typer(no_args_is_help=True, help="The Flink jobs.")
-bench_app = typer.Typer(no_args_is_help=True, help="Benchmark reports, made by papermill from notebooks.")
+bench_app = typer.Typer(
+    no_args_is_help=True, help="Benchmark reports, made by papermill from notebooks."
+)
 app.add_typer(sources_app, name="sources")
 app.add_typer(jobs_app, name="jobs")
 app.add_typer(bench_app, name="bench")
@@ -55,7 +64,12 @@ def _print(data: Any) -> None:
 @contextmanager
 def _counting(words: str, total: float | None = None) -> Iterator[Callable[[float], None]]:
     """A progress bar on stderr; on no terminal, nothing until the end."""
-    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
+    columns = [
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    ]
     with Progress(*columns, console=notes, transient=True, disable=not notes.is_terminal) as bar:
         task = bar.add_task(words, total=total)
         yield lambda done: bar.update(task, completed=done)
@@ -66,7 +80,9 @@ def _ports(values: list[str]) -> dict[str, int]:
     for value in values:
         name, _, number = value.partition("=")
         if not number.isdigit() or not 0 < int(number) < 65536:
-            raise SettingsError(f"--port {value!r}", hint="write a service and a port: --port hub=8765")
+            raise SettingsError(
+                f"--port {value!r}", hint="write a service and a port: --port hub=8765"
+            )
         ports[name] = int(number)
     return ports
 
@@ -94,7 +110,9 @@ class _Watcher:
             shown = Table(box=None, padding=(0, 2, 0, 0))
             for name, each in table.items():
                 colour = {"ready": "green", "failed": "red"}.get(each["state"], "yellow")
-                shown.add_row(name, f"[{colour}]{each['state']}", str(each.get("detail") or "")[:80])
+                shown.add_row(
+                    name, f"[{colour}]{each['state']}", str(each.get("detail") or "")[:80]
+                )
             self.live.update(shown)
             return
         for name, each in table.items():
@@ -114,7 +132,9 @@ def _fetch() -> None:
     if not wanted:
         return
     total = sum(each.size for each in wanted)
-    notes.print(f"fetching {len(wanted)} components, {total / 1e6:.0f} MB, into {components.cache_folder()}")
+    notes.print(
+        f"fetching {len(wanted)} components, {total / 1e6:.0f} MB, into {components.cache_folder()}"
+    )
     columns = [TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn()]
     with Progress(*columns, console=notes, transient=True, disable=not notes.is_terminal) as bar:
         task = bar.add_task("components", total=total)
@@ -159,7 +179,9 @@ def _status(lab: Lab, as_json: bool) -> dict[str, Any]:
     out = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
     shown = Table(box=None, padding=(0, 2, 0, 0))
     for name in ("service", "state", "pid", "port", "MB", "uptime", "restarts", "link"):
-        shown.add_column(name, justify="right" if name in ("pid", "port", "MB", "uptime") else "left")
+        shown.add_column(
+            name, justify="right" if name in ("pid", "port", "MB", "uptime") else "left"
+        )
     for s in facts["services"]:
         uptime = f"{s['uptime_s']:.0f} s" if s["uptime_s"] is not None else ""
         words = [s["name"], s["state"], s["pid"], s["port"], s["rss_mb"], uptime, s["restarts"] or "",
@@ -203,7 +225,10 @@ def reset(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = Fals
         return
     if not yes:
         if not sys.stdin.isatty():
-            raise SettingsError("reset asks before it deletes, and nobody is there to answer", hint="rtap reset --yes")
+            raise SettingsError(
+                "reset asks before it deletes, and nobody is there to answer",
+                hint="rtap reset --yes",
+            )
         typer.confirm(f"Stop the lab and delete all data in {lab.state.folder}?", abort=True)
     lab.reset()
     notes.print(f"{lab.state.folder} is deleted")
@@ -219,8 +244,12 @@ def logs(
     lab = _lab()
     path = lab.state.log(service)
     if not path.is_file():
-        there = sorted(p.stem for p in lab.state.logs.glob("*.log")) if lab.state.logs.is_dir() else []
-        raise SettingsError(f"there is no log of {service!r}", hint=f"one of {', '.join(there) or 'none yet'}")
+        there = (
+            sorted(p.stem for p in lab.state.logs.glob("*.log")) if lab.state.logs.is_dir() else []
+        )
+        raise SettingsError(
+            f"there is no log of {service!r}", hint=f"one of {', '.join(there) or 'none yet'}"
+        )
     for line in lab.state.log_tail(service, lines):
         print(line)
     if follow:
@@ -244,7 +273,10 @@ def doctor(as_json: AsJson = False) -> None:
         _print([each.__dict__ for each in findings])
     else:
         for each in findings:
-            print(f"{each.verdict:<5}{each.what:<12}{each.found}" + (f"\n      -> {each.fix}" if each.fix else ""))
+            print(
+                f"{each.verdict:<5}{each.what:<12}{each.found}"
+                + (f"\n      -> {each.fix}" if each.fix else "")
+            )
     if any(each.verdict == "FAIL" for each in findings):
         raise typer.Exit(1)
 
@@ -257,7 +289,9 @@ def fetch(what: Annotated[str, typer.Argument(help="Nothing more, or influxdb.")
     from rtap_lab.stack.java import base_archive, find_java
 
     if what not in ("", "influxdb"):
-        raise SettingsError(f"fetch {what!r} is not known", hint="`rtap fetch` or `rtap fetch influxdb`")
+        raise SettingsError(
+            f"fetch {what!r} is not known", hint="`rtap fetch` or `rtap fetch influxdb`"
+        )
     _fetch()
     components.flink_home()
     components.jars("kafka")
@@ -266,7 +300,9 @@ def fetch(what: Annotated[str, typer.Argument(help="Nothing more, or influxdb.")
     base_archive(find_java(None))
     if what == "influxdb":
         with notes.status("influxd …") as shown:
-            path = fetch_influxd(lambda words: shown.update(words) if notes.is_terminal else notes.print(words))
+            path = fetch_influxd(
+                lambda words: shown.update(words) if notes.is_terminal else notes.print(words)
+            )
         notes.print(f"influxd: {path}")
     notes.print("ready for use without a network")
 
@@ -277,11 +313,15 @@ def fetch(what: Annotated[str, typer.Argument(help="Nothing more, or influxdb.")
 @app.command()
 def simulate(
     scenario: Annotated[str, typer.Option(help="The website's story: brisk or steady.")] = "brisk",
-    rate: Annotated[float | None, typer.Option(help="Messages a second; the scenario's own when left out.")] = None,
+    rate: Annotated[
+        float | None, typer.Option(help="Messages a second; the scenario's own when left out.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Fixes every choice.")] = 1,
     seconds: Annotated[float | None, typer.Option(help="How long.")] = None,
     events: Annotated[int | None, typer.Option(help="How many messages.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Write JSON Lines to a file instead; needs no stack.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write JSON Lines to a file instead; needs no stack.")
+    ] = None,
 ) -> None:
     """Let a simulated website send events; without an end, until Ctrl-C."""
     if out is not None:
@@ -305,7 +345,15 @@ def simulate(
     notes.print(f"scenario {scenario}, seed {seed}")
     total = events or (seconds * rate if seconds and rate else None)
     with _counting("messages", total) as progress, _until_interrupt(stop):
-        fed = lab.simulate(scenario, rate=rate, seed=seed, seconds=seconds, events=events, stop=stop, progress=progress)
+        fed = lab.simulate(
+            scenario,
+            rate=rate,
+            seed=seed,
+            seconds=seconds,
+            events=events,
+            stop=stop,
+            progress=progress,
+        )
     notes.print(f"{fed.sent} messages in {fed.seconds:.1f} s ({fed.sent / max(fed.seconds, 1e-9):.0f}/s), "
                 f"slip p99 {fed.slip_ms(0.99):.1f} ms")  # fmt: skip
 
@@ -327,8 +375,12 @@ def _until_interrupt(stop: Any) -> Iterator[None]:
 def import_(
     form: Annotated[str, typer.Argument(metavar="access-log|jsonl", help="The files' format.")],
     files: Annotated[list[str], typer.Argument(help='Files; .gz too, "-" is standard input.')],
-    source: Annotated[str | None, typer.Option(help="The source's name; else the first file's stem.")] = None,
-    speed: Annotated[str, typer.Option(help="max records; live or a factor plays onto the live topic.")] = "max",
+    source: Annotated[
+        str | None, typer.Option(help="The source's name; else the first file's stem.")
+    ] = None,
+    speed: Annotated[
+        str, typer.Option(help="max records; live or a factor plays onto the live topic.")
+    ] = "max",
     as_json: AsJson = False,
 ) -> None:
     """Read real input into a recorded source, or play it live."""
@@ -346,7 +398,9 @@ def import_(
     why = "".join(f", {n} {reason}" for reason, n in sorted(done.reasons.items()))
     print(f"read {done.read} = imported {done.imported} + rejected {done.rejected}{why}")
     if speed == "max":
-        print(f"disorder {done.disorder_ms / 1000:g} s, so the bound of {done.source} is {done.bound_ms / 1000:g} s")
+        print(
+            f"disorder {done.disorder_ms / 1000:g} s, so the bound of {done.source} is {done.bound_ms / 1000:g} s"
+        )
         notes.print(f"next: rtap jobs run standard --source {done.source}")
     else:
         share = done.late / done.imported if done.imported else 0.0
@@ -399,7 +453,9 @@ def jobs_list(as_json: AsJson = False) -> None:
         _print(facts + others)
         return
     for j in facts:
-        print(f"standard on {j['source']}: {j['state']}, run {j['run']}, lag {j['lag']}, watermark {j['watermark']}")
+        print(
+            f"standard on {j['source']}: {j['state']}, run {j['run']}, lag {j['lag']}, watermark {j['watermark']}"
+        )
     for j in others:
         print(f"{j['name']}: {j['state']}, {j['job_id']}")
 
@@ -418,7 +474,9 @@ def jobs_run(
     if as_json:
         _print(run)
     else:
-        print(f"standard on {source}: {run['state']}, run {run['run']}, {time.monotonic() - began:.1f} s")
+        print(
+            f"standard on {source}: {run['state']}, run {run['run']}, {time.monotonic() - began:.1f} s"
+        )
 
 
 @jobs_app.command("stop")
@@ -450,7 +508,9 @@ def _show(columns: list[str], rows: list[dict[str, Any]], form: str) -> None:
     widths = [max([len(c), *(len(_cell(r[c])) for r in rows)]) for c in columns]
     print("  ".join(c.ljust(w) for c, w in zip(columns, widths, strict=True)).rstrip())
     for row in rows:
-        print("  ".join(_cell(row[c]).ljust(w) for c, w in zip(columns, widths, strict=True)).rstrip())
+        print(
+            "  ".join(_cell(row[c]).ljust(w) for c, w in zip(columns, widths, strict=True)).rstrip()
+        )
 
 
 def _cell(value: Any) -> str:
@@ -525,7 +585,9 @@ def dash() -> None:
 
 @app.command("lab")
 def lab_(
-    no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address.")] = False,
+    no_browser: Annotated[
+        bool, typer.Option("--no-browser", help="Only print the address.")
+    ] = False,
     port: Annotated[int | None, typer.Option(help="A port; a free one when left out.")] = None,
 ) -> None:
     """Open JupyterLab on the notebooks."""
@@ -549,7 +611,9 @@ def bench_list() -> None:
 @bench_app.command("run")
 def bench_run(
     name: str,
-    quick: Annotated[bool, typer.Option("--quick", help="A short run, to see that it works.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A short run, to see that it works.")
+    ] = False,
     out: Annotated[Path, typer.Option(help="Where reports go.")] = Path("reports"),
 ) -> None:
     """Run a report: joins or starts the stack, and stops what it started."""
@@ -575,7 +639,9 @@ def bench_compare(a: Path, b: Path, as_json: AsJson = False) -> None:
 
 @app.command(hidden=True)
 def demo(
-    seconds: Annotated[float | None, typer.Option(envvar="DEMO_SECONDS", help="Ends by itself.")] = None,
+    seconds: Annotated[
+        float | None, typer.Option(envvar="DEMO_SECONDS", help="Ends by itself.")
+    ] = None,
     rate: Annotated[float, typer.Option(envvar="DEMO_RATE", help="Events a second.")] = 200,
     delivery: Annotated[str, typer.Option(envvar="DEMO_DELIVERY")] = "exactly_once",
 ) -> None:
@@ -583,7 +649,9 @@ def demo(
     from rtap_lab.bench.demo import run
 
     _fetch()
-    raise typer.Exit(run(_lab().state.folder, seconds=seconds, rate=rate, delivery=delivery, say=print))
+    raise typer.Exit(
+        run(_lab().state.folder, seconds=seconds, rate=rate, delivery=delivery, say=print)
+    )
 
 
 def main() -> None:

@@ -38,7 +38,9 @@ def run(
         _show(lab)
         collector = collect(lab)
         until = "until Ctrl-C" if seconds is None else f"for {seconds:g} s"
-        say(f"a brisk shop, {rate:g} events/s, {until}; session gap {GAP}, carts within {WITHIN}, {delivery}")
+        say(
+            f"a brisk shop, {rate:g} events/s, {until}; session gap {GAP}, carts within {WITHIN}, {delivery}"
+        )
         threading.Thread(target=_narrate, args=(collector, began, stop, say), daemon=True).start()
         measured = measure(lab, rate=rate, seconds=seconds, stop=stop, collector=collector)
         stop.set()
@@ -78,7 +80,9 @@ def _show(lab: Lab) -> None:
             webbrowser.open(lab.dashboard)
 
 
-def _narrate(collector: object, began: float, stop: threading.Event, say: Callable[[str], None]) -> None:
+def _narrate(
+    collector: object, began: float, stop: threading.Event, say: Callable[[str], None]
+) -> None:
     """Now and then say what the client sees."""
     from rtap_lab.monitoring.latency import Collector
 
@@ -91,4 +95,6 @@ def _narrate(collector: object, began: float, stop: threading.Event, say: Callab
         traffic = [s.row for s in collector.seen if s.query == "traffic_hop"]
         if traffic:
             newest = traffic[-1]
-            say(f"  {newest['window_end']}  {newest['views']} views by {newest['visitors']} visitors in a minute")
+            say(
+                f"  {newest['window_end']}  {newest['views']} views by {newest['visitors']} visitors in a minute"
+            )

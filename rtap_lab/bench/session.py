@@ -51,7 +51,9 @@ def measure(
     topics = Topics(lab.addresses.kafka)
     starts = topics.ends([LIVE_EVENTS])
     collector = collector or collect(lab)
-    fed = lab.simulate(scenario, rate=rate, seed=seed, seconds=seconds, stop=stop, progress=progress)
+    fed = lab.simulate(
+        scenario, rate=rate, seed=seed, seconds=seconds, stop=stop, progress=progress
+    )
     collector.stop.wait(3.0)  # the last windows that are due still come
     collector.stop.set()
     collector.join(10)
@@ -63,5 +65,3 @@ def measure(
         collector.seen, origins, bound_ms=parameters.bound_ms, within_ms=parameters.within_ms
     )
     return Measured(fed, len(collector.seen), figures)
-
-

@@ -17,7 +17,9 @@ from rtap_lab.dashboards.viewmodel import REDUCTIONS
 
 _COLOURS = ["#2f6fde", "#e07b39", "#3a9d6e", "#b04a9c"]
 _NUMBER = itertools.count(1)
-_TIMES = DatetimeTickFormatter(seconds="%H:%M:%S", minsec="%H:%M:%S", minutes="%H:%M", hours="%H:%M")
+_TIMES = DatetimeTickFormatter(
+    seconds="%H:%M:%S", minsec="%H:%M:%S", minutes="%H:%M", hours="%H:%M"
+)
 
 
 class HubFeed(JSComponent):

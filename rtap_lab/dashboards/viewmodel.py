@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from rtap_lab.events.times import instant_ms
@@ -28,7 +28,11 @@ def top(rows: Iterable[Mapping[str, Any]], *, key: str, value: str, keep: int) -
     newest = max((_time(row["window_end"]) for row in rows), default=0)
     found = {row[key] or "(none)": row[value] for row in rows if _time(row["window_end"]) == newest}
     best = sorted(found.items(), key=lambda item: (-item[1], item[0]))[:keep]
-    return {"key": [k for k, _ in best], "value": [v for _, v in best], "rank": list(range(len(best)))}
+    return {
+        "key": [k for k, _ in best],
+        "value": [v for _, v in best],
+        "rank": list(range(len(best))),
+    }
 
 
 def count(rows: Iterable[Mapping[str, Any]], *, x: str, step: int, keep: int) -> Columns:
@@ -38,4 +42,4 @@ def count(rows: Iterable[Mapping[str, Any]], *, x: str, step: int, keep: int) ->
     return {"x": chosen, "count": [bins[at] for at in chosen]}
 
 
-REDUCTIONS = {"series": series, "top": top, "count": count}
+REDUCTIONS: dict[str, Callable[..., Columns]] = {"series": series, "top": top, "count": count}

@@ -20,8 +20,10 @@ _ADDRESS = re.compile(
     r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.])|(?<![\w:])(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4}(?![\w:])"
 )
 _MONTHS = {m: i for i, m in enumerate(
-    "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), 1)}  # fmt: skip
-_TIME = re.compile(r"(\d\d)/([A-Z][a-z]{2})/(\d{4}):(\d\d):(\d\d):(\d\d) ([+-])(\d\d)(\d\d)", re.ASCII)
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"], 1)}  # fmt: skip
+_TIME = re.compile(
+    r"(\d\d)/([A-Z][a-z]{2})/(\d{4}):(\d\d):(\d\d):(\d\d) ([+-])(\d\d)(\d\d)", re.ASCII
+)
 
 NOT_PAGES = (
     ".css", ".js", ".png", ".jpg", ".jpeg", ".gif", ".ico", ".svg",
@@ -36,6 +38,7 @@ def is_common(line: str) -> bool:
 
 
 def is_combined(line: str) -> bool:
+    """Whether a line is in the combined format."""
     return _COMBINED_LINE.fullmatch(line) is not None
 
 
@@ -85,14 +88,10 @@ def event(line: str, *, event_id: str, key: bytes) -> dict[str, Any] | None:
         return None
     address, _, _, stamp, request, status, _, referrer, agent = match.groups()
     moment = time_ms(stamp)
-    words = request.split(" ")
-    if moment is None or len(words) < 2:
-        method, target = "", request
-        if moment is None:
-            return None
-    else:
-        method, target = words[0], words[1]
-    page = path_of(target)
+    if moment is None:
+        return None
+    method, _, rest = request.partition(" ")
+    page = path_of(rest.partition(" ")[0] or request)
     is_page = (
         method == "GET"
         and (status.startswith("2") or status == "304")

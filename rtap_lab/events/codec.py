@@ -43,12 +43,12 @@ def decode(record: bytes | None) -> list[Decoded]:
     return []
 
 
-class _Unreadable(ValueError):
+class _UnreadableError(ValueError):
     pass
 
 
 def _refuse(word: str) -> Any:
-    raise _Unreadable(word)
+    raise _UnreadableError(word)
 
 
 _DECODER = json.JSONDecoder(parse_constant=_refuse, parse_float=lambda text: _Float(text))
@@ -85,21 +85,21 @@ def _row(tree: dict[str, Any]) -> Decoded | None:
     else:
         return None
     time = tree.get("event_time")
-    event_id, event_type, visitor_id, *rest = texts
-    return Decoded(
-        event_id, event_type, instant_ms(time) if type(time) is str else None, visitor_id, *rest, value
-    )
+    moment = instant_ms(time) if type(time) is str else None
+    return _decoded(texts, moment, value)
+
+
+def _decoded(texts: list[str | None], moment: int | None, value: str | None) -> Decoded:
+    a, b, *rest = texts  # in the order of STRING_FIELDS, which is that of the fields
+    return Decoded(a, b, moment, *rest, value)  # type: ignore[call-arg]
 
 
 def _slow_row(tree: dict[str, Any]) -> Decoded:
     texts = [_text(tree.get(name)) for name in STRING_FIELDS]
     time = tree.get("event_time")
     is_text = isinstance(time, str) and not isinstance(time, _Float)
-    event_id, event_type, visitor_id, *rest = texts
-    return Decoded(
-        event_id, event_type, instant_ms(time) if is_text else None, visitor_id, *rest,
-        _text(tree.get("value")),
-    )  # fmt: skip
+    moment = instant_ms(str(time)) if is_text else None
+    return _decoded(texts, moment, _text(tree.get("value")))
 
 
 def _text(value: Any) -> str | None:

@@ -37,7 +37,7 @@ class FlinkRest:
         return int(self._call("GET", "/overview")["slots-total"])
 
     def jobs(self) -> list[dict[str, Any]]:
-        """All jobs the JobManager knows: `jid`, `name`, `state`, `start-time`, …"""
+        """All jobs the JobManager knows: `jid`, `name`, `state`, `start-time` and more."""
         return list(self._call("GET", "/jobs/overview")["jobs"])
 
     def job(self, job_id: str) -> dict[str, Any]:
@@ -99,7 +99,9 @@ def cause(trace: str) -> str:
     trace = trace.replace("\\n", "\n").replace("\\t", "\t").replace('\\"', '"')
     causes = trace.split("Caused by: ")
     wanted = causes[-1].strip() if causes else trace
-    lines = [line for line in wanted.splitlines() if line.strip() and "\tat " not in f"\t{line.strip()}"]
+    lines = [
+        line for line in wanted.splitlines() if line.strip() and "\tat " not in f"\t{line.strip()}"
+    ]
     text = " ".join(line.strip() for line in lines if not line.strip().startswith("at "))
     first, separator, rest = text.partition(": ")
     if separator and "." in first and " " not in first:  # the exception's class

@@ -32,7 +32,9 @@ def interval(milliseconds: int) -> str:
     hours, minute = divmod(minutes, 60)
     days, hour = divmod(hours, 24)
     digits = max(2, len(str(days)))
-    return f"INTERVAL '{days} {hour:02}:{minute:02}:{second:02}.{milli:03}' DAY({digits}) TO SECOND(3)"
+    return (
+        f"INTERVAL '{days} {hour:02}:{minute:02}:{second:02}.{milli:03}' DAY({digits}) TO SECOND(3)"
+    )
 
 
 def literal(text: str) -> str:
@@ -49,9 +51,7 @@ def _statements(name: str, values: dict[str, str]) -> list[str]:
     return [*found, f"{begin}{body}".rstrip().removesuffix(";")] if begin else found
 
 
-def catalog(
-    *, topic: str, bootstrap: str, group: str, bound_ms: int, bounded: bool
-) -> list[str]:
+def catalog(*, topic: str, bootstrap: str, group: str, bound_ms: int, bounded: bool) -> list[str]:
     """The statements that make `events_raw` and `events` of one source.
 
     Args:
@@ -84,7 +84,9 @@ def _sink(
         options |= {"key.format": "json", "key.fields": ";".join(keys),
                     "key.json.timestamp-format.standard": "ISO-8601"}  # fmt: skip
         options["value.format"] = options.pop("format")
-        options["value.json.timestamp-format.standard"] = options.pop("json.timestamp-format.standard")
+        options["value.json.timestamp-format.standard"] = options.pop(
+            "json.timestamp-format.standard"
+        )
     if parameters.delivery == "exactly_once":
         options |= {
             "sink.delivery-guarantee": "exactly-once",
@@ -122,7 +124,15 @@ def standard(
         columns = {name: _TYPES[kind] for name, kind in query.columns.items()}
         prefix = f"rtap-{source}-{query.name}"
         sinks.append(
-            _sink(query.name, columns, query.identity, topics[query.name], bootstrap, prefix, parameters)
+            _sink(
+                query.name,
+                columns,
+                query.identity,
+                topics[query.name],
+                bootstrap,
+                prefix,
+                parameters,
+            )
         )
     values = {
         "source": literal(source), "run": literal(run), "gap": interval(parameters.gap_ms),

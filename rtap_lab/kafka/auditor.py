@@ -106,7 +106,9 @@ class Auditor:
                     full["event_time"] = row["event_time"]
                     self._out.produce(LATE, encode_row(full), key_of(full))
             if wanted:
-                self.warn(f"{len(wanted)} late records of {topic} have expired; their bytes are lost")
+                self.warn(
+                    f"{len(wanted)} late records of {topic} have expired; their bytes are lost"
+                )
 
     def close(self) -> None:
         self._out.flush(10)
@@ -118,7 +120,7 @@ def rejected(record: Message) -> list[dict[str, Any]]:
     arrival_ms = record.timestamp()[1]
     value = record.value()
     rows = decode(value)
-    reasons = [("parse", None)] if not rows else []
+    reasons: list[tuple[str, str | None]] = [] if rows else [("parse", None)]
     for row in rows:
         reason = None if row.is_tick else unfit(row, arrival_ms)
         if reason:

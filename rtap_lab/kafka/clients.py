@@ -11,7 +11,9 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from rtap_lab.errors import ServiceError
 
 
-def producer(bootstrap: str, *, transactional_id: str | None = None, linger_ms: int = 0) -> Producer:
+def producer(
+    bootstrap: str, *, transactional_id: str | None = None, linger_ms: int = 0
+) -> Producer:
     """An idempotent producer that places keys as Java clients do."""
     config: dict[str, str | int | bool] = {
         "bootstrap.servers": bootstrap,

@@ -104,7 +104,9 @@ def feed(
                 headers.append(("schema_id", str(schema_id)))
             while True:
                 try:
-                    out.produce(LIVE_EVENTS, value, message.key, headers=headers, on_delivery=delivered)
+                    out.produce(
+                        LIVE_EVENTS, value, message.key, headers=headers, on_delivery=delivered
+                    )
                     break
                 except BufferError:
                     out.poll(0.1)

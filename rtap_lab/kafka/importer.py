@@ -73,15 +73,17 @@ def open_input(path: str) -> tuple[BinaryIO, str]:
         if path == "-":
             stream: BinaryIO = io.BytesIO(sys.stdin.buffer.read())
         elif path.endswith(".gz"):
-            stream = gzip.open(path, "rb")  # type: ignore[assignment]
+            stream = gzip.open(path, "rb")  # type: ignore[assignment]  # noqa: SIM115
         else:
-            stream = Path(path).open("rb")
+            stream = Path(path).open("rb")  # noqa: SIM115  (the caller closes it)
         digest = hashlib.sha256()
         while piece := stream.read(1 << 20):
             digest.update(piece)
         stream.seek(0)
     except (OSError, EOFError) as error:
-        raise SourceError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+        raise SourceError(
+            f"{path} cannot be read: {getattr(error, 'strerror', None) or error}"
+        ) from error
     return stream, digest.hexdigest()
 
 
@@ -103,10 +105,17 @@ def check_format(stream: BinaryIO, path: str) -> None:
     Raises:
         SourceError: When the first lines are all common, none combined.
     """
-    first = [line.text.decode("utf-8", "replace") for line, _ in zip(_lines(stream), range(100), strict=False)]
+    first = [
+        line.text.decode("utf-8", "replace")
+        for line, _ in zip(_lines(stream), range(100), strict=False)
+    ]
     stream.seek(0)
     written = [line for line in first if line.strip()]
-    if written and not any(map(access_log.is_combined, written)) and any(map(access_log.is_common, written)):
+    if (
+        written
+        and not any(map(access_log.is_combined, written))
+        and any(map(access_log.is_common, written))
+    ):
         raise SourceError(
             f"{path} is in the common log format: the fields Referer and User-Agent are missing",
             hint="log in the combined format: visitors are told apart by address and user agent",
@@ -217,7 +226,9 @@ class Importer:
                     self._produce(out, REJECTED, encode_row(row), key_of(row), None, marker)
                 else:
                     imported += 1
-                    latest = event["event_time"] if latest is None else max(latest, event["event_time"])
+                    latest = (
+                        event["event_time"] if latest is None else max(latest, event["event_time"])
+                    )
                     disorder = max(disorder, latest - event["event_time"])
                     value = event["bytes"] if "bytes" in event else encode(event)
                     self._produce(out, topic, value, event["visitor_id"].encode(), latest, marker)
@@ -238,7 +249,9 @@ class Importer:
             try:
                 out.abort_transaction(10)
             except Exception as second:
-                raise ServiceError(f"kafka: the import of {path} failed: {error} ({second})") from error
+                raise ServiceError(
+                    f"kafka: the import of {path} failed: {error} ({second})"
+                ) from error
             if isinstance(error, SourceError):
                 raise
             raise ServiceError(
@@ -278,7 +291,13 @@ class Importer:
                 out.poll(0.1)
 
     def retime(
-        self, paths: list[str], form: Format, *, speed: float, bound_ms: int, sleep: Callable[[float], None] = time.sleep
+        self,
+        paths: list[str],
+        form: Format,
+        *,
+        speed: float,
+        bound_ms: int,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> Imported:
         """Play files onto the live topic as if they happened now, `speed` times as fast, with new ids.
 
@@ -314,17 +333,23 @@ class Importer:
                         out.poll(0)
                         sleep(wait)
                     event_time = started_ms + int((event["event_time"] - first) / speed)
-                    result.disorder_ms = max(result.disorder_ms, int((latest - event["event_time"]) / speed))
+                    result.disorder_ms = max(
+                        result.disorder_ms, int((latest - event["event_time"]) / speed)
+                    )
                     result.late += due - event_time >= bound_ms
                     value = _renewed(event, f"{run}-{line.number}", event_time)
                     headers = [("created", str(int(due)))]
-                    self._produce(out, LIVE_EVENTS, value, event["visitor_id"].encode(), None, headers)
+                    self._produce(
+                        out, LIVE_EVENTS, value, event["visitor_id"].encode(), None, headers
+                    )
                     result.imported += 1
                     if result.imported % 200 == 0:
                         out.poll(0)
                         self.progress(result.read)
         if out.flush(60):
-            raise ServiceError("kafka: not all events were accepted", hint="`rtap status` shows the broker")
+            raise ServiceError(
+                "kafka: not all events were accepted", hint="`rtap status` shows the broker"
+            )
         result.seconds = time.monotonic() - began
         return result
 

@@ -37,7 +37,7 @@ class Registry:
         """
         try:
             self.client.set_compatibility(subject, RULE)
-            return self.client.register_schema(subject, Schema(json.dumps(schema), "JSON"))
+            return int(self.client.register_schema(subject, Schema(json.dumps(schema), "JSON")))
         except SchemaRegistryError as error:
             raise ServiceError(
                 f"registry: the schema of {subject} was refused: {error.error_message}",

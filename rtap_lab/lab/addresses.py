@@ -42,9 +42,7 @@ class Addresses:
         return 3 if self.profile == "full" else 1
 
 
-def choose(
-    state: State, profile: Profile, wanted: Mapping[str, int], *, living: bool
-) -> Addresses:
+def choose(state: State, profile: Profile, wanted: Mapping[str, int], *, living: bool) -> Addresses:
     """Choose the lab's ports: those of last time where they are free, else new ones.
 
     Args:
@@ -61,7 +59,9 @@ def choose(
         for name, port in wanted.items():
             name = _ALIASES.get(name, name)
             if name not in _NAMES:
-                raise SettingsError(f"--port {name}: no such service", hint=f"one of {', '.join(_NAMES)}")
+                raise SettingsError(
+                    f"--port {name}: no such service", hint=f"one of {', '.join(_NAMES)}"
+                )
             if not is_free(port):
                 raise SettingsError(
                     f"port {port}, wanted for {name}, is taken by {port_owner(port)}",

@@ -38,7 +38,9 @@ def query(
     """See `Lab.sql`."""
     statement = statement.strip().rstrip(";").strip()
     if not statement:
-        raise SettingsError("the statement is empty", hint='for example: rtap sql "SELECT * FROM events"')
+        raise SettingsError(
+            "the statement is empty", hint='for example: rtap sql "SELECT * FROM events"'
+        )
     properties = {
         "execution.runtime-mode": "streaming",
         "table.local-time-zone": "UTC",
@@ -65,7 +67,9 @@ def query(
                     if not started:
                         deadline = max(deadline, time.monotonic() + min(seconds, 1.0))
                         if time.monotonic() > deadline + 60:
-                            raise StatementError("flink: the statement did not start", sql=statement)
+                            raise StatementError(
+                                "flink: the statement did not start", sql=statement
+                            )
                     time.sleep(0.05)
                 else:
                     if not started:
@@ -100,5 +104,7 @@ def _apply(rows: list[dict[str, Any]], kind: str, row: dict[str, Any]) -> None:
 
 def _value(value: Any) -> Any:
     if isinstance(value, dict) and "epochSecond" in value:
-        return instant_text(int(value["epochSecond"]) * 1000 + int(value.get("nano", 0)) // 1_000_000)
+        return instant_text(
+            int(value["epochSecond"]) * 1000 + int(value.get("nano", 0)) // 1_000_000
+        )
     return value

@@ -41,14 +41,17 @@ def check_machine(settings: Settings) -> None:
         ComponentError: When Java does not fit.
     """
     if not (sys.platform.startswith("linux") or sys.platform == "darwin"):
-        raise ServiceError(f"{sys.platform} is not supported", hint="use Linux, macOS, or WSL on Windows")
+        raise ServiceError(
+            f"{sys.platform} is not supported", hint="use Linux, macOS, or WSL on Windows"
+        )
     java_version(find_java(settings.java))
     free = psutil.virtual_memory().available
     needed = NEEDED_MEMORY[settings.profile]
     if free < needed:
         raise ServiceError(
             f"too little memory: {free / 1e9:.1f} GB are free, profile {settings.profile} needs {needed / 1e9:.1f} GB",
-            hint="close other programs" + (", or use --profile core" if settings.profile == "full" else ""),
+            hint="close other programs"
+            + (", or use --profile core" if settings.profile == "full" else ""),
         )
     space = shutil.disk_usage(settings.state).free
     if space < NEEDED_DISK:
@@ -89,8 +92,13 @@ def _launch(state: State) -> Identity:
 
 
 def up(
-    state: State, settings: Settings, *, job: Mapping[str, Any] | None, chosen: bool,
-    timeout: float, told: Told,
+    state: State,
+    settings: Settings,
+    *,
+    job: Mapping[str, Any] | None,
+    chosen: bool,
+    timeout: float,
+    told: Told,
 ) -> bool:
     """Bring the stack up, with the standard job running on `events` unless `job` is None.
 

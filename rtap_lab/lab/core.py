@@ -93,7 +93,12 @@ class Lab:
         )  # fmt: skip
         changes = job_changes(gap, within, bound, delivery) if job else None
         control.up(
-            lab.state, settings, job=changes, chosen=bool(profile or store), timeout=timeout, told=told
+            lab.state,
+            settings,
+            job=changes,
+            chosen=bool(profile or store),
+            timeout=timeout,
+            told=told,
         )
         return lab
 
@@ -112,7 +117,9 @@ class Lab:
             NotRunningError: When nothing is up.
         """
         if not self.state.exists or control.revive(self.state) is None:
-            raise NotRunningError(f"no stack is up in {self.state.folder}", hint="start it: rtap up")
+            raise NotRunningError(
+                f"no stack is up in {self.state.folder}", hint="start it: rtap up"
+            )
         return known(self.state)
 
     @property
@@ -162,7 +169,11 @@ class Lab:
         return self._import(list(map(str, paths)), "jsonl", source, speed, progress)
 
     def _import(
-        self, paths: list[str], form: Format, source: str | None, speed: str,
+        self,
+        paths: list[str],
+        form: Format,
+        source: str | None,
+        speed: str,
         progress: Callable[[int], None],
     ) -> Imported:
         from rtap_lab.kafka.importer import Importer
@@ -177,13 +188,23 @@ class Lab:
             except ValueError:
                 factor = 0.0
             if not 0 < factor < float("inf"):
-                raise SettingsError(f"--speed {speed!r}", hint='"max", "live" or a factor such as 60')
+                raise SettingsError(
+                    f"--speed {speed!r}", hint='"max", "live" or a factor such as 60'
+                )
             run = self.runs.all().get(LIVE)
-            bound = JobParameters.from_json(run["parameters"]).bound_ms if run else JobParameters().bound_ms
+            bound = (
+                JobParameters.from_json(run["parameters"]).bound_ms
+                if run
+                else JobParameters().bound_ms
+            )
             return importer.retime(paths, form, speed=factor, bound_ms=bound)
-        name = source or ("stdin" if paths[0] == "-" else Path(paths[0].removesuffix(".gz")).stem.lower())
+        name = source or (
+            "stdin" if paths[0] == "-" else Path(paths[0].removesuffix(".gz")).stem.lower()
+        )
         source_name(name, reserved=frozenset(STANDARD))
-        with self.state.lock(f"source-{name}", timeout=1, busy=f"source {name!r} is being imported into"):
+        with self.state.lock(
+            f"source-{name}", timeout=1, busy=f"source {name!r} is being imported into"
+        ):
             with self.state.lock("sources", timeout=30):
                 table = self.sources()
                 if name not in table:
@@ -272,7 +293,9 @@ class Lab:
             total = sum(Topics(self._ready().kafka).ends([events_topic(source)]).values())
         while run["state"] != ("finished" if source != LIVE else "running"):
             if time.monotonic() > deadline:
-                raise JobError(f"flink: the standard job on {source} took more than {timeout:.0f} s")
+                raise JobError(
+                    f"flink: the standard job on {source} took more than {timeout:.0f} s"
+                )
             time.sleep(0.2)
             if total:
                 done = Topics(self._ready().kafka).committed(group(source), events_topic(source))
@@ -302,7 +325,9 @@ class Lab:
         found.sort(key=lambda row: [(row[name] is not None, row[name]) for name in order])
         return [
             {
-                name: instant_text(row[name]) if kind == "time" and row[name] is not None else row[name]
+                name: instant_text(row[name])
+                if kind == "time" and row[name] is not None
+                else row[name]
                 for name, kind in shape.columns.items()
             }
             for row in found
@@ -405,7 +430,9 @@ class Lab:
         found.attrs["ended_by"] = why
         return found
 
-    def watch(self, *queries: str, source: str = LIVE, stop: Any = None) -> Iterator[dict[str, Any]]:
+    def watch(
+        self, *queries: str, source: str = LIVE, stop: Any = None
+    ) -> Iterator[dict[str, Any]]:
         """Yield snapshots and updates of queries from the hub, for ever or until `stop` is set."""
         from rtap_lab.live.client import watch
 

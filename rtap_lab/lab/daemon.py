@@ -41,7 +41,9 @@ def supervisor_of(state: State) -> Supervisor:
     def found() -> None:
         """Topics and schema, once Kafka and the registry are ready."""
         nonlocal founded
-        if founded or supervisor.not_ready([n for n in supervisor.services if n.startswith("kafka")]):
+        if founded or supervisor.not_ready(
+            [n for n in supervisor.services if n.startswith("kafka")]
+        ):
             return
         Topics(addresses.kafka).ensure(live_topics(STANDARD))
         if supervisor.not_ready(["registry"]):
@@ -86,5 +88,3 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
-
-

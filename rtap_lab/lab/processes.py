@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -162,11 +163,11 @@ def hub(process: _Process) -> None:
                     appended[topic] = appended_ms
             for topic, new in rows.items():
                 feed = followed[topic]
-                loop.call_soon_threadsafe(
-                    lambda f=feed, n=new, t=topic: server.publish(
-                        f.query, f.source, n, appended_ms=appended[t], received_ms=received_ms
-                    )
-                )
+                publish = partial(
+                    server.publish, feed.query, feed.source, new,
+                    appended_ms=appended[topic], received_ms=received_ms,
+                )  # fmt: skip
+                loop.call_soon_threadsafe(publish)
 
         process.patiently(step)
         reader.close()

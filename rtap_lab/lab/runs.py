@@ -97,7 +97,9 @@ class Runs:
 
     # --- wishes ----------------------------------------------------------------------------------
 
-    def wish(self, source: str, changes: dict[str, Any] | None = None, *, anew: bool = False) -> Run:
+    def wish(
+        self, source: str, changes: dict[str, Any] | None = None, *, anew: bool = False
+    ) -> Run:
         """Write down that a run of the standard job should be running.
 
         It goes on with the current run, unless that was drained or has other parameters; then a new
@@ -142,8 +144,11 @@ class Runs:
         """Cancel whatever runs of a run, and wait until it has ended."""
         for job_id in self.rest.active(self.name(run)):
             self.rest.cancel(job_id)
-            self._await(lambda job=job_id: self.rest.job(job)["state"] in TERMINAL, 60, "cancel")
+            self._await_end(job_id, 60, "cancel")
         shutil.rmtree(self.folder(run), ignore_errors=True)
+
+    def _await_end(self, job_id: str, seconds: float, what: str) -> None:
+        self._await(lambda: self.rest.job(job_id)["state"] in TERMINAL, seconds, what)
 
     @staticmethod
     def _await(condition: Callable[[], object], seconds: float, what: str) -> None:
@@ -158,7 +163,11 @@ class Runs:
     def keep(self) -> None:
         """Make every wish true; called about once a second by the supervisor."""
         for source, run in self.all().items():
-            if run["desired"] == "running" and run["state"] not in ("failed", "finished", "drained"):
+            if run["desired"] == "running" and run["state"] not in (
+                "failed",
+                "finished",
+                "drained",
+            ):
                 self.ensure(source)
 
     def ensure(self, source: str) -> Run:
@@ -250,19 +259,26 @@ class Runs:
             if not active:
                 if drain:
                     raise JobError(f"the standard job on {source} is not running: nothing to drain")
-                return self._save(source, state=run["state"] if run["state"] in ("drained", "finished") else "stopped")
+                return self._save(
+                    source,
+                    state=run["state"] if run["state"] in ("drained", "finished") else "stopped",
+                )
             job_id = active[0]
             folder = (self.folder(run) / "savepoints").as_uri()
             try:
-                self._await(lambda: self.rest.job(job_id)["state"] == "RUNNING", 30, "waiting for the job")
+                self._await(
+                    lambda: self.rest.job(job_id)["state"] == "RUNNING", 30, "waiting for the job"
+                )
                 request = self.rest.stop(job_id, drain=drain, directory=folder)
-                self._await(lambda: self.rest.savepoint_status(job_id, request), 60, "the savepoint")
-                self._await(lambda: self.rest.job(job_id)["state"] in TERMINAL, 30, "the stop")
+                self._await(
+                    lambda: self.rest.savepoint_status(job_id, request), 60, "the savepoint"
+                )
+                self._await_end(job_id, 30, "the stop")
             except JobError:
                 if drain:
                     raise
                 self.rest.cancel(job_id)  # the newest checkpoint is kept
-                self._await(lambda: self.rest.job(job_id)["state"] in TERMINAL, 30, "the cancel")
+                self._await_end(job_id, 30, "the cancel")
             return self._save(source, state="drained" if drain else "stopped")
 
     def savepoint(self, source: str) -> str:
@@ -271,7 +287,9 @@ class Runs:
         active = self.rest.active(self.name(run))
         if not active:
             raise JobError(f"the standard job on {source} is not running")
-        request = self.rest.savepoint(active[0], (self.state.folder / "flink" / "savepoints").as_uri())
+        request = self.rest.savepoint(
+            active[0], (self.state.folder / "flink" / "savepoints").as_uri()
+        )
         found: list[str] = []
         self._await(
             lambda: found.append(path) or True  # type: ignore[func-returns-value]

@@ -10,6 +10,7 @@ import httpx
 
 from rtap_lab.flink.gateway import ready as gateway_ready
 from rtap_lab.flink.rest import FlinkRest
+from rtap_lab.kafka.topics import Topics
 from rtap_lab.lab.addresses import Addresses
 from rtap_lab.settings import Settings
 from rtap_lab.stack import influxdb
@@ -60,17 +61,14 @@ def declare(state: State, settings: Settings, addresses: Addresses) -> list[Serv
     ][: len(names)]
     cluster_id = cluster_of(state)
 
-    def kafka_probe() -> str | None:
-        from rtap_lab.kafka.topics import Topics
+    topics = Topics(addresses.kafka)
 
-        if "topics" not in cache:
-            cache["topics"] = Topics(addresses.kafka)
-        found, brokers = cache["topics"].cluster()
+    def kafka_probe() -> str | None:
+        found, brokers = topics.cluster()
         if found != cluster_id:
             return f"another Kafka answers (cluster {found})"
         return None if brokers >= len(nodes) else f"{brokers} of {len(nodes)} brokers"
 
-    cache: dict[str, object] = {}
     for name, node in zip(names, nodes, strict=True):
         build = broker(java, folder, nodes, node, cluster_id)
         java_service(name, build, kafka_probe, port=node.port)

@@ -24,7 +24,13 @@ def status(lab: Lab) -> dict[str, Any]:
     """State, port, memory, uptime and links of the services; watermark, lag and shares of the jobs."""
     state = lab.state
     if not state.exists or control.revive(state) is None:
-        return {"services": [], "supervisor": {"pid": None}, "addresses": {}, "jobs": [], "ok": False}
+        return {
+            "services": [],
+            "supervisor": {"pid": None},
+            "addresses": {},
+            "jobs": [],
+            "ok": False,
+        }
     addresses = known(state)
     chosen = state.read("settings") or {}
     table: dict[str, dict[str, Any]] = state.read("services") or {}
@@ -34,8 +40,10 @@ def status(lab: Lab) -> dict[str, Any]:
     services = [_service(name, each) for name, each in table.items()]
     supervisor = running(state)
     jobs = _jobs(lab, addresses)
-    store = addresses.url("store") if chosen.get("store") == "influxdb" else str(
-        state.folder / "store" / "points.sqlite"
+    store = (
+        addresses.url("store")
+        if chosen.get("store") == "influxdb"
+        else str(state.folder / "store" / "points.sqlite")
     )
     ok = all(s["state"] == "ready" for s in services) and any(
         j["source"] == LIVE and j["state"] == "RUNNING" for j in jobs
@@ -114,11 +122,15 @@ def as_html(lab: Lab) -> str:
     except NotRunningError:
         facts = {"services": [], "jobs": []}
     if not facts["services"]:
-        return f"<b>rtap lab</b> at <code>{html.escape(str(lab.state.folder))}</code>: nothing is up"
+        return (
+            f"<b>rtap lab</b> at <code>{html.escape(str(lab.state.folder))}</code>: nothing is up"
+        )
 
     def links(each: dict[str, Any]) -> str:
         return " ".join(
-            f'<a href="{u}" target="_blank">{html.escape(u)}</a>' if u.startswith("http") else html.escape(u)
+            f'<a href="{u}" target="_blank">{html.escape(u)}</a>'
+            if u.startswith("http")
+            else html.escape(u)
             for u in each["links"]
         )
 

@@ -63,6 +63,7 @@ def parse_request(text: str | bytes, channels: frozenset[str]) -> Request:
 
 
 def hello(epoch: str, channels: frozenset[str]) -> dict[str, Any]:
+    """The greeting."""
     return {"type": "hello", "protocol": VERSION, "epoch": epoch, "channels": sorted(channels)}
 
 

@@ -17,7 +17,12 @@ from rtap_lab.events.codec import decode
 from rtap_lab.kafka.clients import read_range
 from rtap_lab.streams.queries import STANDARD, normal
 
-STAGES = ("created_to_topic_ms", "topic_to_flink_output_ms", "flink_output_to_hub_ms", "hub_to_client_ms")
+STAGES = (
+    "created_to_topic_ms",
+    "topic_to_flink_output_ms",
+    "flink_output_to_hub_ms",
+    "hub_to_client_ms",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +78,10 @@ class Origins:
 
     @classmethod
     def read(
-        cls, bootstrap: str, starts: Mapping[tuple[str, int], int], ends: Mapping[tuple[str, int], int]
+        cls,
+        bootstrap: str,
+        starts: Mapping[tuple[str, int], int],
+        ends: Mapping[tuple[str, int], int],
     ) -> Origins:
         """Read them from a topic."""
         origins = cls()

@@ -94,7 +94,9 @@ class Report:
         return facts | {"exact": self.exact, "differences": self.differences, "compared": table}
 
     def __str__(self) -> str:
-        lines = [f"{'rows of':<20}{'in':<8}{'expected':>9}{'missing':>9}{'extra':>7}{'wrong':>7}{'repeated':>10}{'open':>7}"]
+        lines = [
+            f"{'rows of':<20}{'in':<8}{'expected':>9}{'missing':>9}{'extra':>7}{'wrong':>7}{'repeated':>10}{'open':>7}"
+        ]
         for c in self.compared:
             lines.append(f"{c.name:<20}{c.where:<8}{c.rows:>9}{c.missing:>9}{c.extra:>7}{c.wrong:>7}"
                          f"{c.repeated:>10}{c.open:>7}")  # fmt: skip
@@ -117,7 +119,9 @@ class Report:
 def _shown(row: Any) -> str:
     if not isinstance(row, dict):
         return str(row)
-    return str({k: instant_text(v) if isinstance(v, int) and v > 10**11 else v for k, v in row.items()})
+    return str(
+        {k: instant_text(v) if isinstance(v, int) and v > 10**11 else v for k, v in row.items()}
+    )
 
 
 @dataclass(frozen=True)
@@ -227,8 +231,12 @@ class Verifier:
         ends = self.topics.ends(subject.results.values(), committed=True)
         deadline = time.monotonic() + max(patience, 1)
         while True:
-            held = self.store.offsets() if self.store.runs().get(subject.source) == subject.run else {}
-            behind = {t: end - held.get(t, 0) for (t, _), end in ends.items() if held.get(t, 0) < end}
+            held = (
+                self.store.offsets() if self.store.runs().get(subject.source) == subject.run else {}
+            )
+            behind = {
+                t: end - held.get(t, 0) for (t, _), end in ends.items() if held.get(t, 0) < end
+            }
             if not behind:
                 return
             if time.monotonic() > deadline:
@@ -236,7 +244,9 @@ class Verifier:
                                hint="`rtap status` shows the writer; `rtap logs writer` its log")  # fmt: skip
             time.sleep(0.1)
 
-    def verify(self, subject: Subject, upto: Upto, *, progress: Callable[[int], None] = lambda n: None) -> Report:
+    def verify(
+        self, subject: Subject, upto: Upto, *, progress: Callable[[int], None] = lambda n: None
+    ) -> Report:
         """Compare one run with the reference."""
         began = time.monotonic()
         topic = events_topic(None if subject.source == "live" else subject.source)
@@ -261,7 +271,9 @@ class Verifier:
             wanted_records = [j for j in judged if j.fate == fate]
             compared.append(self._kept(subject, name, wanted_records, records, starts, upto))
         shown = instant_text(upto.w_ms) if upto.w_ms is not None else None
-        report = Report(subject.source, subject.run, subject.parameters.delivery, shown, ledger, compared)
+        report = Report(
+            subject.source, subject.run, subject.parameters.delivery, shown, ledger, compared
+        )
         kept = self._refused_lines(subject)
         if kept != subject.refused_lines:
             report.problems.append(
@@ -273,7 +285,10 @@ class Verifier:
         return report
 
     def _judge(
-        self, subject: Subject, starts: Mapping[tuple[str, int], int], upto: Upto,
+        self,
+        subject: Subject,
+        starts: Mapping[tuple[str, int], int],
+        upto: Upto,
         progress: Callable[[int], None],
     ) -> tuple[list[Judged], dict[tuple[int, int], tuple[int, str]], int]:
         """Fates of all records, size and digest of those that are kept, and since when all are there."""
@@ -315,22 +330,26 @@ class Verifier:
         lines = set()
         for record in read_range(self.bootstrap, first, ends):
             row = orjson.loads(record.value() or b"{}")
-            if row.get("source") == subject.source and row.get("line") is not None:
-                if row["file"] in subject.files:
-                    lines.add((row["file"], row["line"]))
+            ours = row.get("source") == subject.source and row.get("file") in subject.files
+            if ours and row.get("line") is not None:
+                lines.add((row["file"], row["line"]))
         return len(lines)
 
     def _kept(
-        self, subject: Subject, topic: str, wanted: Iterable[Judged],
+        self,
+        subject: Subject,
+        topic: str,
+        wanted: Iterable[Judged],
         digests: Mapping[tuple[int, int], tuple[int, str]],
-        starts: Mapping[tuple[str, int], int], upto: Upto,
+        starts: Mapping[tuple[str, int], int],
+        upto: Upto,
     ) -> Compared:
         """Compare `events.late` or `events.rejected`, record by record, both of its writers."""
         name = topic.removeprefix("events.")
         compared = Compared(name, "topic")
         expected: dict[tuple[int, int, str | None], str] = {}
         for each in wanted:
-            reason = each.reason or "late"
+            reason: str = each.reason or "late"
             expected[each.place.partition, each.place.offset, each.event_id] = reason
         compared.rows = len(expected)
         source_topic = events_topic(None if subject.source == "live" else subject.source)
@@ -352,7 +371,11 @@ class Verifier:
                 compared.note("wrong", row | {"sha256": digests[key[:2]][1]}, whole[key])
         for key, found in {**by_sql, **whole}.items():
             if key not in expected:
-                compared.note("extra", None, {k: found[k] for k in ("partition", "offset", "event_id", "reason")})
+                compared.note(
+                    "extra",
+                    None,
+                    {k: found[k] for k in ("partition", "offset", "event_id", "reason")},
+                )
         return compared
 
     def _kept_rows(
@@ -420,5 +443,3 @@ def _rounded(query: Query, row: Row) -> Row:
         name: round(row[name], 6) if kind == "number" and row[name] is not None else row[name]
         for name, kind in query.columns.items()
     }
-
-

@@ -53,5 +53,7 @@ def scenario_named(name: str) -> Scenario:
         SettingsError: When there is none of that name.
     """
     if name not in SCENARIOS:
-        raise SettingsError(f"scenario {name!r} is not known", hint=f"one of {', '.join(SCENARIOS)}")
+        raise SettingsError(
+            f"scenario {name!r} is not known", hint=f"one of {', '.join(SCENARIOS)}"
+        )
     return SCENARIOS[name]

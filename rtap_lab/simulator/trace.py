@@ -48,7 +48,9 @@ class Message:
     """An event, its `event_time` in milliseconds since the scenario began; or bytes that are none."""
 
 
-def _visit(random: Random, scenario: Scenario, start: float, visitor: int, number: int) -> list[dict[str, Any]]:
+def _visit(
+    random: Random, scenario: Scenario, start: float, visitor: int, number: int
+) -> list[dict[str, Any]]:
     """The events of one visit, in order; `event_time` in seconds since the scenario began."""
     moment = start
     common: dict[str, Any] = {

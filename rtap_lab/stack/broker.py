@@ -48,7 +48,9 @@ def properties(nodes: Sequence[Node], node: Node, data: Path) -> str:
         "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
         "inter.broker.listener.name": "PLAINTEXT",
         "controller.listener.names": "CONTROLLER",
-        "controller.quorum.voters": ",".join(f"{n.id}@127.0.0.1:{n.controller_port}" for n in nodes),
+        "controller.quorum.voters": ",".join(
+            f"{n.id}@127.0.0.1:{n.controller_port}" for n in nodes
+        ),
         "log.dirs": data,
         "auto.create.topics.enable": "false",
         "default.replication.factor": copies,

@@ -142,7 +142,8 @@ def fetch(
 def _check(path: Path, sha256: str, what: str) -> None:
     if not path.is_file():
         raise ComponentError(
-            f"{what} is missing: {path}", hint="run `rtap fetch` where the package registry is reached"
+            f"{what} is missing: {path}",
+            hint="run `rtap fetch` where the package registry is reached",
         )
     if digest(path) != sha256:
         raise ComponentError(
@@ -271,7 +272,8 @@ def unpacked(set_name: str) -> Path:
     known = target / ".manifest"
     if not known.is_file() or digest(known) != each.manifest_sha256:
         raise ComponentError(
-            f"{known} is not the pinned one", hint=f"delete {target}; the next start unpacks it again"
+            f"{known} is not the pinned one",
+            hint=f"delete {target}; the next start unpacks it again",
         )
     found = manifest_of(target)
     if found != known.read_text():
@@ -307,7 +309,9 @@ def flink_home() -> Path:
         try:
             found = base64.urlsafe_b64encode(bytes.fromhex(digest(path))).rstrip(b"=").decode()
         except OSError as error:
-            raise ComponentError(f"{path} is missing", hint="reinstall apache-flink-libraries") from error
+            raise ComponentError(
+                f"{path} is missing", hint="reinstall apache-flink-libraries"
+            ) from error
         if found != expected:
             raise ComponentError(
                 f"{path} is not the file that the wheel installed: its SHA-256 differs",

@@ -49,7 +49,7 @@ def config(folder: Path, ports: FlinkPorts) -> dict[str, str | int]:
         "taskmanager.rpc.port": ports.taskmanager_rpc,
         "taskmanager.data.port": ports.taskmanager_data,
         "taskmanager.numberOfTaskSlots": SLOTS,
-        "io.tmp.dirs": folder / "tmp",
+        "io.tmp.dirs": str(folder / "tmp"),
         "execution.target": "remote",
         "execution.checkpointing.dir": (folder / "checkpoints").as_uri(),
         "execution.checkpointing.savepoint-dir": (folder / "savepoints").as_uri(),
@@ -152,6 +152,9 @@ class FlinkCluster:
                 f"-Dlog4j.configurationFile=file:{conf / 'log4j2.properties'}",
             ],
             scratch=self.folder / "class-data",
+            # with one that was made after a query was planned, the planner's compiler (Janino) cannot
+            # look up classes any more: "Cannot invoke Class.getName() because c is null" (Java 21)
+            archived=not gateway,
         )  # fmt: skip
 
     def environment(self) -> dict[str, str]:

@@ -28,7 +28,9 @@ def java_version(java: Path) -> str:
     try:
         done = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=30)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise ComponentError(f"{java} does not run: {error}", hint="name a Java 17 or 21") from error
+        raise ComponentError(
+            f"{java} does not run: {error}", hint="name a Java 17 or 21"
+        ) from error
     match = re.search(r'version "(\d+)', done.stderr)
     if not match or not 17 <= int(match[1]) <= 21:
         said = done.stderr.splitlines()[:1]
@@ -56,7 +58,12 @@ def base_archive(java: Path) -> Path:
     with FileLock(_folder(kept.parent) / ".lock"):
         if not kept.is_file():
             part = kept.with_suffix(".part")
-            command = [java, "-Xshare:dump", "-XX:+UseSerialGC", f"-XX:SharedArchiveFile={part}"]
+            command = [
+                str(java),
+                "-Xshare:dump",
+                "-XX:+UseSerialGC",
+                f"-XX:SharedArchiveFile={part}",
+            ]
             done = subprocess.run(command, capture_output=True, text=True, timeout=120)
             if done.returncode:
                 raise ComponentError(f"{java} cannot archive its classes: {done.stdout[-300:]}")
@@ -88,6 +95,7 @@ def jvm(
     *,
     options: Sequence[str],
     scratch: Path,
+    archived: bool = True,
 ) -> Jvm:
     """Build a JVM's command, with its class-data archive.
 
@@ -101,13 +109,19 @@ def jvm(
         main: Main class, or `-jar FILE`, and arguments.
         options: JVM options.
         scratch: A folder for the archive while it is written.
+        archived: Whether it gets an archive of its own.
     """
-    facts = [java_version(java), *(f"{p}:{p.stat().st_size}:{p.stat().st_mtime_ns}" for p in class_path)]
+    facts = [
+        java_version(java),
+        *(f"{p}:{p.stat().st_size}:{p.stat().st_mtime_ns}" for p in class_path),
+    ]
     key = hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
     kept = cache_folder() / "class-data" / f"{name}-{key}.jsa"
     written = scratch / f"{name}-{key}.jsa"
     base = base_archive(java)
-    if kept.is_file():
+    if not archived:
+        sharing = [f"-XX:SharedArchiveFile={base}"]
+    elif kept.is_file():
         sharing = [f"-XX:SharedArchiveFile={base}:{kept}"]
     else:
         scratch.mkdir(parents=True, exist_ok=True)
@@ -126,4 +140,4 @@ def jvm(
     quiet = ["-Xlog:disable", "-Xlog:all=error:stderr"]  # an archive's warnings are no news
     command = [str(java), *quiet, *sharing, "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError",
                *options, *path, *main]  # fmt: skip
-    return Jvm(command, archive, not kept.is_file())
+    return Jvm(command, archive, archived and not kept.is_file())

@@ -47,9 +47,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as staging:
             folder = Path(staging)
             roots = [_component(name, each) for each in wanted["roots"]]
-            run_maven(
-                roots, folder, lambda *_: None, transitive=wanted.get("transitive", True)
-            )
+            run_maven(roots, folder, lambda *_: None, transitive=wanted.get("transitive", True))
             files = sorted(p for p in folder.rglob("*") if p.name.endswith((".jar", ".tar.gz")))
             lock[name] = [_entry(folder, path) for path in files]
     (HERE / "components.lock.json").write_text(json.dumps(lock, indent=1) + "\n")

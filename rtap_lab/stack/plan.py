@@ -35,4 +35,4 @@ def stop_order(depends: Mapping[str, Sequence[str]]) -> list[list[str]]:
 
 def backoff(failures: int, *, first: float = 0.2, longest: float = 10.0) -> float:
     """Seconds to wait before the next start, after so many failures in a row."""
-    return min(longest, first * 2 ** min(max(failures - 1, 0), 16))
+    return min(longest, first * float(2 ** min(max(failures - 1, 0), 16)))

@@ -136,3 +136,12 @@ def port_owner(port: int) -> str:
                 if each.pid:
                     return f"{psutil.Process(each.pid).name()} (pid {each.pid})"
     return "another program"
+
+
+def output_of(command: Sequence[str], *, cwd: Path) -> str:
+    """What a short command prints, stripped; empty when it fails or is not there."""
+    try:
+        done = subprocess.run(list(command), cwd=cwd, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

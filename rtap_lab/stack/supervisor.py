@@ -44,10 +44,10 @@ def marked(folder: Path) -> dict[str, Identity]:
     for process in psutil.process_iter(["pid"]):
         try:
             value = process.environ().get(_MARK, "")
-            if value.startswith(f"{folder}:") and process.pid != own:
-                if process.status() != psutil.STATUS_ZOMBIE:
-                    name = value.removeprefix(f"{folder}:")
-                    found[name] = Identity(process.pid, process.create_time())
+            ours = value.startswith(f"{folder}:") and process.pid != own
+            if ours and process.status() != psutil.STATUS_ZOMBIE:
+                name = value.removeprefix(f"{folder}:")
+                found[name] = Identity(process.pid, process.create_time())
         except psutil.Error:  # gone meanwhile, or another user's: not ours
             continue
     return found
@@ -218,7 +218,8 @@ class Supervisor:
         for name in living.keys() - self.services.keys():
             living[name].stop(1)  # of another profile or store
         self._runners = {
-            name: _Runner(self, service, living.get(name)) for name, service in self.services.items()
+            name: _Runner(self, service, living.get(name))
+            for name, service in self.services.items()
         }
         self.publish()
         for level in start_order({n: s.depends for n, s in self.services.items()}):

@@ -68,8 +68,10 @@ class Judge:
             if reason:
                 yield Judged("rejected", place, row.event_id, reason)
                 continue
-            assert row.event_id is not None and row.event_type is not None
-            assert row.visitor_id is not None and row.event_time is not None
+            assert row.event_id is not None  # `unfit` has looked
+            assert row.event_type is not None
+            assert row.visitor_id is not None
+            assert row.event_time is not None
             if row.event_id in self._seen:
                 yield Judged("duplicate", place, row.event_id)
                 continue

@@ -40,7 +40,7 @@ class Query:
     @property
     def identity(self) -> list[str]:
         """The columns that make a row this row: window and keys; of a pattern, all."""
-        return (["window_start", "window_end", *self.keys] if self.windowed else [*self.columns])
+        return ["window_start", "window_end", *self.keys] if self.windowed else [*self.columns]
 
     def point_time_ms(self, row: dict[str, Any], *, within_ms: int) -> int:
         """The time of a row's point: the window's end; of a pattern, when the row is due.

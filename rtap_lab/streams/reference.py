@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any
 
 from rtap_lab.settings import JobParameters
@@ -140,7 +141,8 @@ def conversions(events: Iterable[Event]) -> list[Row]:
             count[key] += 1
             worth[key] += event.value
     return [
-        _window(start, MINUTE) | {"goal": goal, "conversions": n, "value": round(worth[start, goal], 6)}
+        _window(start, MINUTE)
+        | {"goal": goal, "conversions": n, "value": round(worth[start, goal], 6)}
         for (start, goal), n in count.items()
     ]
 
@@ -161,7 +163,7 @@ def cart_to_purchase(events: Iterable[Event], within_ms: int) -> list[Row]:
     """An add to cart and the purchase right after it (of the two kinds), less than `within` apart."""
     rows = []
     for visitor, mine in _carts_and_purchases(events).items():
-        for cart, then in zip(mine, mine[1:], strict=False):
+        for cart, then in pairwise(mine):
             apart = then.event_time - cart.event_time
             if _is_cart(cart) and _is_purchase(then) and apart < within_ms:
                 rows.append({"visitor_id": visitor, "cart_time": cart.event_time,
@@ -174,9 +176,7 @@ def checkout_abandoned(events: Iterable[Event], within_ms: int) -> list[Row]:
     rows = []
     for visitor, mine in _carts_and_purchases(events).items():
         for cart, then in zip(mine, [*mine[1:], None], strict=True):
-            if _is_cart(cart) and (
-                then is None or then.event_time - cart.event_time >= within_ms
-            ):
+            if _is_cart(cart) and (then is None or then.event_time - cart.event_time >= within_ms):
                 rows.append({"visitor_id": visitor, "cart_time": cart.event_time,
                              "cart_event_id": cart.event_id})  # fmt: skip
     return rows

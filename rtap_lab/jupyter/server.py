@@ -1,0 +1,68 @@
+"""JupyterLab on the lab's notebooks, as a child of the command that asked for it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from rtap_lab.errors import SettingsError
+from rtap_lab.stack.process import Identity, free_port, spawn
+from rtap_lab.stack.state import State
+
+
+def notebooks_folder() -> Path:
+    """Where the notebooks are: beside the package, in a checkout.
+
+    Raises:
+        SettingsError: When there are none.
+    """
+    folder = Path(__file__).parents[2] / "notebooks"
+    if not (folder / "00_start_here.ipynb").is_file():
+        raise SettingsError(
+            f"there are no notebooks at {folder}", hint="run it from a checkout of the project"
+        )
+    return folder
+
+
+def run(state: State, *, port: int | None, browser: bool) -> int:
+    """Run JupyterLab until it ends or Ctrl-C; its exit code.
+
+    Its token stays on: access to Jupyter is access to the machine. The address with the token goes to
+    stdout.
+    """
+    state.create()
+    folder = notebooks_folder()
+    port = port or free_port()
+    token = state.secret("jupyter.token")
+    command = [
+        sys.executable, "-m", "jupyter", "lab", "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}",
+        "--ServerApp.port_retries=0", f"--ServerApp.root_dir={folder}",
+        f"--ServerApp.open_browser={browser and bool(os.environ.get('DISPLAY'))}",
+        "--LabApp.default_url=/lab/tree/00_start_here.ipynb", "--ServerApp.allow_root=True",
+        "--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    ]  # fmt: skip
+    # the token goes by the environment: arguments can be read by other users
+    server = spawn(
+        command, log=state.log("jupyter"), cwd=folder,
+        environment={"JUPYTER_TOKEN": token, "RTAP_STATE": str(state.folder)},
+    )  # fmt: skip
+    print(f"http://127.0.0.1:{port}/lab/tree/00_start_here.ipynb?token={token}", flush=True)
+    return _wait(server)
+
+
+def _wait(server: Identity) -> int:
+    stopped = False
+
+    def stop(*_: object) -> None:
+        nonlocal stopped
+        stopped = True
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    while not server.wait(1):
+        if stopped:
+            server.stop(10)
+            return 0
+    return 1

@@ -1,0 +1,71 @@
+"""Shared fixtures. A folder decides what a test needs; what is missing is named when it is skipped.
+
+In CI (`CI=true`) nothing that should run may be skipped: a skip fails the run.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rtap_lab.lab import Lab
+from rtap_lab.stack.influxdb import find_influxd
+
+ACCESS_LOG = Path(__file__).parents[2] / "shared" / "data" / "apache_access.log"
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+SEED = int(os.environ.get("RTAP_TEST_SEED", "20261123"))
+_SKIPPED: list[str] = []
+
+
+def pytest_report_header() -> str:
+    return f"seed {SEED} (RTAP_TEST_SEED)"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        folder = item.path.parent.name
+        if folder in ("integration", "browser", "notebooks"):
+            item.add_marker(pytest.mark.stack)
+        if folder == "browser":
+            item.add_marker(pytest.mark.browser)
+    # the fast ones first; the ones that kill services last
+    order = ["unit", "architecture", "contract", "integration", "browser", "notebooks"]
+    items.sort(key=lambda i: (order.index(i.path.parent.name), "faults" in i.path.name, i.path.name))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("browser") and CHROMIUM is None:
+        pytest.skip("no Chromium: install the distribution's package")
+    if item.get_closest_marker("influxd") and find_influxd() is None:
+        pytest.skip("no influxd: rtap fetch influxdb")
+    if item.get_closest_marker("access_log") and not ACCESS_LOG.is_file():
+        pytest.skip("no access log: ../shared/data/apache_access.log is not here")
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.skipped and not hasattr(report, "wasxfail"):
+        _SKIPPED.append(report.nodeid)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if _SKIPPED and os.environ.get("CI") == "true":
+        print(f"\nskipped where nothing may be skipped (CI): {', '.join(_SKIPPED)}")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture(scope="session")
+def access_log() -> Path:
+    return ACCESS_LOG
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A lab that is up, shared by the tests of a session; short windows for patterns and sessions."""
+    folder = tmp_path_factory.mktemp("lab") / "state"
+    lab = Lab.up(folder, gap="20s", within="30s")
+    yield lab
+    lab.down()
