@@ -51,7 +51,11 @@ def _refuse(word: str) -> Any:
     raise _UnreadableError(word)
 
 
-_DECODER = json.JSONDecoder(parse_constant=_refuse, parse_float=lambda text: _Float(text))
+_DECODER = json.JSONDecoder(
+    strict=False,  # Flink allows control characters inside texts
+    parse_constant=_refuse,
+    parse_float=lambda text: _Float(text),
+)
 _SPACE = " \t\n\r"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import httpx
@@ -9,6 +10,12 @@ import httpx
 from rtap_lab.errors import JobError
 
 TERMINAL = {"FINISHED", "CANCELED", "FAILED", "SUSPENDED"}
+
+
+@lru_cache(maxsize=8)
+def _client(url: str) -> httpx.Client:
+    """One connection pool for each JobManager of this process."""
+    return httpx.Client(base_url=url, timeout=10, trust_env=False)
 
 
 class FlinkRest:
@@ -20,7 +27,7 @@ class FlinkRest:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._http = httpx.Client(base_url=url, timeout=10, trust_env=False)
+        self._http = _client(url)
 
     def _call(self, method: str, path: str, **arguments: Any) -> Any:
         try:

@@ -78,7 +78,7 @@ def _launch(state: State) -> Identity:
     (state.folder / "supervisor.json").unlink(missing_ok=True)
     with state.log("supervisor").open("ab") as output:
         subprocess.Popen(
-            [sys.executable, "-m", "rtap_lab.lab.daemon", str(state.folder)], stdin=subprocess.DEVNULL,
+            [sys.executable, "-m", "rtap_lab.lab", str(state.folder)], stdin=subprocess.DEVNULL,
             stdout=output, stderr=subprocess.STDOUT, cwd=state.folder, start_new_session=True,
         )  # fmt: skip
     deadline = time.monotonic() + 30

@@ -1,4 +1,4 @@
-"""The supervisor as a process: `python -m rtap_lab.lab.daemon STATE`."""
+"""The supervisor as a process: `python -m rtap_lab.lab STATE`."""
 
 from __future__ import annotations
 
@@ -71,7 +71,8 @@ def supervisor_of(state: State) -> Supervisor:
 def main() -> None:
     """Be the lab's supervisor, unless there is one."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for chatty in ("httpx", "httpcore"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     state = State(Path(sys.argv[1]))
     (state.folder / ".locks").mkdir(exist_ok=True)
     lock = FileLock(state.folder / ".locks" / "supervisor")
@@ -84,7 +85,3 @@ def main() -> None:
     except Exception:
         logging.exception("the supervisor failed")
         raise
-
-
-if __name__ == "__main__":
-    main()

@@ -110,6 +110,8 @@ def _jobs(lab: Lab, addresses: Addresses) -> list[dict[str, Any]]:
                 job["late_share"] = round(counts.get(run["run"], {}).get("late", 0) / read, 6)
                 job["rejected_share"] = round(rejected / read, 6)
         except (RtapLabError, OSError) as error:
+            if job["state"] == "RUNNING":
+                job["state"] = "UNKNOWN"  # the JobManager is away; the supervisor resubmits
             job["error"] = str(error).splitlines()[0]
         jobs.append(job)
     return jobs

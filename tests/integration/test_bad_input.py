@@ -19,7 +19,12 @@ def corpus(tag: str, now_ms: int) -> dict[str, bytes | None]:
     """Name of the case: the record. A name begins with the fate that must come of it."""
 
     def event(**more: object) -> dict[str, object]:
-        base = {"event_type": "page_view", "event_time": instant_text(now_ms), "visitor_id": "g", "page": "/g"}
+        base = {
+            "event_type": "page_view",
+            "event_time": instant_text(now_ms),
+            "visitor_id": "g",
+            "page": "/g",
+        }
         return base | more
 
     number = iter(range(10_000))
@@ -35,7 +40,7 @@ def corpus(tag: str, now_ms: int) -> dict[str, bytes | None]:
         "parse: NaN": b"NaN", "parse: NaN inside": made(value=...)[:-1] + b', "value": NaN}',
         "parse: invalid UTF-8": b'{"event_id": "\xff\xfe"}', "parse: empty array": b"[]",
         "parse: array of numbers": b"[1, 2]", "parse: single quotes": b"{'event_id': 'x'}",
-        "parse: trailing comma": made()[:-1] + b",}", "parse: control character": b'{"event_id": "a\x01"}',
+        "parse: trailing comma": made()[:-1] + b",}", "missing: control character": b'{"event_id": "a\x01"}', "counted: control characters": made(page=...)[:-1] + b', "page": "/a\n\x01"}',
         "missing: {}": b"{}", "missing: event_id": made(event_id=...), "missing: NULL event_id": made(event_id=None),
         "missing: visitor_id": made(visitor_id=...), "missing: event_type": made(event_type=...),
         "missing: conversion without name": made(event_type="conversion"),
@@ -98,13 +103,22 @@ def test_bad_records_never_stop_the_job_and_each_is_accounted(stack: Lab, rounds
     report = stack.verify()
 
     assert report.exact, str(report)
-    rejected = [json.loads(r.value() or b"{}") for r in read_range(bootstrap, at, Topics(bootstrap).ends([REJECTED]))]
+    rejected = [
+        json.loads(r.value() or b"{}")
+        for r in read_range(bootstrap, at, Topics(bootstrap).ends([REJECTED]))
+    ]
     whole = {(r["partition"], r["offset"], r["event_id"]): r for r in rejected if r.get("sha256")}
     reasons = [r["reason"] for r in whole.values() if r["reason"] is not None]
     for reason in ("parse", "missing", "event_type", "time", "future", "type"):
         wanted = sum(name.startswith(f"{reason}:") for name in sent)
-        wanted += sum(reason == "missing" and name.startswith("counted and missing") for name in sent)
-        wanted += sum(reason == "parse" and value in (b'{"event_id":', b"not json at all", b"[]", b'"text"', b"") for value in ())
+        wanted += sum(
+            reason == "missing" and name.startswith("counted and missing") for name in sent
+        )
+        wanted += sum(
+            reason == "parse"
+            and value in (b'{"event_id":', b"not json at all", b"[]", b'"text"', b"")
+            for value in ()
+        )
         assert reasons.count(reason) >= wanted, reason
     assert stack.runs.get("live")["run"] == before["run"]
     job = stack.runs.rest.job(stack.runs.get("live")["job_id"])

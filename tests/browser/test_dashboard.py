@@ -1,0 +1,101 @@
+"""The dashboard and a notebook's chart in a real browser, network off but for this machine."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, sync_playwright
+
+from rtap_lab.lab import Lab
+from tests.conftest import CHROMIUM
+
+SHOTS = Path(os.environ.get("RTAP_SHOTS", "")) if os.environ.get("RTAP_SHOTS") else None
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    with sync_playwright() as playwright:
+        context = playwright.chromium.launch_persistent_context(
+            str(tmp_path_factory.mktemp("profile")),
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
+                  "--disable-sync", "--disable-quic", "--no-first-run"],
+            viewport={"width": 1280, "height": 1100},
+        )  # fmt: skip
+        page = context.new_page()
+        yield page
+        context.close()
+
+
+@pytest.fixture
+def foreign(page: Page) -> Iterator[list[str]]:
+    """Addresses off this machine that the page asked for."""
+    asked: list[str] = []
+
+    def look(request: object) -> None:
+        url = request.url  # type: ignore[attr-defined]
+        if not re.match(r"(https?|wss?)://(127\.0\.0\.1|localhost)[:/]|data:|blob:", url):
+            asked.append(url)
+
+    page.on("request", look)
+    yield asked
+    page.remove_listener("request", look)
+
+
+def rows_received(page: Page) -> int:
+    texts = page.locator(".rtap-state").all_inner_texts()
+    return sum(int(found[1]) for text in texts if (found := re.search(r"(\d+) rows", text)))
+
+
+def test_the_dashboard_moves_and_needs_no_network(
+    stack: Lab, page: Page, foreign: list[str]
+) -> None:
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    stop = threading.Event()
+    shop = threading.Thread(
+        target=stack.simulate, kwargs={"rate": 150, "seconds": 90, "stop": stop}
+    )
+    shop.start()
+    try:
+        page.goto(stack.dashboard)
+        page.wait_for_selector(".rtap-state[data-state=live]", timeout=30_000)
+        assert page.locator(".rtap-state").count() == 6
+        page.wait_for_function("document.title === 'rtap_lab'")
+        page.wait_for_timeout(500)
+        before = rows_received(page)
+        page.wait_for_function(
+            "n => { const f = new Set(); const walk = r => r.querySelectorAll('*').forEach(e => {"
+            " if (e.classList.contains('rtap-state')) f.add(e); if (e.shadowRoot) walk(e.shadowRoot); });"
+            " walk(document); return [...f].reduce((s, e) => s + Number(e.dataset.rows), 0) > n + 30; }",
+            arg=before, timeout=60_000,
+        )  # fmt: skip
+        titles = page.evaluate("Object.values(Bokeh.documents).flatMap(d => d.roots()).length > 0")
+        assert titles
+        points = page.evaluate(
+            "Bokeh.documents.map(d => [...d._all_models.values()].filter(m => m.type === 'ColumnDataSource'"
+            " && (m.name || '').startsWith('rtap-')).map(m => Object.values(m.data)[0].length)).flat()"
+        )
+        assert sum(points) > 5, points
+        if SHOTS:
+            page.wait_for_timeout(12_000)
+            page.screenshot(path=str(SHOTS / "dashboard.png"))
+    finally:
+        stop.set()
+        shop.join()
+    assert foreign == []
+    assert errors == []
+
+
+def test_a_page_of_another_site_is_refused_by_the_hub(stack: Lab) -> None:
+    from websockets.exceptions import InvalidStatus
+    from websockets.sync.client import connect
+
+    with pytest.raises(InvalidStatus):
+        connect(stack.addresses.hub, origin="http://evil.example", proxy=None)  # type: ignore[arg-type]
+    connect(stack.addresses.hub, origin="http://127.0.0.1:5006", proxy=None).close()  # type: ignore[arg-type]

@@ -1,0 +1,188 @@
+"""One contract for every store: SQLite, and a real influxd."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from rtap_lab.errors import StoreError
+from rtap_lab.stack import influxdb
+from rtap_lab.stack.process import free_port, spawn
+from rtap_lab.store.embedded import EmbeddedStore
+from rtap_lab.store.influx import InfluxStore
+from rtap_lab.store.points import Point, point
+from rtap_lab.store.port import RETENTION_MS, ROLLUP_MS, Store
+from rtap_lab.streams.queries import STANDARD
+
+NOW = time.time_ns() // 1_000_000
+HOUR = NOW // ROLLUP_MS * ROLLUP_MS - ROLLUP_MS
+
+
+@pytest.fixture(scope="module")
+def influxd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("influxd")
+    port = free_port()
+    server = spawn(influxdb.command(folder, port), log=folder / "log", cwd=folder)
+    url = f"http://127.0.0.1:{port}"
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            if httpx.get(f"{url}/health", timeout=1).json()["status"] == "pass":
+                break
+        except httpx.HTTPError:
+            time.sleep(0.1)
+    yield url
+    server.stop(5)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("influxdb", marks=pytest.mark.influxd)])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    made: Store
+    if request.param == "sqlite":
+        made = EmbeddedStore(tmp_path / "points.sqlite")
+    else:
+        made = InfluxStore(request.getfixturevalue("influxd"), "t" * 64)
+    made.prepare()
+    made.prepare()  # twice is once
+    for source in ("live", "weblog"):
+        made.remove(source)
+    yield made
+    made.close()
+
+
+def views(minute: int, page: str | None, n: int, source: str = "live") -> Point:
+    start = HOUR + minute * 60_000 if source == "live" else 1_431_857_100_000 + minute * 60_000
+    row = {
+        "window_start": start,
+        "window_end": start + 60_000,
+        "page": page,
+        "views": n,
+        "visitors": 1,
+    }
+    return point(STANDARD["page_views_1m"], source, row, within_ms=0)
+
+
+PAGES = [
+    None,
+    "",
+    "/",
+    "/a b",
+    "/a,b=c",
+    "/back\\",
+    "/q\"uote'",
+    "/new\nline",
+    "/ünï/☃",
+    "\u241b",
+    " ",
+    "/\ttab",
+    "/x" * 300,
+]
+
+
+def test_points_come_back_as_they_were_whatever_the_key(store: Store) -> None:
+    points = [views(n, page, n) for n, page in enumerate(PAGES)]
+    store.write(points, {"results.page_views_1m": 5})
+    found = sorted(store.rows("page_views_1m", "live"), key=lambda row: row["window_start"])
+    assert found == [p.row for p in points]
+    assert store.offsets()["results.page_views_1m"] == 5
+
+
+def test_writing_again_changes_nothing_and_another_value_replaces(store: Store) -> None:
+    store.write([views(1, "/a", 1)], {"t": 1})
+    store.write([views(1, "/a", 1)], {"t": 1})
+    store.write([views(1, "/a", 7)], {"t": 2})
+    (row,) = store.rows("page_views_1m", "live")
+    assert row["views"] == 7
+    assert store.offsets()["t"] == 2
+
+
+def test_every_query_keeps_its_rows(store: Store) -> None:
+    at = HOUR
+    rows = {
+        "traffic_hop": [{"window_start": at + i, "window_end": at + i + 60_000, "views": 3, "visitors": 2} for i in (0, 10_000)],
+        "traffic_cumulate": [{"window_start": at, "window_end": at + m * 60_000, "views": m, "visitors": 1} for m in (1, 2)],
+        "sessions": [
+            {"window_start": at, "window_end": at + 60_000, "visitor_id": "v", "events": 2, "page_views": 1, "entry_page": "", "exit_page": "/x\\", "bounced": True},
+            {"window_start": at, "window_end": at + 60_000, "visitor_id": "w", "events": 1, "page_views": 0, "entry_page": None, "exit_page": None, "bounced": False},
+        ],
+        "conversions_1m": [{"window_start": at, "window_end": at + 60_000, "goal": "purchase", "conversions": 2, "value": 12.345678}],
+        "cart_to_purchase": [{"visitor_id": "v", "cart_time": at, "purchase_time": at + 1500, "seconds": 1.5},
+                             {"visitor_id": "v", "cart_time": at + 1, "purchase_time": at + 1500, "seconds": 1.499}],
+        "checkout_abandoned": [{"visitor_id": "v", "cart_time": at, "cart_event_id": "e1"}, {"visitor_id": "v", "cart_time": at, "cart_event_id": "e2"}],
+    }  # fmt: skip
+    points = [
+        point(STANDARD[name], "live", row, within_ms=30_000)
+        for name, found in rows.items()
+        for row in found
+    ]
+    store.write(points, {})
+    for name, expected in rows.items():
+        found = store.rows(name, "live")
+        assert sorted(found, key=str) == sorted(expected, key=str), name
+
+
+def test_a_new_run_empties_its_source_only(store: Store) -> None:
+    store.write([views(1, "/a", 1), views(1, "/a", 2, "weblog")], {})
+    store.begin("weblog", "run-2")
+    assert store.rows("page_views_1m", "weblog") == []
+    assert len(store.rows("page_views_1m", "live")) == 1
+    assert store.runs()["weblog"] == "run-2"
+    store.write([views(1, "/b", 3, "weblog")], {"results.weblog.page_views_1m": 9})
+    assert len(store.rows("page_views_1m", "weblog")) == 1
+    store.remove("weblog")
+    assert store.rows("page_views_1m", "weblog") == []
+    assert "weblog" not in store.runs()
+    assert "results.weblog.page_views_1m" not in store.offsets()
+
+
+def test_the_rollup_sums_by_the_hour_and_again_is_the_same(store: Store) -> None:
+    store.write(
+        [views(0, "/r", 2), views(59, "/r", 3), views(1, None, 4), views(1, "/r", 50, "weblog")], {}
+    )
+    for _ in range(2):
+        store.maintain(NOW)
+        found = {
+            row["page"]: row for row in store.rollup("page_views_1m") if row["page"] in ("/r", None)
+        }
+        assert found["/r"]["views"] == 5
+        assert found["/r"]["window_start"] == HOUR
+        assert found["/r"]["window_end"] == HOUR + ROLLUP_MS
+        assert found[None]["views"] == 4
+
+
+def test_recorded_points_never_expire(store: Store) -> None:
+    store.write([views(1, "/old", 1, "weblog")], {})
+    store.maintain(NOW)
+    assert len(store.rows("page_views_1m", "weblog")) == 1
+
+
+def test_live_points_expire(tmp_path: Path) -> None:
+    store = EmbeddedStore(tmp_path / "x.sqlite")  # InfluxDB's buckets expire by themselves
+    store.prepare()
+    store.write([views(1, "/a", 1)], {})
+    store.maintain(NOW + RETENTION_MS + 3 * ROLLUP_MS)
+    assert store.rows("page_views_1m", "live") == []
+    store.close()
+
+
+@pytest.mark.influxd
+def test_the_live_bucket_has_the_retention(influxd: str) -> None:
+    store = InfluxStore(influxd, "t" * 64)
+    store.prepare()
+    bucket = store._client.buckets_api().find_bucket_by_name("live")
+    assert bucket.retention_rules[0].every_seconds == RETENTION_MS // 1000
+    recorded = store._client.buckets_api().find_bucket_by_name("recorded")
+    assert recorded.retention_rules[0].every_seconds == 0, "kept for ever"
+    store.close()
+
+
+def test_a_store_that_is_not_there_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="file"):
+        EmbeddedStore(tmp_path / "file" / "x.sqlite").prepare()
+    with pytest.raises(StoreError, match="InfluxDB"):
+        InfluxStore(f"http://127.0.0.1:{free_port()}", "t").offsets()

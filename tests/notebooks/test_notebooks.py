@@ -1,0 +1,67 @@
+"""Every shipped notebook runs unattended, and reports leave what they promise."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import papermill
+import pytest
+
+from rtap_lab.bench.reports import compare, run, templates
+from rtap_lab.errors import JobError, SettingsError
+from rtap_lab.lab import Lab
+
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+
+
+def execute(name: str, tmp_path: Path, **parameters: object) -> dict[str, object]:
+    out = tmp_path / name
+    papermill.execute_notebook(
+        str(NOTEBOOKS / name), str(out), parameters=parameters, kernel_name="python3", progress_bar=False,
+        start_timeout=120, execution_timeout=300, cwd=str(tmp_path),
+    )  # fmt: skip
+    return dict(json.loads(out.read_text()))
+
+
+def test_start_here_runs_and_verifies(stack: Lab, tmp_path: Path) -> None:
+    done = execute("00_start_here.ipynb", tmp_path, state=str(stack.state.folder), traffic_seconds=25)
+    assert "EXACT" in json.dumps(done)
+
+
+@pytest.mark.access_log
+def test_the_lesson_on_a_real_log_runs_and_verifies(stack: Lab, tmp_path: Path, access_log: Path) -> None:
+    done = execute("08_real_log.ipynb", tmp_path, state=str(stack.state.folder), path=str(access_log), source="lesson")
+    text = json.dumps(done)
+    assert "read 10000 = imported 9999 + rejected 1" in text
+    assert "EXACT" in text
+    stack.remove_source("lesson")
+
+
+def test_the_latency_report_leaves_notebook_html_and_figures(stack: Lab, tmp_path: Path) -> None:
+    assert "latency" in templates()
+    folder = run(stack.state.folder, "latency", tmp_path, quick=True, say=print)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert set(metrics["created_to_client_ms"]) >= {"p50", "p95", "p99"}
+    assert metrics["created_to_client_ms"]["n"] > 0
+    assert metrics["exact"] is True
+    html = (folder / "report.html").read_text()
+    assert "Latency" in html
+    environment = json.loads((folder / "env.json").read_text())
+    assert environment["cpus"]
+    assert (folder / "report.ipynb").is_file()
+    rows, worse = compare(folder, folder)
+    assert rows
+    assert not worse
+    slower = tmp_path / "slower"
+    shutil.copytree(folder, slower)
+    metrics["created_to_client_ms"]["p95"] *= 2
+    (slower / "metrics.json").write_text(json.dumps(metrics))
+    assert compare(folder, slower)[1]
+    del metrics["created_to_client_ms"]
+    (slower / "metrics.json").write_text(json.dumps(metrics))
+    with pytest.raises(JobError, match="lacks created_to_client_ms"):
+        compare(folder, slower)
+    with pytest.raises(SettingsError, match="not known"):
+        run(stack.state.folder, "nothing", tmp_path, quick=True, say=print)
