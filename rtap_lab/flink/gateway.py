@@ -125,9 +125,8 @@ class Session:
             time.sleep(0.05)
         raise JobError("flink: the statement started no job")
 
-    def cancel(self, operation: str) -> None:
-        """Cancel a statement, and the job behind it."""
-        self._call("POST", f"/sessions/{self.handle}/operations/{operation}/cancel")
+    def end(self, operation: str) -> None:
+        """End a statement before its end; the gateway cancels the job behind it."""
         self._call("DELETE", f"/sessions/{self.handle}/operations/{operation}/close")
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rtap_lab.errors import SettingsError, StatementError
 from rtap_lab.events.times import instant_text
 from rtap_lab.flink.gateway import Session
+from rtap_lab.flink.rest import TERMINAL
 from rtap_lab.flink.standard import catalog
 from rtap_lab.kafka.topics import events_topic
 from rtap_lab.lab.runs import LIVE
@@ -52,7 +53,7 @@ def query(
     }
     found: list[dict[str, Any]] = []
     columns: list[str] = []
-    why = "complete"
+    why, job_id = "complete", None
     with Session(lab.addresses.url("gateway"), properties) as session:
         for each in statements(lab, source):
             session.configure(each)
@@ -74,7 +75,7 @@ def query(
                 else:
                     if not started:
                         started, deadline = True, time.monotonic() + seconds
-                    columns = page.columns
+                    columns, job_id = page.columns, page.job_id or job_id
                     for kind, values in zip(page.kinds, page.rows, strict=True):
                         row = {c: _value(v) for c, v in zip(columns, values, strict=True)}
                         _apply(found, kind, row)
@@ -90,7 +91,9 @@ def query(
                 ended = True
         finally:
             if not ended:
-                session.cancel(operation)
+                session.end(operation)
+                if job_id and lab.runs.rest.job(job_id)["state"] not in TERMINAL:
+                    lab.runs.rest.cancel(job_id)
     return columns, found[:rows], why
 
 

@@ -249,7 +249,6 @@ def test_low_latency_survives_a_taskmanager_death(stack: Lab, delivery: str) -> 
     assert stack.runs.get("live")["run"] != before, "other parameters begin a new run"
     with traffic(stack):
         wait_for_new_results(stack, 60)
-        killed = time.monotonic()
         assert marked(stack.state.folder)["taskmanager"].signal(signal.SIGKILL)
         wait_for_new_results(stack, 60)
         healed(stack)

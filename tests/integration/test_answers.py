@@ -1,0 +1,425 @@
+"""The standard job on real input, and a verification that can fail."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import Producer
+
+from rtap_lab.errors import (
+    JobError,
+    RtapLabError,
+    ServiceError,
+    SettingsError,
+    SourceError,
+    StatementError,
+)
+from rtap_lab.events.model import schema
+from rtap_lab.events.times import instant_text
+from rtap_lab.kafka.clients import read_range
+from rtap_lab.kafka.importer import Importer
+from rtap_lab.kafka.schema_registry import RULE, Registry
+from rtap_lab.kafka.topics import REJECTED, Topics, events_topic, results_topic
+from rtap_lab.lab import Lab
+
+
+def rtap(lab: Lab, *arguments: str) -> subprocess.CompletedProcess[str]:
+    import os
+
+    return subprocess.run(
+        [sys.executable, "-m", "rtap_lab.cli", *arguments], capture_output=True, text=True, timeout=120,
+        env={**os.environ, "RTAP_STATE": str(lab.state.folder)},
+    )  # fmt: skip
+
+
+@pytest.mark.access_log
+def test_the_access_log_is_exact_and_is_not_imported_twice(stack: Lab, access_log: Path) -> None:
+    done = stack.import_access_log(access_log, source="weblog")
+    assert (done.read, done.imported, done.rejected) == (10_000, 9_999, 1)
+    assert done.bound_ms == 59_001
+    stack.run_standard("weblog")
+    report = stack.verify("weblog")
+    assert report.exact, str(report)
+    assert report.ledger["counted"] == 9_999
+    assert report.ledger["late"] == 0
+    assert report.rows > 10_000
+
+    again = stack.import_access_log(access_log, source="weblog")
+    assert again.already == [str(access_log)]
+    assert again.imported == 0
+    assert sum(Topics(stack.addresses.kafka).ends([events_topic("weblog")]).values()) >= 9_999
+    assert stack.verify("weblog").exact
+
+    frame = stack.results("page_views_1m", "weblog")
+    assert int(frame["views"].sum()) == 4_232
+    lines = rtap(
+        stack, "results", "sessions", "--source", "weblog", "--format", "csv"
+    ).stdout.splitlines()
+    assert (
+        lines[0]
+        == "window_start,window_end,visitor_id,events,page_views,entry_page,exit_page,bounced"
+    )
+    assert len(lines) == len(stack.results("sessions", "weblog")) + 1
+
+    # a tighter bound begins a new run, and says what is late
+    stack.run_standard("weblog", bound="10s")
+    tight = stack.verify("weblog")
+    assert tight.exact, str(tight)
+    assert tight.ledger["late"] > 0
+
+
+@pytest.mark.access_log
+def test_no_address_of_the_log_is_anywhere_in_the_lab(stack: Lab, access_log: Path) -> None:
+    stack.import_access_log(access_log, source="private")
+    addresses = {
+        line.split(" ", 1)[0].encode()
+        for line in access_log.read_text(errors="replace").splitlines()
+    }
+    topics = Topics(stack.addresses.kafka)
+    names = [events_topic("private"), REJECTED]
+    for record in read_range(stack.addresses.kafka, topics.starts(names), topics.ends(names)):
+        text = (record.value() or b"") + (record.key() or b"")
+        assert not any(address in text for address in addresses if len(address) > 9)
+    stack.remove_source("private")
+
+
+def jsonl(path: Path, lines: list[Any]) -> Path:
+    path.write_text(
+        "".join((line if isinstance(line, str) else json.dumps(line)) + "\n" for line in lines)
+    )
+    return path
+
+
+def view(n: int, at: str, **more: object) -> dict[str, object]:
+    return {
+        "event_id": f"j{n}",
+        "event_type": "page_view",
+        "event_time": at,
+        "visitor_id": f"v{n % 3}",
+        "page": "/a",
+    } | more
+
+
+def test_unsorted_and_bad_lines_of_a_jsonl(stack: Lab, tmp_path: Path) -> None:
+    good = [
+        view(n, instant_text(1_700_000_000_000 + (n * 7919 % 4000) * 1000), value=1.5)
+        for n in range(3000)
+    ]
+    bad: list[Any] = ["", "garbage", view(1, "2999-01-01T00:00:00.000Z"), view(1, "soon"), {"event_id": "x"},
+                      view(1, "2023-01-01T00:00:00.000Z", value="x"), view(1, "2023-01-01T00:00:00.000Z", event_type="y"), "[]"]  # fmt: skip
+    path = jsonl(tmp_path / "clicks.jsonl", [*good[:1500], *bad, *good[1500:]])
+    done = stack.import_jsonl(path)
+    assert done.source == "clicks"
+    assert (done.read, done.imported, done.rejected) == (3008, 3000, 8)
+    assert done.reasons == {
+        "parse": 3,
+        "future": 1,
+        "time": 1,
+        "missing": 1,
+        "type": 1,
+        "event_type": 1,
+    }
+    assert done.disorder_ms < 4_000_000, "a refused line does not count for the disorder"
+    stack.run_standard("clicks")
+    report = stack.verify("clicks")
+    assert report.exact, str(report)
+    rows = [json.loads(r.value() or b"{}") for r in
+            read_range(stack.addresses.kafka, Topics(stack.addresses.kafka).starts([REJECTED]), Topics(stack.addresses.kafka).ends([REJECTED]))]  # fmt: skip
+    mine = sorted(r["line"] for r in rows if r["source"] == "clicks")
+    assert mine == list(range(1501, 1509))
+
+
+def test_the_simulators_file_is_a_source_too(stack: Lab, tmp_path: Path) -> None:
+    out = tmp_path / "shop.jsonl"
+    assert (
+        rtap(stack, "simulate", "--out", str(out), "--events", "4000", "--seed", "3").returncode
+        == 0
+    )
+    assert len(out.read_bytes().splitlines()) == 4000
+    done = stack.import_jsonl(out, source="shop")
+    stack.run_standard("shop", gap="20s", within="30s")
+    report = stack.verify("shop")
+    assert report.exact, str(report)
+    assert report.ledger["duplicate"] > 0
+    assert done.rejected == report.ledger["refused_lines"] > 0
+    for name in ("sessions", "cart_to_purchase", "conversions_1m", "checkout_abandoned"):
+        assert len(stack.results(name, "shop")) > 0, name
+
+
+def test_an_import_that_fails_leaves_nothing(
+    stack: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = jsonl(
+        tmp_path / "broken.jsonl", [view(n, "2023-01-01T00:00:00.000Z") for n in range(10)]
+    )
+
+    def explode(*_: object, **__: object) -> None:
+        raise RuntimeError("the plug was pulled")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Importer, "_produce", staticmethod(explode))
+        with pytest.raises(ServiceError, match="nothing of it was imported"):
+            stack.import_jsonl(path, source="broken")
+    assert "broken" not in stack.sources()
+    assert stack.import_jsonl(path, source="broken").imported == 10
+
+
+def test_bad_files_get_one_message(stack: Lab, tmp_path: Path) -> None:
+    common = tmp_path / "c.log"
+    common.write_text('1.2.3.4 - - [17/May/2015:10:05:03 +0000] "GET / HTTP/1.1" 200 1\n' * 5)
+    with pytest.raises(SourceError, match="Referer and User-Agent"):
+        stack.import_access_log(common, source="common")
+    with pytest.raises(SourceError, match="cannot be read"):
+        stack.import_access_log(tmp_path / "none.log", source="none")
+    with pytest.raises(SettingsError):
+        stack.import_jsonl(common, source="sessions")
+    assert not {"common", "none"} & set(stack.sources())
+    done = rtap(stack, "import", "access-log", str(common), "--source", "common")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert len(done.stderr.strip().splitlines()) == 2
+
+
+def test_verification_can_fail(stack: Lab, tmp_path: Path) -> None:
+    path = jsonl(
+        tmp_path / "f.jsonl", [view(n, f"2023-01-01T00:0{n % 10}:00.000Z") for n in range(50)]
+    )
+    stack.import_jsonl(path, source="falsified")
+    stack.run_standard("falsified", bound="1s")
+    report = stack.verify("falsified")
+    assert report.exact, str(report)
+    assert report.ledger["late"] > 0
+
+    if stack.state.read("settings")["store"] == "sqlite":
+        with sqlite3.connect(stack.state.folder / "store" / "points.sqlite") as db:
+            db.execute("UPDATE traffic_hop SET views = views + 1 WHERE source = 'falsified' AND window_end = "
+                       "(SELECT max(window_end) FROM traffic_hop WHERE source = 'falsified')")  # fmt: skip
+        wrong = stack.verify("falsified")
+        assert not wrong.exact
+        assert [
+            c.wrong for c in wrong.compared if c.name == "traffic_hop" and c.where == "store"
+        ] == [1]
+        assert rtap(stack, "verify", "--source", "falsified").returncode == 1
+    stack.run_standard("falsified", bound="1s")
+    assert stack.verify("falsified").exact, "a new run replaces all rows"
+
+    out = Producer({"bootstrap.servers": stack.addresses.kafka})
+    row = stack.rows("traffic_hop", "falsified")[0] | {"views": 999}
+    out.produce(results_topic("traffic_hop", "falsified"), json.dumps(row).encode())
+    out.flush(10)
+    wrong = stack.verify("falsified")
+    assert not wrong.exact
+    assert sum(c.wrong for c in wrong.compared if c.name == "traffic_hop") >= 1
+
+    stack.run_standard("falsified", bound="1s")
+    subject = stack._subject("falsified")
+    assert stack.verify("falsified").exact
+    lost = json.dumps(
+        {
+            "source": "falsified",
+            "run": subject.run,
+            "partition": 0,
+            "offset": 0,
+            "event_id": "j999",
+            "reason": "late",
+        }
+    )
+    out.produce("events.late", lost.encode())
+    out.flush(10)
+    wrong = stack.verify("falsified")
+    assert [c.extra for c in wrong.compared if c.name == "late"] == [1], (
+        "a late record that was none"
+    )
+
+
+def test_nothing_to_compare_is_no_success(stack: Lab) -> None:
+    with pytest.raises(JobError, match="has not run"):
+        stack.verify("nowhere")
+    done = rtap(stack, "verify", "--source", "nowhere")
+    assert done.returncode == 1
+    assert rtap(stack, "verify", "--nonsense").returncode == 2
+
+
+def test_a_stopped_job_has_no_watermark_and_goes_on_where_it_was(stack: Lab) -> None:
+    stack.simulate(rate=100, seconds=2)
+    run = stack.runs.get("live")["run"]
+    assert rtap(stack, "jobs", "stop", "standard").returncode == 0
+    with pytest.raises(JobError, match="stopped"):
+        stack.verify()
+    assert rtap(stack, "status").returncode == 1
+    stack.simulate(rate=100, seconds=2)
+    assert rtap(stack, "jobs", "run", "standard").returncode == 0
+    assert stack.runs.get("live")["run"] == run
+    report = stack.verify()
+    assert report.exact, str(report)
+
+
+def test_a_drained_run_is_compared_whole_while_events_still_come(stack: Lab) -> None:
+    import threading
+
+    stop = threading.Event()
+    shop = threading.Thread(
+        target=stack.simulate, kwargs={"rate": 150, "seconds": 60, "stop": stop}
+    )
+    shop.start()
+    try:
+        time.sleep(3)  # some traffic before, and some after
+        stack.runs.stop("live", drain=True)
+        report = stack.verify()
+    finally:
+        stop.set()
+        shop.join()
+    assert report.upto is None
+    assert report.exact, str(report)
+    assert sum(c.open for c in report.compared) == 0
+    before = stack.runs.get("live")["run"]
+    stack.run_standard(gap="20s", within="30s")
+    assert stack.runs.get("live")["run"] != before, "after a drain a new run begins"
+    assert stack.verify().exact
+
+
+def test_sql_of_ones_own_is_bounded_and_leaves_no_job(stack: Lab) -> None:
+    stack.simulate(rate=100, seconds=2)
+    columns, rows, why = stack.sql("SELECT event_type, visitor_id FROM events", rows=5)
+    assert (columns, len(rows), why) == (["event_type", "visitor_id"], 5, "rows")
+    _, rows, why = stack.sql("SELECT * FROM events WHERE page = '/nowhere'", seconds=2)
+    assert (rows, why) == ([], "seconds")
+    deadline = time.monotonic() + 20
+    while any(
+        j["state"] in ("RUNNING", "CANCELLING")
+        for j in stack.runs.rest.jobs()
+        if not j["name"].startswith("standard")
+    ):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    with pytest.raises(StatementError, match="pgae") as caught:
+        stack.sql("SELECT pgae FROM events")
+    assert len(str(caught.value).splitlines()) < 6
+    assert "\tat " not in str(caught.value)
+
+
+def test_the_registry_keeps_its_rule(stack: Lab) -> None:
+    registry = Registry(stack.addresses.url("registry"))
+    subject = f"try-{time.time_ns()}"
+    base = schema()
+    first = registry.register(base, subject)
+    assert registry.schema(first)["additionalProperties"] is False
+
+    def changed(**properties: Any) -> dict[str, Any]:
+        return base | {
+            "properties": {
+                k: v for k, v in (base["properties"] | properties).items() if v is not None
+            }
+        }
+
+    refused = {
+        "removed": changed(country=None), "retyped": changed(value={"type": "string"}), "newly required": base | {"required": [*base["required"], "page"]},
+        "new and required": changed(extra={"type": "string"}) | {"required": [*base["required"], "extra"]},
+        "enum narrowed": changed(event_type={"type": "string", "enum": ["page_view"]}), "id as number": changed(event_id={"type": "integer"}),
+    }  # fmt: skip
+    for what, each in refused.items():
+        with pytest.raises(ServiceError, match=RULE):
+            registry.register(each, subject)
+        print(f"refused: {what}")
+    assert registry.register(changed(language={"type": "string"}), subject) != first
+    stored = stack.state.read("schema")["id"]
+    assert registry.schema(stored)["title"] == "Event"
+
+
+@pytest.mark.access_log
+def test_a_log_played_live_says_what_is_late(stack: Lab, access_log: Path, tmp_path: Path) -> None:
+    head = tmp_path / "head.log"
+    head.write_text("".join(access_log.read_text(errors="replace").splitlines(keepends=True)[:400]))
+    done = stack.import_access_log(head, speed="600")
+    assert done.imported == 400
+    assert "head" not in stack.sources()
+    report = stack.verify()
+    assert report.exact, str(report)
+
+
+def test_the_command_line_keeps_its_promises(stack: Lab) -> None:
+    facts = json.loads(rtap(stack, "status", "--json").stdout)
+    names = {s["name"] for s in facts["services"]}
+    assert {
+        "kafka",
+        "registry",
+        "jobmanager",
+        "taskmanager",
+        "gateway",
+        "store",
+        "writer",
+        "hub",
+        "dashboard",
+        "ticker",
+        "auditor",
+    } <= names
+    assert {"name", "state", "pid", "rss_mb", "uptime_s", "links"} <= set(facts["services"][0])
+    assert facts["supervisor"]["pid"]
+    assert set(facts["addresses"]) >= {
+        "kafka",
+        "registry",
+        "flink",
+        "gateway",
+        "hub",
+        "dashboard",
+        "store",
+    }
+    again = rtap(stack, "up")
+    assert again.returncode == 0
+    assert "kafka" in again.stdout
+    assert rtap(stack, "results", "nothing").returncode == 2
+    assert rtap(stack, "results", "traffic_hop", "--format", "xml").returncode == 2
+    assert rtap(stack, "nonsense").returncode == 2
+    assert rtap(stack, "logs", "nobody").returncode == 2
+    assert rtap(stack, "doctor").returncode == 0
+    for command in ("up", "down", "status", "reset", "logs", "doctor", "fetch", "simulate", "import", "sources", "jobs",
+                    "results", "sql", "verify", "watch", "dash", "lab", "bench"):  # fmt: skip
+        assert rtap(stack, command, "--help").returncode == 0, command
+    assert rtap(stack, "dash").stdout.startswith("http://127.0.0.1:")
+
+
+def test_everything_listens_on_this_machine_only(stack: Lab) -> None:
+    import psutil
+
+    from rtap_lab.stack.supervisor import marked
+
+    pids = {identity.pid for identity in marked(stack.state.folder).values()}
+    listening = [
+        c
+        for c in psutil.net_connections("inet")
+        if c.status == psutil.CONN_LISTEN and c.pid in pids
+    ]
+    assert len(listening) >= 8
+    assert {c.laddr.ip for c in listening} <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+
+
+def test_a_second_lab_does_not_disturb_the_first(stack: Lab, tmp_path: Path) -> None:
+    other = Lab.up(tmp_path / "other", job=False)
+    try:
+        assert set(other.addresses.ports.values()).isdisjoint(stack.addresses.ports.values())
+        assert stack.status()["ok"]
+    finally:
+        other.down()
+    assert stack.status()["ok"]
+    stack.simulate(rate=100, seconds=2)
+    assert stack.verify().exact
+
+
+def test_a_taken_port_gets_one_message_and_leaves_nothing(tmp_path: Path) -> None:
+    import socket
+
+    from rtap_lab.stack.supervisor import marked
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(RtapLabError, match="is taken by"):
+            Lab.up(tmp_path / "lab", ports={"hub": taken.getsockname()[1]})
+    assert marked(tmp_path / "lab") == {}

@@ -1,0 +1,53 @@
+"""Three brokers and a real InfluxDB; changing the store refills the new one from the topics."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+
+from rtap_lab.errors import SettingsError
+from rtap_lab.lab import Lab
+from rtap_lab.stack.supervisor import marked
+from tests.integration.test_faults import healed, wait_for_new_results
+
+
+@pytest.mark.influxd
+def test_full_profile_on_influxdb_survives_a_broker_and_a_store_change(tmp_path: Path) -> None:
+    lab = Lab.up(tmp_path / "lab", profile="full", store="influxdb", gap="10s", within="15s")
+    try:
+        names = {s["name"] for s in lab.status()["services"]}
+        assert {"kafka-1", "kafka-2", "kafka-3", "store"} <= names
+        stop = threading.Event()
+        shop = threading.Thread(
+            target=lab.simulate, kwargs={"rate": 100, "seconds": 120, "stop": stop}
+        )
+        shop.start()
+        try:
+            wait_for_new_results(lab, 60)
+            assert marked(lab.state.folder)["kafka-2"].signal(signal.SIGKILL)
+            assert marked(lab.state.folder)["store"].signal(signal.SIGKILL)
+            wait_for_new_results(lab, 60)
+            healed(lab)
+        finally:
+            stop.set()
+            shop.join()
+        report = lab.verify()
+        assert report.exact, str(report)
+        assert report.rows > 0
+        with pytest.raises(SettingsError, match="is up with profile full"):
+            Lab.up(tmp_path / "lab", profile="core")
+        rows = lab.rows("sessions")
+        lab.down()
+        lab = Lab.up(tmp_path / "lab", store="sqlite")
+        report = lab.verify()
+        assert report.exact, str(report)
+        assert len(lab.rows("sessions")) >= len(rows) > 0
+        lab.down()
+        with pytest.raises(SettingsError, match="was written by profile full"):
+            Lab.up(tmp_path / "lab", profile="core")
+    finally:
+        lab.down()
+    assert marked(lab.state.folder) == {}
