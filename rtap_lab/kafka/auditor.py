@@ -64,8 +64,10 @@ class Auditor:
         late: dict[tuple[str, int], list[dict[str, Any]]] = defaultdict(list)
         for record in batch.records:
             if record.topic() == LATE:
-                row = orjson.loads(record.value() or b"{}")
-                if row.get("sha256") is None:
+                row = late_row(record.value())
+                if row is None:
+                    self.warn(f"{LATE}, offset {record.offset()}: not a row of ours")
+                elif row.get("sha256") is None:
                     late[row["source"], row["partition"]].append(row)
                     self._count(row["run"], "late")
             elif record.value() != _TICK:
@@ -89,30 +91,48 @@ class Auditor:
 
     def _complete(self, late: dict[tuple[str, int], list[dict[str, Any]]]) -> None:
         """Add the bytes to the SQL's rows of late records."""
+        there = self._topics.names()
         for (source, partition), rows in late.items():
             topic = events_topic(None if source == "live" else source)
             key = (topic, partition)
             wanted = {row["offset"]: row for row in rows}
-            first = self._topics.starts([topic]).get(key, 0)
-            starts, ends = {key: max(first, min(wanted))}, {key: max(wanted) + 1}
-            for record in read_range(self.bootstrap, starts, ends):
-                row = wanted.pop(record.offset(), None)
-                if row is not None:
-                    full = reject_row(
-                        source=source, reason=row["reason"], record=record.value(),
-                        event_id=row["event_id"], partition=partition, offset=row["offset"],
-                        run=row["run"], arrival_ms=record.timestamp()[1],
-                    )  # fmt: skip
-                    full["event_time"] = row["event_time"]
-                    self._out.produce(LATE, encode_row(full), key_of(full))
+            if topic in there:
+                first = self._topics.starts([topic]).get(key, 0)
+                end = self._topics.ends([topic], committed=True).get(key, 0)
+                starts = {key: max(first, min(wanted))}
+                for record in read_range(self.bootstrap, starts, {key: min(end, max(wanted) + 1)}):
+                    row = wanted.pop(record.offset(), None)
+                    if row is not None:
+                        self._write_whole(row, record)
             if wanted:
-                self.warn(
-                    f"{len(wanted)} late records of {topic} have expired; their bytes are lost"
-                )
+                self.warn(f"{len(wanted)} late records of {topic} are not there (any more)")
+
+    def _write_whole(self, row: dict[str, Any], record: Message) -> None:
+        full = reject_row(
+            source=row["source"], reason=row["reason"], record=record.value(), event_id=row["event_id"],
+            partition=row["partition"], offset=row["offset"], run=row["run"],
+            arrival_ms=record.timestamp()[1],
+        )  # fmt: skip
+        full["event_time"] = row.get("event_time")
+        self._out.produce(LATE, encode_row(full), key_of(full))
 
     def close(self) -> None:
         self._out.flush(10)
         self._reader.close()
+
+
+_NEEDED = {"source": str, "run": str, "partition": int, "offset": int, "reason": str}
+
+
+def late_row(value: bytes | None) -> dict[str, Any] | None:
+    """A row of `events.late`; None when somebody else wrote it."""
+    try:
+        row = orjson.loads(value or b"")
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(row, dict) or "event_id" not in row:
+        return None
+    return row if all(isinstance(row.get(name), kind) for name, kind in _NEEDED.items()) else None
 
 
 def rejected(record: Message) -> list[dict[str, Any]]:

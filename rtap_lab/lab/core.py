@@ -380,8 +380,7 @@ class Lab:
             if run["state"] in ("finished", "drained"):
                 ends = verifier.topics.ends([topic], committed=True)
                 if run["state"] == "drained":
-                    done = verifier.topics.committed(group(source), topic)
-                    ends = {(topic, p): done.get(p, 0) for (_, p) in ends}
+                    ends = {(topic, int(p)): end for p, end in run["ends"].items()}
                 verifier.await_store(subject, 60)
                 upto = Upto(ends, None)
             else:

@@ -19,6 +19,7 @@ from typing import Any
 from rtap_lab.errors import JobError, SourceError
 from rtap_lab.flink.gateway import Session
 from rtap_lab.flink.rest import TERMINAL, FlinkRest
+from rtap_lab.flink.savepoints import read_offsets
 from rtap_lab.flink.standard import catalog, session_properties, standard
 from rtap_lab.kafka.topics import LATE, REJECTED, Topics, events_topic, results_topic
 from rtap_lab.lab.addresses import Addresses
@@ -147,6 +148,21 @@ class Runs:
             self._await_end(job_id, 60, "cancel")
         shutil.rmtree(self.folder(run), ignore_errors=True)
 
+    @staticmethod
+    def _events(source: str) -> str:
+        return events_topic(None if source == LIVE else source)
+
+    def _await_savepoint(self, job_id: str, request: str, seconds: float) -> str:
+        path: str | None = None
+
+        def made() -> bool:
+            nonlocal path
+            path = self.rest.savepoint_status(job_id, request)
+            return path is not None
+
+        self._await(made, seconds, "the savepoint")
+        return str(path)
+
     def _await_end(self, job_id: str, seconds: float, what: str) -> None:
         self._await(lambda: self.rest.job(job_id)["state"] in TERMINAL, seconds, what)
 
@@ -270,16 +286,20 @@ class Runs:
                     lambda: self.rest.job(job_id)["state"] == "RUNNING", 30, "waiting for the job"
                 )
                 request = self.rest.stop(job_id, drain=drain, directory=folder)
-                self._await(
-                    lambda: self.rest.savepoint_status(job_id, request), 60, "the savepoint"
-                )
+                path = self._await_savepoint(job_id, request, 60)
                 self._await_end(job_id, 30, "the stop")
             except JobError:
                 if drain:
                     raise
                 self.rest.cancel(job_id)  # the newest checkpoint is kept
                 self._await_end(job_id, 30, "the cancel")
-            return self._save(source, state="drained" if drain else "stopped")
+            if not drain:
+                return self._save(source, state="stopped")
+            metadata = Path(path.removeprefix("file:")) / "_metadata"
+            offsets = read_offsets(metadata.read_bytes(), self._events(source))
+            if not offsets:
+                raise JobError(f"flink: the savepoint {path} does not say how far it has read")
+            return self._save(source, state="drained", ends=offsets)
 
     def savepoint(self, source: str) -> str:
         """Take a savepoint of a running job; its path."""
@@ -290,10 +310,4 @@ class Runs:
         request = self.rest.savepoint(
             active[0], (self.state.folder / "flink" / "savepoints").as_uri()
         )
-        found: list[str] = []
-        self._await(
-            lambda: found.append(path) or True  # type: ignore[func-returns-value]
-            if (path := self.rest.savepoint_status(active[0], request)) else False,
-            120, "the savepoint",
-        )  # fmt: skip
-        return found[0]
+        return self._await_savepoint(active[0], request, 120)

@@ -329,7 +329,7 @@ class Verifier:
         first, ends = self.topics.starts([REJECTED]), self.topics.ends([REJECTED], committed=True)
         lines = set()
         for record in read_range(self.bootstrap, first, ends):
-            row = orjson.loads(record.value() or b"{}")
+            row = _row_of(record.value())
             ours = row.get("source") == subject.source and row.get("file") in subject.files
             if ours and row.get("line") is not None:
                 lines.add((row["file"], row["line"]))
@@ -387,7 +387,7 @@ class Verifier:
         whole: dict[Any, Row] = {}
         first, ends = self.topics.starts([topic]), self.topics.ends([topic], committed=True)
         for record in read_range(self.bootstrap, first, ends):
-            row = orjson.loads(record.value() or b"{}")
+            row = _row_of(record.value())
             if row.get("source") != subject.source or row.get("partition") is None:
                 continue
             if row.get("run") not in (None, subject.run):
@@ -398,6 +398,15 @@ class Verifier:
             key = (row["partition"], row["offset"], row["event_id"])
             (whole if row.get("sha256") else by_sql).setdefault(key, row)
         return by_sql, whole
+
+
+def _row_of(value: bytes | None) -> Row:
+    """A row of a shared topic; empty when somebody else wrote it."""
+    try:
+        row = orjson.loads(value or b"{}")
+    except orjson.JSONDecodeError:
+        return {}
+    return row if isinstance(row, dict) else {}
 
 
 def _identity(query: Query, row: Row) -> tuple[Any, ...]:

@@ -221,21 +221,21 @@ def test_verification_can_fail(stack: Lab, tmp_path: Path) -> None:
     stack.run_standard("falsified", bound="1s")
     subject = stack._subject("falsified")
     assert stack.verify("falsified").exact
-    lost = json.dumps(
-        {
+    for partition in range(12):  # some have records
+        row = {
             "source": "falsified",
             "run": subject.run,
-            "partition": 0,
+            "partition": partition,
             "offset": 0,
             "event_id": "j999",
             "reason": "late",
         }
-    )
-    out.produce("events.late", lost.encode())
+        out.produce("events.late", json.dumps(row).encode())
+    out.produce("events.late", b"garbage")
     out.flush(10)
     wrong = stack.verify("falsified")
-    assert [c.extra for c in wrong.compared if c.name == "late"] == [1], (
-        "a late record that was none"
+    assert sum(c.extra for c in wrong.compared if c.name == "late") > 0, (
+        "late records that were none"
     )
 
 

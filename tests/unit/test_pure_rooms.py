@@ -268,3 +268,25 @@ def test_the_first_picture_of_a_chart() -> None:
     assert viewmodel.count(rows, x="window_end", step=10_000, keep=5)["count"] == [1, 2]
     assert viewmodel.series(rows[1:], x="window_end", ys=["views"], keep=1)["views"] == [5]
     assert viewmodel.top([], key="page", value="views", keep=5)["key"] == []
+
+
+# --- savepoints ----------------------------------------------------------------------------------
+
+
+def test_offsets_are_found_in_a_savepoints_bytes() -> None:
+    import struct
+
+    from rtap_lab.flink.savepoints import read_offsets
+
+    def split(topic: bytes, partition: int, offset: int, stop: int = -(2**63)) -> bytes:
+        return struct.pack(">H", len(topic)) + topic + struct.pack(">iqq", partition, offset, stop)
+
+    data = (
+        b"noise\x00\x06events"
+        + split(b"events", 3, 77)
+        + b"x"
+        + split(b"events", 11, 0)
+        + split(b"events", 4, 9, 12)
+    )
+    assert read_offsets(data + split(b"other", 0, 5), "events") == {3: 77, 11: 0}
+    assert read_offsets(b"", "events") == {}
