@@ -11,18 +11,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from rtap_lab.lab import Lab
 from rtap_lab.stack.influxdb import find_influxd
 
 ACCESS_LOG = Path(__file__).parents[2] / "shared" / "data" / "apache_access.log"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-SEED = int(os.environ.get("RTAP_TEST_SEED", "20261123"))
+# in CI the same examples each time; elsewhere new ones
+settings.register_profile("ci", derandomize=True, deadline=None)
+settings.register_profile("here", deadline=None)
+settings.load_profile("ci" if os.environ.get("CI") == "true" else "here")
 _SKIPPED: list[str] = []
-
-
-def pytest_report_header() -> str:
-    return f"seed {SEED} (RTAP_TEST_SEED)"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

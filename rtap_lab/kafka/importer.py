@@ -163,18 +163,23 @@ class Importer:
         key: The lab's key for visitors' pseudonyms.
         load: Gives the table of sources.
         save: Keeps the table of sources.
+        schema_id: Goes into the header `schema_id` of every event.
         progress: Told the number of lines read so far.
     """
 
     def __init__(
         self, bootstrap: str, key: bytes, load: Callable[[], Sources],
-        save: Callable[[Sources], None], progress: Callable[[int], None] = lambda lines: None,
+        save: Callable[[Sources], None], schema_id: int | None = None,
+        progress: Callable[[int], None] = lambda lines: None,
     ) -> None:  # fmt: skip
         self.bootstrap = bootstrap
         self.key = key
         self.load = load
         self.save = save
         self.progress = progress
+        self._schema: list[tuple[str, str | bytes | None]] = (
+            [("schema_id", str(schema_id))] if schema_id is not None else []
+        )
 
     def record(self, paths: list[str], form: Format, source: str) -> Imported:
         """Import files into a recorded source, one transaction each.
@@ -231,7 +236,14 @@ class Importer:
                     )
                     disorder = max(disorder, latest - event["event_time"])
                     value = event["bytes"] if "bytes" in event else encode(event)
-                    self._produce(out, topic, value, event["visitor_id"].encode(), latest, marker)
+                    self._produce(
+                        out,
+                        topic,
+                        value,
+                        event["visitor_id"].encode(),
+                        latest,
+                        [*marker, *self._schema],
+                    )
                 if read % 2000 == 0:
                     out.poll(0)
                     self.progress(result.read + read)
@@ -338,7 +350,7 @@ class Importer:
                     )
                     result.late += due - event_time >= bound_ms
                     value = _renewed(event, f"{run}-{line.number}", event_time)
-                    headers = [("created", str(int(due)))]
+                    headers = [("created", str(int(due))), *self._schema]
                     self._produce(
                         out, LIVE_EVENTS, value, event["visitor_id"].encode(), None, headers
                     )

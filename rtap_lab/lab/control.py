@@ -137,6 +137,10 @@ def up(
             _check_profile(state, settings)
             if components.missing(components.locked()):
                 raise ComponentError("the stack's components are not here", hint="run `rtap fetch`")
+            for name in ("kafka", "flink"):
+                components.jars(name)
+            components.unpacked("registry")
+            components.flink_home()
             base_archive(find_java(settings.java))
             choose(state, settings.profile, dict(settings.ports), living=False)
             state.write("settings", {

@@ -181,7 +181,8 @@ class Lab:
         addresses = self._ready()
         key = bytes.fromhex(self.state.secret("visitor.key"))
         importer = Importer(addresses.kafka, key, self.sources,
-                            lambda table: self.state.write("sources", table), progress)  # fmt: skip
+                            lambda table: self.state.write("sources", table),
+                            (self.state.read("schema") or {}).get("id"), progress)  # fmt: skip
         if speed != "max":
             try:
                 factor = 1.0 if speed == "live" else float(speed)
@@ -428,6 +429,24 @@ class Lab:
         found = pd.DataFrame(rows, columns=columns)
         found.attrs["ended_by"] = why
         return found
+
+    def table_environment(self, source: str = LIVE) -> Any:
+        """A PyFlink `TableEnvironment` on the lab's cluster, with the source's `events` and `events_raw`.
+
+        For Table API programs and Python functions; it starts a JVM in this process, which SQL through
+        `sql` does not need.
+        """
+        from rtap_lab.flink.session import table_environment
+        from rtap_lab.lab.adhoc import statements
+        from rtap_lab.lab.daemon import settings_of
+        from rtap_lab.stack.components import jars
+        from rtap_lab.stack.java import find_java
+
+        connector = [path for path in jars("flink") if "connector" in path.name]
+        return table_environment(
+            self._ready().url("flink"), statements(self, source),
+            java=find_java(settings_of(self.state).java), jars=connector,
+        )  # fmt: skip
 
     def watch(
         self, *queries: str, source: str = LIVE, stop: Any = None

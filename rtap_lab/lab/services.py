@@ -39,8 +39,8 @@ def declare(state: State, settings: Settings, addresses: Addresses) -> list[Serv
             return last[0].command
 
         def archive() -> None:
-            if last or (folder / "supervisor.json").exists():
-                (last[0] if last else build()).archive()
+            if last:  # an adopted process belongs to an earlier supervisor: its archive is not kept
+                last[0].archive()
 
         # writing a class-data archive at the end takes a JVM a few seconds, once per user
         services.append(Service(name, prepare, probe, grace=25, archive=archive, **facts))  # type: ignore[arg-type]

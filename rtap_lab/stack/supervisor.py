@@ -53,6 +53,15 @@ def marked(folder: Path) -> dict[str, Identity]:
     return found
 
 
+def keep_archive(service: Service) -> None:
+    """Keep what a service archived at its end; one that cannot be kept is made again next time."""
+    try:
+        if service.archive:
+            service.archive()
+    except OSError as error:
+        log.warning("%s: its class-data archive is not kept: %s", service.name, error)
+
+
 class _Runner(threading.Thread):
     """Keeps one service alive."""
 
@@ -95,8 +104,7 @@ class _Runner(threading.Thread):
             self.identity = None
             if stopping.is_set():
                 return  # `shut_down` stops it, and keeps its archive
-            if self.service.archive:
-                self.service.archive()
+            keep_archive(self.service)
             failures += 1
             log.warning("%s: %s (failure %d)", self.service.name, reason, failures)
             restarts = self.status["restarts"] + 1
@@ -265,8 +273,8 @@ class Supervisor:
         def stop(name: str) -> None:
             service = self.services.get(name)
             living[name].stop(service.grace if service else 2)
-            if service and service.archive:
-                service.archive()
+            if service:
+                keep_archive(service)
 
         threads = [threading.Thread(target=stop, args=(name,)) for name in names]
         for thread in threads:

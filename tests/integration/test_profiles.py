@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from rtap_lab.errors import SettingsError
+from rtap_lab.kafka.topics import LATE, Topics
 from rtap_lab.lab import Lab
 from rtap_lab.stack.supervisor import marked
 from tests.integration.test_faults import healed, wait_for_new_results
@@ -45,6 +46,12 @@ def test_full_profile_on_influxdb_survives_a_broker_and_a_store_change(tmp_path:
         report = lab.verify()
         assert report.exact, str(report)
         assert len(lab.rows("sessions")) >= len(rows) > 0
+        # a late record that was lost turns verification red
+        assert report.ledger["late"] > 0
+        Topics(lab.addresses.kafka).empty([LATE])
+        red = lab.verify()
+        assert not red.exact
+        assert [c.missing > 0 for c in red.compared if c.name == "late"] == [True]
         lab.down()
         with pytest.raises(SettingsError, match="was written by profile full"):
             Lab.up(tmp_path / "lab", profile="core")
