@@ -54,6 +54,11 @@ class FlinkRest:
         """The ids of the jobs of a name that have not ended."""
         return [j["jid"] for j in self.jobs() if j["name"] == name and j["state"] not in TERMINAL]
 
+    def runs(self, job_id: str) -> bool:
+        """Whether every task of a job runs: only then can it take a checkpoint."""
+        job = self.job(job_id)
+        return job["state"] == "RUNNING" and all(v["status"] == "RUNNING" for v in job["vertices"])
+
     def root_exception(self, job_id: str) -> str:
         """The first line that says why a job failed."""
         found = self._call("GET", f"/jobs/{job_id}/exceptions")

@@ -155,7 +155,7 @@ def up(
                 was_running = runs.all().get(LIVE, {}).get("state") == "running"
                 runs.wish(LIVE, dict(job))
                 job_id = runs.ensure(LIVE)["job_id"]
-                while runs.rest.job(job_id)["state"] != "RUNNING":
+                while not runs.rest.runs(job_id):
                     _tick(deadline, "the standard job does not run", state, "taskmanager")
                 was_up = was_up and was_running
             _await_ready(state, set(), lambda name: True, deadline, told)

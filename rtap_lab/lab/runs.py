@@ -282,9 +282,7 @@ class Runs:
             job_id = active[0]
             folder = (self.folder(run) / "savepoints").as_uri()
             try:
-                self._await(
-                    lambda: self.rest.job(job_id)["state"] == "RUNNING", 30, "waiting for the job"
-                )
+                self._await(lambda: self.rest.runs(job_id), 60, "waiting for the job")
                 request = self.rest.stop(job_id, drain=drain, directory=folder)
                 path = self._await_savepoint(job_id, request, 60)
                 self._await_end(job_id, 30, "the stop")
