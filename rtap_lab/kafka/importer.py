@@ -254,8 +254,7 @@ class Importer:
             }  # fmt: skip
             # written before the commit, so that a kill in between is told apart afterwards
             starts = {str(partition): end for (_, partition), end in ends.items()}
-            self.save(table | {source: facts | {"pending": {"after": after, "starts": starts,
-                                                            "events": imported}}})  # fmt: skip
+            self.save(table | {source: facts | {"pending": {"after": after, "starts": starts}}})  # fmt: skip
             out.commit_transaction(600)
         except Exception as error:
             try:
@@ -287,8 +286,8 @@ class Importer:
         starts = {(topic, int(p)): offset for p, offset in pending["starts"].items()}
         ends = Topics(self.bootstrap).ends([topic], committed=True)
         came = any(True for _ in read_range(self.bootstrap, starts, ends))
-        committed = came or pending["events"] == 0
-        self.save(table | {source: pending["after"] if committed else table[source]})
+        # of a file without one event it cannot be told: it is read again, its refused lines repeated
+        self.save(table | {source: pending["after"] if came else table[source]})
 
     @staticmethod
     def _produce(

@@ -21,6 +21,7 @@ _PATIENCE = 20.0
 _PASSING = {  # a topic that was just made, a broker that just came back
     KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE,
     KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._TRANSPORT, KafkaError._TIMED_OUT,
+    KafkaError.UNKNOWN_LEADER_EPOCH, KafkaError.FENCED_LEADER_EPOCH,
 }  # fmt: skip
 
 
@@ -78,7 +79,10 @@ class Topics:
 
     def __init__(self, bootstrap: str) -> None:
         self.bootstrap = bootstrap
-        self.admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 2})
+        self.admin = self._client()
+
+    def _client(self) -> AdminClient:
+        return AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 2})
 
     def cluster(self, timeout: float = 2.0) -> tuple[str, int]:
         """The cluster's id and its number of brokers, by the cluster's own answer."""
@@ -153,6 +157,7 @@ class Topics:
                 if error.args[0].code() not in _PASSING or time.monotonic() > deadline:
                     raise ServiceError(f"kafka: offsets are not to be had: {error}") from error
                 time.sleep(0.1)
+                self.admin = self._client()  # what the old one knows of leaders may be from before
 
     def empty(self, topics: Iterable[str]) -> dict[str, int]:
         """Remove all records so far; offsets go on.

@@ -70,7 +70,8 @@ def choose(state: State, profile: Profile, wanted: Mapping[str, int], *, living:
             kept[name] = port
         kept = {name: port for name, port in kept.items() if is_free(port)}
     for name in _NAMES:
-        if name not in kept:
+        needed = profile == "full" or not name.endswith(("-2", "-3"))
+        if needed and name not in kept:
             kept[name] = free_port(set(kept.values()))
     state.write("ports", kept)
     return Addresses(kept, profile)

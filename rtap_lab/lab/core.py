@@ -378,10 +378,12 @@ class Lab:
         try:
             verifier = self._verifier(store)
             topic = events_topic(None if source == LIVE else source)
+            later = 0
             if run["state"] in ("finished", "drained"):
-                ends = verifier.topics.ends([topic], committed=True)
-                if run["state"] == "drained":
-                    ends = {(topic, int(p)): end for p, end in run["ends"].items()}
+                ends = {(topic, int(p)): end for p, end in run["ends"].items()}
+                if run["state"] == "finished":
+                    now = verifier.topics.ends([topic], committed=True)
+                    later = sum(now.values()) - sum(ends.values())
                 verifier.await_store(subject, 60)
                 upto = Upto(ends, None)
             else:
@@ -400,6 +402,10 @@ class Lab:
 
                 upto = verifier.live_upto(subject, group(source), checkpoints)
             report: Report = verifier.verify(subject, upto, progress=progress)
+            if later:
+                report.problems.append(
+                    f"{later} records came into {source} after this run: rtap jobs run standard --source {source}"
+                )
             return report
         finally:
             store.close()

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -134,18 +135,25 @@ class Runs:
                 self._end(current)
             topics = Topics(self.addresses.kafka)
             moment = datetime.now(UTC)
+            ends = topics.ends([self._events(source)], committed=True) if source != LIVE else {}
             return self._save(
                 source, run=f"{moment:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}",
                 parameters=wanted.as_json(), desired="running", state="submitting", job_id=None,
                 results_from=topics.empty(self.topics(source).values()), failures=0, error="",
-                started=moment.timestamp(), savepoint=None,
+                started=moment.timestamp(), ends={str(p): end for (_, p), end in ends.items()},
             )  # fmt: skip
 
     def _end(self, run: Run) -> None:
-        """Cancel whatever runs of a run, and wait until it has ended."""
+        """End what still runs of a run, and forget its checkpoints."""
         for job_id in self.rest.active(self.name(run)):
-            self.rest.cancel(job_id)
-            self._await_end(job_id, 60, "cancel")
+            try:  # a stop closes its transactions; one left open would hide what comes after it
+                self._await(partial(self.rest.runs, job_id), 10, "waiting for the job")
+                request = self.rest.stop(job_id, drain=False, directory=self.folder(run).as_uri())
+                self._await_savepoint(job_id, request, 30)
+                self._await_end(job_id, 30, "stop")
+            except JobError:
+                self.rest.cancel(job_id)
+                self._await_end(job_id, 60, "cancel")
         shutil.rmtree(self.folder(run), ignore_errors=True)
 
     @staticmethod
@@ -282,7 +290,8 @@ class Runs:
             job_id = active[0]
             folder = (self.folder(run) / "savepoints").as_uri()
             try:
-                self._await(lambda: self.rest.runs(job_id), 60, "waiting for the job")
+                patience = 5 if keep_wish else 60  # a job that is recovering has its checkpoint
+                self._await(lambda: self.rest.runs(job_id), patience, "waiting for the job")
                 request = self.rest.stop(job_id, drain=drain, directory=folder)
                 path = self._await_savepoint(job_id, request, 60)
                 self._await_end(job_id, 30, "the stop")

@@ -53,12 +53,11 @@ def declare(state: State, settings: Settings, addresses: Addresses) -> list[Serv
 
     # Kafka ---------------------------------------------------------------------------------------
     names = ["kafka-1", "kafka-2", "kafka-3"] if settings.profile == "full" else ["kafka"]
+    suffixes = ["", "-2", "-3"][: len(names)]
     nodes = [
-        Node(i + 1, ports[port], ports[controller])
-        for i, (port, controller) in enumerate(
-            [("kafka", "controller"), ("kafka-2", "controller-2"), ("kafka-3", "controller-3")]
-        )
-    ][: len(names)]
+        Node(number, ports[f"kafka{suffix}"], ports[f"controller{suffix}"])
+        for number, suffix in enumerate(suffixes, 1)
+    ]
     cluster_id = cluster_of(state)
 
     topics = Topics(addresses.kafka)

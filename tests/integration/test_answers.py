@@ -210,6 +210,14 @@ def test_verification_can_fail(stack: Lab, tmp_path: Path) -> None:
     stack.run_standard("falsified", bound="1s")
     assert stack.verify("falsified").exact, "a new run replaces all rows"
 
+    more = jsonl(tmp_path / "more.jsonl", [view(9000, "2023-01-01T01:00:00.000Z")])
+    stack.import_jsonl(more, source="falsified")
+    grown = stack.verify("falsified")
+    assert not grown.exact
+    assert "after this run" in str(grown)
+    stack.run_standard("falsified", bound="1s")
+    assert stack.verify("falsified").exact
+
     out = Producer({"bootstrap.servers": stack.addresses.kafka})
     row = stack.rows("traffic_hop", "falsified")[0] | {"views": 999}
     out.produce(results_topic("traffic_hop", "falsified"), json.dumps(row).encode())
@@ -403,7 +411,8 @@ def test_everything_listens_on_this_machine_only(stack: Lab) -> None:
 def test_a_second_lab_does_not_disturb_the_first(stack: Lab, tmp_path: Path) -> None:
     other = Lab.up(tmp_path / "other", job=False)
     try:
-        assert set(other.addresses.ports.values()).isdisjoint(stack.addresses.ports.values())
+        mine = {s["port"] for s in stack.status()["services"]} - {None}
+        assert mine.isdisjoint(other.addresses.ports.values())
         assert stack.status()["ok"]
     finally:
         other.down()
