@@ -127,7 +127,7 @@ def test_a_service_that_cannot_start_is_named_with_its_log_and_nothing_is_left(
     lab.state.create()
     data.mkdir(parents=True)
     (data / "meta.properties").write_text(
-        "version=1\ncluster.id=AAAAAAAAAAAAAAAAAAAAAA\nnode.id=1\n"
+        "version=1\ncluster.id=AAAAAAAAAAAAAAAAAAAAAA\nnode.id=7\n"
     )
     with pytest.raises(ServiceError, match="kafka") as caught:
         Lab.up(lab.state.folder, timeout=60)
