@@ -125,8 +125,6 @@ class Settings:
     """A `java` to use instead of the wheel's."""
     ports: tuple[tuple[str, int], ...] = ()
     """Ports that must be these, such as (("hub", 8765),); all others are free ones."""
-    job: JobParameters = JobParameters()
-    start_job: bool = True
 
     def __post_init__(self) -> None:
         if self.profile not in get_args(Profile):

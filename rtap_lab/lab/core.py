@@ -319,10 +319,8 @@ class Lab:
             found = store.rows(query, source)
         finally:
             store.close()
-        order = (["window_start", "window_end", *shape.keys] if shape.windowed
-                 else [shape.time_column, *shape.keys])  # fmt: skip
-        if shape.windowed:
-            order = ["window_end", "window_start", *shape.keys]
+        times = ["window_end", "window_start"] if shape.windowed else [shape.time_column]
+        order = [*times, *shape.keys]
         found.sort(key=lambda row: [(row[name] is not None, row[name]) for name in order])
         return [
             {
