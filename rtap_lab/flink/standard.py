@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.resources
 import re
+from collections.abc import Mapping
 from string import Template
 
 from rtap_lab.settings import DEDUPLICATION_MS, JobParameters
@@ -51,7 +52,9 @@ def _statements(name: str, values: dict[str, str]) -> list[str]:
     return [*found, f"{begin}{body}".rstrip().removesuffix(";")] if begin else found
 
 
-def catalog(*, topic: str, bootstrap: str, group: str, bound_ms: int, bounded: bool) -> list[str]:
+def catalog(
+    *, topic: str, bootstrap: str, group: str, bound_ms: int, ends: Mapping[int, int] | None
+) -> list[str]:
     """The statements that make `events_raw` and `events` of one source.
 
     Args:
@@ -59,12 +62,14 @@ def catalog(*, topic: str, bootstrap: str, group: str, bound_ms: int, bounded: b
         bootstrap: Kafka's address.
         group: The consumer group in which checkpoints show their offsets.
         bound_ms: The lateness bound.
-        bounded: Whether reading ends where the topic ends now.
+        ends: The offset at which reading ends, by partition; None: it goes on.
     """
+    offsets = ";".join(f"partition:{p},offset:{end}" for p, end in sorted((ends or {}).items()))
     return _statements("catalog.sql", {
         "topic": topic, "bootstrap": bootstrap, "group": group, "bound": interval(bound_ms),
         "startup": "earliest-offset",
-        "bounded": "\n  'scan.bounded.mode' = 'latest-offset'," if bounded else "",
+        "bounded": "" if ends is None else "\n  'scan.bounded.mode' = 'specific-offsets',"
+                   f"\n  'scan.bounded.specific-offsets' = '{offsets}',",
     })  # fmt: skip
 
 

@@ -270,6 +270,7 @@ class Importer:
                 hint="`rtap status` shows the broker; then import again",
             ) from error
         self.save(table | {source: after})
+        Topics(self.bootstrap).await_committed([topic])
         result.read += read
         result.imported += imported
         result.rejected += rejected

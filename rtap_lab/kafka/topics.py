@@ -135,6 +135,31 @@ class Topics:
         """
         return self._offsets(topics, OffsetSpec.latest(), committed)
 
+    def await_committed(
+        self, topics: Iterable[str], patience: float = 60
+    ) -> dict[tuple[str, int], int]:
+        """Wait until committed readers see all that is in these topics now; where they read up to.
+
+        A commit is answered when the coordinator has noted it; the markers that make its records
+        readable reach each partition a moment later (KIP-98, section 5.2.3).
+
+        Raises:
+            ServiceError: When a transaction stays open for so many seconds.
+        """
+        topics, deadline = list(topics), time.monotonic() + patience
+        written = self.ends(topics)
+        while True:
+            readable = self.ends(topics, committed=True)
+            hidden = sorted({t for (t, p), end in written.items() if readable[t, p] < end})
+            if not hidden:
+                return readable
+            if time.monotonic() > deadline:
+                raise ServiceError(
+                    f"kafka: an open transaction hides the newest records of {', '.join(hidden)}",
+                    hint="whoever writes there did not commit: `rtap status`, `rtap logs taskmanager`",
+                )
+            time.sleep(0.02)
+
     def starts(self, topics: Iterable[str]) -> dict[tuple[str, int], int]:
         """The offset of each partition's first record that is still there."""
         return self._offsets(topics, OffsetSpec.earliest(), False)

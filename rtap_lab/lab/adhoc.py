@@ -10,7 +10,7 @@ from rtap_lab.events.times import instant_text
 from rtap_lab.flink.gateway import Session
 from rtap_lab.flink.rest import TERMINAL
 from rtap_lab.flink.standard import catalog
-from rtap_lab.kafka.topics import events_topic
+from rtap_lab.kafka.topics import Topics, events_topic
 from rtap_lab.lab.runs import LIVE
 from rtap_lab.settings import JobParameters
 
@@ -27,9 +27,14 @@ def statements(lab: Lab, source: str) -> list[str]:
     bound = JobParameters.from_json(run["parameters"]).bound_ms if run else JobParameters().bound_ms
     if not run and source != LIVE:
         bound = lab.sources()[source]["disorder_ms"] + 1
+    topic = events_topic(None if source == LIVE else source)
+    ends = None
+    if source != LIVE:
+        found = Topics(addresses.kafka).ends([topic], committed=True)
+        ends = {partition: end for (_, partition), end in found.items()}
     return catalog(
-        topic=events_topic(None if source == LIVE else source), bootstrap=addresses.kafka,
-        group=f"rtap-query-{source}", bound_ms=bound, bounded=source != LIVE,
+        topic=topic, bootstrap=addresses.kafka, group=f"rtap-query-{source}", bound_ms=bound,
+        ends=ends,
     )  # fmt: skip
 
 

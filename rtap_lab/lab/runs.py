@@ -248,7 +248,9 @@ class Runs:
         *tables, job = [
             *catalog(
                 topic=events_topic(recorded), bootstrap=self.addresses.kafka, group=group(source),
-                bound_ms=parameters.bound_ms, bounded=recorded is not None,
+                bound_ms=parameters.bound_ms,
+                # what a later import adds belongs to a later run
+                ends={int(p): end for p, end in run["ends"].items()} if recorded else None,
             ),
             *standard(
                 source=source, run=run["run"], bootstrap=self.addresses.kafka,

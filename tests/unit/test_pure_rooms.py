@@ -125,9 +125,9 @@ def test_idle_timeout_is_never_set_and_the_options_that_make_it_exact_are() -> N
         assert "table.exec.source.idle-timeout" not in found
         assert found["table.optimizer.reuse-optimize-block-with-digest-enabled"] == "true"
         assert found["state.backend.type"] == ("hashmap" if bounded else "rocksdb")
-    text = "".join(catalog(topic="t", bootstrap="b", group="g", bound_ms=2000, bounded=True))
+    text = "".join(catalog(topic="t", bootstrap="b", group="g", bound_ms=2000, ends={0: 7, 1: 0}))
     assert "'json.decode.json-parser.enabled' = 'false'" in text
-    assert "'scan.bounded.mode' = 'latest-offset'" in text
+    assert "'scan.bounded.specific-offsets' = 'partition:0,offset:7;partition:1,offset:0'" in text
 
 
 @given(st.integers(1, 10**11))
