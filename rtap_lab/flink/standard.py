@@ -10,7 +10,7 @@ from string import Template
 from rtap_lab.settings import DEDUPLICATION_MS, JobParameters
 from rtap_lab.streams.queries import STANDARD, Kind
 
-_TYPES: dict[Kind, str] = {
+SQL_TYPES: dict[Kind, str] = {
     "text": "STRING", "integer": "BIGINT", "number": "DOUBLE", "boolean": "BOOLEAN",
     "time": "TIMESTAMP_LTZ(3)",
 }  # fmt: skip
@@ -126,7 +126,7 @@ def standard(
         prefix = f"rtap-{source}-{name}"
         sinks.append(_sink(name, shared, [], topics[name], bootstrap, prefix, parameters))
     for query in STANDARD.values():
-        columns = {name: _TYPES[kind] for name, kind in query.columns.items()}
+        columns = {name: SQL_TYPES[kind] for name, kind in query.columns.items()}
         prefix = f"rtap-{source}-{query.name}"
         sinks.append(
             _sink(

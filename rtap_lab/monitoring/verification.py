@@ -25,7 +25,7 @@ from rtap_lab.settings import JobParameters
 from rtap_lab.store.port import Store
 from rtap_lab.streams.fates import Judge, Judged, Place
 from rtap_lab.streams.queries import STANDARD, Query, normal
-from rtap_lab.streams.reference import standard_rows
+from rtap_lab.streams.standard import standard_rows
 
 SHOWN = 5
 """How many differing rows are shown."""

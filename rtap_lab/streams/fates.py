@@ -22,7 +22,7 @@ class Place(NamedTuple):
 
 @dataclass(slots=True, frozen=True)
 class Event:
-    """A counted event, as far as the standard queries look at it."""
+    """A counted event; `event_time` in milliseconds since the epoch."""
 
     event_id: str
     event_type: str
@@ -30,7 +30,12 @@ class Event:
     visitor_id: str
     name: str | None
     page: str | None
-    value: float
+    value: float | None = None
+    session_id: str | None = None
+    referrer: str | None = None
+    campaign: str | None = None
+    device: str | None = None
+    country: str | None = None
 
 
 @dataclass(slots=True, frozen=True)
@@ -80,6 +85,6 @@ class Judge:
             worth = number(row.value) if row.value is not None else None
             event = Event(
                 row.event_id, row.event_type, row.event_time, row.visitor_id, row.name, row.page,
-                worth or 0.0,
+                worth, row.session_id, row.referrer, row.campaign, row.device, row.country,
             )  # fmt: skip
             yield Judged("late" if late else "counted", place, row.event_id, None, event)

@@ -7,18 +7,11 @@ from hypothesis import strategies as st
 
 from rtap_lab.events.codec import encode
 from rtap_lab.settings import JobParameters
+from rtap_lab.streams.engine import rows_of
 from rtap_lab.streams.fates import Event, Judge, Place
 from rtap_lab.streams.queries import STANDARD, normal
-from rtap_lab.streams.reference import (
-    HOUR,
-    MINUTE,
-    cart_to_purchase,
-    checkout_abandoned,
-    sessions,
-    standard_rows,
-    traffic_cumulate,
-    traffic_hop,
-)
+from rtap_lab.streams.standard import HOUR, MINUTE, definitions, standard_rows
+from rtap_lab.streams.windowing import Row
 
 HALF_HOUR = 30 * MINUTE
 
@@ -34,6 +27,10 @@ def cart(time: int, id: str = "") -> Event:
 
 def purchase(time: int, id: str = "") -> Event:
     return event(time, "conversion", name="purchase", id=id)
+
+
+def answer(name: str, events: list[Event], *, gap: int = MINUTE, within: int = MINUTE) -> list[Row]:
+    return rows_of(definitions(JobParameters(gap_ms=gap, within_ms=within))[name], events)
 
 
 def fates(judge: Judge, *records: tuple[bytes | None, int]) -> list[str]:
@@ -72,15 +69,15 @@ def test_a_copy_of_a_late_event_is_a_duplicate() -> None:
 
 
 def test_a_gap_of_exactly_the_gap_still_merges() -> None:
-    merged = sessions([event(0), event(HALF_HOUR)], HALF_HOUR)
-    apart = sessions([event(0), event(HALF_HOUR + 1)], HALF_HOUR)
+    merged = answer("sessions", [event(0), event(HALF_HOUR)], gap=HALF_HOUR)
+    apart = answer("sessions", [event(0), event(HALF_HOUR + 1)], gap=HALF_HOUR)
     assert [row["events"] for row in merged] == [2]
     assert [row["events"] for row in apart] == [1, 1]
 
 
 def test_entry_and_exit_are_by_event_time_and_ties_by_page() -> None:
-    (row,) = sessions([event(5, page="/b", id="1"), event(5, page="/a", id="2"), event(9, page="/y", id="3"),
-                       event(9, page="/z", id="4"), event(1, page=None, id="5"), event(0, "custom", page="/no", name="x")], 60)  # fmt: skip
+    (row,) = answer("sessions", [event(5, page="/b", id="1"), event(5, page="/a", id="2"), event(9, page="/y", id="3"),
+                       event(9, page="/z", id="4"), event(1, page=None, id="5"), event(0, "custom", page="/no", name="x")], gap=60)  # fmt: skip
     assert (row["entry_page"], row["exit_page"], row["page_views"], row["bounced"]) == (
         "/a",
         "/z",
@@ -90,33 +87,33 @@ def test_entry_and_exit_are_by_event_time_and_ties_by_page() -> None:
 
 
 def test_a_session_without_pages_has_no_entry() -> None:
-    (row,) = sessions([event(0, "session_start", page=None)], 60)
+    (row,) = answer("sessions", [event(0, "session_start", page=None)], gap=60)
     assert (row["entry_page"], row["exit_page"], row["bounced"]) == (None, None, False)
 
 
 def test_exactly_thirty_minutes_is_an_abandonment_and_no_match() -> None:
     events = [cart(0), purchase(HALF_HOUR)]
-    assert cart_to_purchase(events, HALF_HOUR) == []
-    assert len(checkout_abandoned(events, HALF_HOUR)) == 1
+    assert answer("cart_to_purchase", events, within=HALF_HOUR) == []
+    assert len(answer("checkout_abandoned", events, within=HALF_HOUR)) == 1
     events = [cart(0), purchase(HALF_HOUR - 1)]
-    assert len(cart_to_purchase(events, HALF_HOUR)) == 1
-    assert checkout_abandoned(events, HALF_HOUR) == []
+    assert len(answer("cart_to_purchase", events, within=HALF_HOUR)) == 1
+    assert answer("checkout_abandoned", events, within=HALF_HOUR) == []
 
 
 def test_later_is_a_greater_time_and_id() -> None:
-    assert len(cart_to_purchase([cart(5, "a"), purchase(5, "b")], 100)) == 1
-    assert cart_to_purchase([cart(5, "b"), purchase(5, "a")], 100) == []
-    assert len(checkout_abandoned([cart(5, "b"), purchase(5, "a")], 100)) == 1
+    assert len(answer("cart_to_purchase", [cart(5, "a"), purchase(5, "b")], within=100)) == 1
+    assert answer("cart_to_purchase", [cart(5, "b"), purchase(5, "a")], within=100) == []
+    assert len(answer("checkout_abandoned", [cart(5, "b"), purchase(5, "a")], within=100)) == 1
 
 
 def test_another_cart_replaces_the_first_without_abandoning_it() -> None:
     events = [cart(0), cart(10), purchase(20)]
-    assert [row["cart_time"] for row in cart_to_purchase(events, 100)] == [10]
-    assert checkout_abandoned(events, 100) == []
+    assert [row["cart_time"] for row in answer("cart_to_purchase", events, within=100)] == [10]
+    assert answer("checkout_abandoned", events, within=100) == []
 
 
 def test_cumulate_goes_on_to_the_end_of_the_hour() -> None:
-    rows = traffic_cumulate([event(30 * MINUTE + 5)])
+    rows = answer("traffic_cumulate", [event(30 * MINUTE + 5)])
     assert len(rows) == 30
     assert {row["views"] for row in rows} == {1}
     assert {row["window_start"] for row in rows} == {0}
@@ -136,7 +133,7 @@ _events = st.lists(
 @given(_events)
 def test_every_view_is_in_exactly_the_windows_that_contain_it(events: list[Event]) -> None:
     views = [e for e in events if e.event_type == "page_view"]
-    rows = traffic_hop(views)
+    rows = answer("traffic_hop", views)
     assert sum(row["views"] for row in rows) == 6 * len(views)
     for row in rows:
         inside = [e for e in views if row["window_start"] <= e.event_time < row["window_end"]]
@@ -162,9 +159,9 @@ def test_rows_do_not_depend_on_the_order_of_arrival(events: list[Event], random:
 @given(_events)
 def test_each_cart_is_bought_abandoned_or_replaced(events: list[Event]) -> None:
     within = 10 * MINUTE
-    matches = cart_to_purchase(events, within)
+    matches = answer("cart_to_purchase", events, within=within)
     assert all(0 <= row["purchase_time"] - row["cart_time"] < within for row in matches)
-    abandoned = checkout_abandoned(events, within)
+    abandoned = answer("checkout_abandoned", events, within=within)
     carts = [e for e in events if e.name == "add_to_cart"]
     assert len(matches) + len(abandoned) <= len(carts)
-    assert sum(row["events"] for row in sessions(events, MINUTE)) == len(events)
+    assert sum(row["events"] for row in answer("sessions", events, gap=MINUTE)) == len(events)

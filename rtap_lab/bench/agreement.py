@@ -1,0 +1,228 @@
+"""The agreement with Flink: random queries on random streams, on the real stack and in the reference engine.
+
+Of each stream a batch of queries runs as one bounded job, at parallelism 2; every row must be equal. A
+case is a pair of seeds, so a disagreement can be run again alone and made smaller.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from rtap_lab.errors import JobError, StatementError
+from rtap_lab.events.codec import encode
+from rtap_lab.flink.compile import compile_query
+from rtap_lab.flink.gateway import Session
+from rtap_lab.flink.rest import TERMINAL
+from rtap_lab.flink.standard import SQL_TYPES, catalog, session_properties
+from rtap_lab.kafka.clients import read_range
+from rtap_lab.kafka.topics import Topics, events_topic
+from rtap_lab.lab import Lab
+from rtap_lab.settings import JobParameters
+from rtap_lab.streams.engine import Definition, described, rows_of
+from rtap_lab.streams.fates import Judge, Place
+from rtap_lab.streams.queries import Query, normal
+from rtap_lab.testing import cases
+
+PER_STREAM = 12
+"""Queries that share a stream, and a job: the windows of more would not fit into a slot's managed memory."""
+_SHOWN = 3
+PATIENCE = 180
+"""Seconds that a job may take."""
+
+
+@dataclass
+class Disagreement:
+    """A case in which Flink and the reference differ."""
+
+    stream: int
+    query: int
+    sql: str
+    missing: list[dict[str, Any]]
+    """Rows that only the reference has."""
+    extra: list[dict[str, Any]]
+    """Rows that only Flink has."""
+    refused: str = ""
+    """Flink's reason, where it did not run the query."""
+    size: int = 0
+    """Events of the stream."""
+
+    def __str__(self) -> str:
+        head = f"stream {self.stream}, query {self.query}, {self.size} events: "
+        if self.refused:
+            return f"{head}refused: {self.refused}\n  {self.sql}"
+        lines = [
+            f"{head}{len(self.missing)} rows missing in Flink, {len(self.extra)} extra",
+            f"  {self.sql}",
+        ]
+        lines += [f"  only the reference: {row}" for row in self.missing[:_SHOWN]]
+        return "\n".join(lines + [f"  only Flink: {row}" for row in self.extra[:_SHOWN]])
+
+
+@dataclass
+class Campaign:
+    """The outcome of many cases."""
+
+    seed: int
+    cases: int = 0
+    rows: int = 0
+    """Rows that were compared."""
+    empty: int = 0
+    """Cases in which both have no row."""
+    patterns: int = 0
+    late: int = 0
+    duplicates: int = 0
+    seconds: float = 0.0
+    disagreements: list[Disagreement] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        return self.__dict__ | {"disagreements": [each.__dict__ for each in self.disagreements]}
+
+    def __str__(self) -> str:
+        head = (f"{self.cases} cases ({self.patterns} patterns, {self.empty} without a row), {self.rows} rows, "
+                f"{self.late} late and {self.duplicates} duplicate events, seed {self.seed}, {self.seconds:.0f} s: "
+                f"{len(self.disagreements)} disagreements")  # fmt: skip
+        return "\n".join([head, *map(str, self.disagreements)])
+
+
+def campaign(
+    lab: Lab, count: int, *, seed: int = 1, parallelism: int = 2,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Campaign:  # fmt: skip
+    """Run random cases on a lab that is up.
+
+    Args:
+        lab: The lab.
+        count: How many.
+        seed: Of the first case; the others follow it.
+        parallelism: Of Flink's jobs.
+        progress: Told how many are done.
+
+    Raises:
+        JobError: When the stack fails.
+    """
+    began, result = time.monotonic(), Campaign(seed)
+    while result.cases < count:
+        number = seed * 1_000_000 + result.cases
+        batch = range(number, number + min(PER_STREAM, count - result.cases))
+        _batch(lab, number, {n: cases.query(n) for n in batch}, parallelism, result)
+        progress(result.cases)
+    result.seconds = time.monotonic() - began
+    return result
+
+
+def _batch(
+    lab: Lab, number: int, queries: dict[int, Definition], parallelism: int, result: Campaign
+) -> None:
+    drawn = cases.stream(number)
+    source = f"agreement-{number}"
+    folder = Path(tempfile.mkdtemp(prefix="rtap-agreement-"))
+    try:
+        lines = folder / "events.jsonl"
+        lines.write_bytes(b"".join(encode(event) + b"\n" for event in drawn.events))
+        lab.import_jsonl(lines, source=source)
+        topic = [events_topic(source)]
+        topics = Topics(lab.addresses.kafka)
+        starts, ends = topics.starts(topic), topics.ends(topic, committed=True)
+        judge = Judge(drawn.bound_ms)
+        judged = [
+            each
+            for r in read_range(lab.addresses.kafka, starts, ends)
+            for each in judge.judge(r.value(), Place(r.partition() or 0, r.offset() or 0, r.timestamp()[1]))
+        ]  # fmt: skip
+        fates = Counter(each.fate for each in judged)
+        counted = [each.event for each in judged if each.fate == "counted" and each.event]
+        result.late += fates["late"]
+        result.duplicates += fates["duplicate"]
+        found = _flink(lab, source, {p: e for (_, p), e in ends.items()}, drawn.bound_ms, queries,
+                       parallelism, folder)  # fmt: skip
+        for query, definition in queries.items():
+            result.cases += 1
+            result.patterns += not described("q", definition).windowed
+            sql = compile_query("q", definition)
+            text = ";\n  ".join([*sql.views, sql.select])
+            if isinstance(rows := found[query], str):
+                result.disagreements.append(Disagreement(number, query, text, [], [], rows, len(drawn.events)))  # fmt: skip
+                continue
+            shape = described("q", definition)
+            wanted = Counter(_comparable(shape, row) for row in rows_of(definition, counted))
+            there = Counter(_comparable(shape, row) for row in rows)
+            result.rows += wanted.total()
+            result.empty += not wanted and not there
+            if wanted != there:
+                missing = [json.loads(row) for row in (wanted - there).elements()]
+                extra = [json.loads(row) for row in (there - wanted).elements()]
+                result.disagreements.append(Disagreement(number, query, text, missing, extra, "", len(drawn.events)))  # fmt: skip
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if source in lab.sources():
+            lab.remove_source(source)
+
+
+def _comparable(shape: Query, row: dict[str, Any]) -> str:
+    return orjson.dumps(normal(shape, row), option=orjson.OPT_SORT_KEYS).decode()
+
+
+def _flink(
+    lab: Lab, source: str, ends: dict[int, int], bound_ms: int, queries: dict[int, Definition],
+    parallelism: int, folder: Path,
+) -> dict[int, list[dict[str, Any]] | str]:  # fmt: skip
+    """Each query's rows, or the reason why Flink refuses it."""
+    addresses = lab.addresses
+    properties = session_properties(
+        JobParameters(bound_ms=bound_ms), name=f"agreement {source}", bounded=True,
+        checkpoints=(folder / "checkpoints").as_uri(), restore=None,
+    ) | {"parallelism.default": str(parallelism), "restart-strategy.type": "none"}  # fmt: skip
+    found: dict[int, list[dict[str, Any]] | str] = {}
+    with Session(addresses.url("gateway"), properties) as session:
+        for statement in catalog(topic=events_topic(source), bootstrap=addresses.kafka, group=source,
+                                 bound_ms=bound_ms, ends=ends):  # fmt: skip
+            session.configure(statement)
+        inserts = []
+        for number, definition in queries.items():
+            name, compiled = f"q{number}", compile_query(f"q{number}", definition)
+            columns = ", ".join(f"`{c}` {SQL_TYPES[kind]}" for c, kind in described(name, definition).columns.items())  # fmt: skip
+            path = (folder / name).as_uri()
+            try:
+                for view in compiled.views:
+                    session.configure(view)
+                session.configure(f"CREATE TABLE {name} ({columns}) WITH ('connector' = 'filesystem', 'path' = '{path}', "
+                                  "'format' = 'json', 'json.timestamp-format.standard' = 'ISO-8601')")  # fmt: skip
+                _plan(session, compiled.select)
+            except StatementError as error:
+                found[number] = str(error)
+                continue
+            inserts.append(f"INSERT INTO {name} {compiled.select};")
+        if not inserts:
+            return found
+        job_id = session.submit("EXECUTE STATEMENT SET BEGIN\n" + "\n".join(inserts) + "\nEND")
+    rest = lab.runs.rest
+    deadline = time.monotonic() + PATIENCE
+    while (state := rest.job(job_id)["state"]) not in TERMINAL:
+        if time.monotonic() > deadline:
+            rest.cancel(job_id)
+            raise JobError(f"flink: the job of {source} took more than {PATIENCE} s")
+        time.sleep(0.1)
+    if state != "FINISHED":
+        raise JobError(f"flink: the job of {source} ended {state}: {rest.root_exception(job_id)}")
+    for number in queries.keys() - found.keys():
+        files = sorted((folder / f"q{number}").glob("**/part-*"))
+        found[number] = [orjson.loads(line) for file in files for line in file.read_bytes().splitlines()]  # fmt: skip
+    return found
+
+
+def _plan(session: Session, select: str) -> None:
+    """Let Flink plan a query, so that one that it refuses does not spoil the others."""
+    statement = f"EXPLAIN {select}"
+    for page in session.pages(session.start(statement), statement):
+        if page is None:
+            time.sleep(0.02)

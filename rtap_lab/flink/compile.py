@@ -1,0 +1,271 @@
+"""Pure: any query as Flink SQL, over the catalog's `events`.
+
+The reference engine runs the same values (`rtap_lab.streams`); a campaign of random queries holds the
+two against each other (`rtap_lab.bench.agreement`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rtap_lab.errors import SettingsError
+from rtap_lab.flink.standard import interval, literal
+from rtap_lab.streams.aggregates import Aggregate
+from rtap_lab.streams.conditions import (
+    FIELDS,
+    Both,
+    Compared,
+    Condition,
+    Either,
+    Literal_,
+    Missing,
+    Not,
+    Operand,
+)
+from rtap_lab.streams.engine import Definition
+from rtap_lab.streams.patterns import Matched, Measure, Step
+from rtap_lab.streams.windowing import Windowed
+from rtap_lab.streams.windows import CumulateWindow, HopWindow, SessionWindow, TumbleWindow
+
+_AT_MS = (
+    "TIMESTAMPDIFF(SECOND, TIMESTAMP '1970-01-01 00:00:00', CAST(rowtime AS TIMESTAMP(3))) * 1000"
+    " + EXTRACT(MILLISECOND FROM CAST(rowtime AS TIMESTAMP(3)))"
+)
+_TIME_TEXT = "DATE_FORMAT({rowtime}, 'yyyy-MM-dd HH:mm:ss.SSS')"
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A query as SQL."""
+
+    views: list[str]
+    """`CREATE TEMPORARY VIEW` statements that come before."""
+    select: str
+
+
+def compile_query(name: str, definition: Definition) -> Compiled:
+    """A query as SQL.
+
+    Args:
+        name: Goes into the names of its views.
+        definition: The query.
+
+    Raises:
+        SettingsError: When Flink SQL cannot say it.
+    """
+    if isinstance(definition, Windowed):
+        return _windowed(name, definition)
+    return _matched(name, definition)
+
+
+def _quoted(column: str) -> str:
+    return f"`{column}`"
+
+
+def _where(condition: Condition | None) -> str:
+    return f" WHERE {_condition(condition)}" if condition is not None else ""
+
+
+# --- conditions -------------------------------------------------------------------------------------
+
+
+def _condition(condition: Condition, row: str = "", own: str | None = None) -> str:
+    """A condition as SQL.
+
+    Args:
+        condition: The condition.
+        row: The pattern variable whose row is asked; "" outside of patterns.
+        own: The step whose condition it is, where its loop's rows are taken by `row` itself.
+    """
+    match condition:
+        case Compared(operator=sign, left=left, right=right):
+            other = _operand(right, row, own) if isinstance(right, Operand) else _literal(left, right)  # fmt: skip
+            return f"{_operand(left, row, own)} {sign} {other}"
+        case Missing(operand=operand):
+            return f"{_operand(operand, row, own)} IS NULL"
+        case Both(left=a, right=b):
+            return f"({_condition(a, row, own)} AND {_condition(b, row, own)})"
+        case Either(left=a, right=b):
+            return f"({_condition(a, row, own)} OR {_condition(b, row, own)})"
+        case Not(condition=inner):
+            return f"(NOT ({_condition(inner, row, own)}))"
+    raise TypeError(type(condition))  # pragma: no cover
+
+
+def _operand(operand: Operand, row: str, own: str | None) -> str:
+    name = _quoted(operand.name)
+    if operand.step is None:
+        return f"{row}.{name}" if row else name
+    if operand.step == own:  # the row before in the same loop
+        return f"LAST({_variable(operand.step)}.{name}, 1)"
+    return f"LAST({_variable(operand.step)}.{name})"
+
+
+def _variable(step: str) -> str:
+    """A step's pattern variable: no word of SQL."""
+    return f"s_{step}"
+
+
+def _literal(operand: Operand, value: Literal_) -> str:
+    if operand.kind == "time":
+        assert isinstance(value, int)
+        return f"TO_TIMESTAMP_LTZ({value}, 3)"
+    if isinstance(value, str):
+        return f"'{literal(value)}'"
+    return f"CAST('{float(value)!r}' AS DOUBLE)"
+
+
+# --- windows ----------------------------------------------------------------------------------------
+
+
+def _windowed(name: str, query: Windowed) -> Compiled:
+    view = f"{name}_input"
+    columns = ", ".join([*map(_quoted, FIELDS), "rowtime"])
+    views = [f"CREATE TEMPORARY VIEW {view} AS SELECT {columns} FROM events{_where(query.where)}"]
+    table, rowtime = f"TABLE {view}", "DESCRIPTOR(rowtime)"
+    keys = [_quoted(each) for each in query.keys.values()]
+    length: int | None = None
+    match query.window:
+        case TumbleWindow(size_ms=size):
+            windows, length = f"TUMBLE({table}, {rowtime}, {interval(size)})", size
+        case HopWindow(size_ms=size, slide_ms=slide):
+            windows = f"HOP({table}, {rowtime}, {interval(slide)}, {interval(size)})"
+            length = size
+        case CumulateWindow(size_ms=size, step_ms=step):
+            windows = f"CUMULATE({table}, {rowtime}, {interval(step)}, {interval(size)})"
+        case SessionWindow(gap_ms=gap):
+            # sessions begin at any event: what is filtered must be filtered before, in the view
+            windows = (
+                f"SESSION({table} PARTITION BY ({', '.join(keys)}), {rowtime}, {interval(gap)})"
+            )
+            length = None
+    chosen = [
+        "CAST(window_start AS TIMESTAMP_LTZ(3)) AS window_start",
+        "CAST(window_end AS TIMESTAMP_LTZ(3)) AS window_end",
+        *(f"{_quoted(f)} AS {_quoted(column)}" for column, f in query.keys.items()),
+        *(f"{_aggregate(column, each, length)} AS {_quoted(column)}"
+          for column, each in query.measures.items()),
+    ]  # fmt: skip
+    groups = ", ".join(dict.fromkeys([*keys, "window_start", "window_end"]))
+    return Compiled(views, f"SELECT {', '.join(chosen)} FROM TABLE({windows}) GROUP BY {groups}")
+
+
+def _aggregate(column: str, aggregate: Aggregate, length_ms: int | None) -> str:
+    kept = f" FILTER (WHERE {_condition(aggregate.where)})" if aggregate.where is not None else ""
+    name = _quoted(aggregate.field or "")
+    kind = FIELDS[aggregate.field] if aggregate.field else None
+    match aggregate.function:
+        case "count":
+            text = f"COUNT(*){kept}"
+        case "distinct":
+            text = f"COUNT(DISTINCT {name}){kept}"
+        case "rate":
+            if length_ms is None:
+                raise SettingsError(f"measure {column!r}: rate needs windows of one length (tumble, hop)")  # fmt: skip
+            per = aggregate.per_ms / length_ms
+            return f"CAST(COUNT(*){kept} AS DOUBLE) * CAST('{per!r}' AS DOUBLE)"
+        case "sum":
+            of = name if aggregate.default is None else f"COALESCE({name}, CAST('{float(aggregate.default)!r}' AS DOUBLE))"  # fmt: skip
+            text = f"SUM({of}){kept}"
+        case "mean":
+            text = f"AVG({name}){kept}"
+        case "percentile":
+            text = f"PERCENTILE({name}, {aggregate.share!r}){kept}"
+        case "min" | "max":
+            text = f"{aggregate.function.upper()}({name}){kept}"
+        case "first" | "last":
+            least = "MIN" if aggregate.function == "first" else "MAX"
+            if kind == "time":
+                return f"{least}({name}){kept}"
+            if kind == "number":
+                raise SettingsError(f"measure {column!r}: Flink SQL cannot order numbers by time; use a text field, min or max")  # fmt: skip
+            # by event time whatever the order of arrival; the time in front has 23 characters
+            return f"SUBSTR({least}({_TIME_TEXT.format(rowtime='rowtime')} || {name}){kept}, 24)"
+    return text if aggregate.equals is None else f"{text} = {aggregate.equals}"
+
+
+# --- patterns ---------------------------------------------------------------------------------------
+
+
+def _matched(name: str, query: Matched) -> Compiled:
+    view = f"{name}_input"
+    columns = ", ".join([*map(_quoted, FIELDS), f"{_AT_MS} AS at_ms", "rowtime"])
+    views = [f"CREATE TEMPORARY VIEW {view} AS SELECT {columns} FROM events{_where(query.where)}"]
+    absence = query.pattern.absence
+    keys = [_quoted(each) for each in query.keys.values()]
+    last = _variable(query.pattern.steps[-1].name)
+    extra = [
+        ("`_last_id`", f"LAST({last}.event_id)"),
+        ("`_last_rowtime`", "MATCH_ROWTIME(rowtime)"),
+    ]
+    measures = [(_quoted(c), _measure(m)) for c, m in query.measures.items()]
+    found = ", ".join(f"{text} AS {column}" for column, text in measures + (extra if absence else []))  # fmt: skip
+    pattern, defines = _steps(query.pattern.steps)
+    within = query.pattern.within_ms
+    skip = {"past_last_row": "PAST LAST ROW", "to_next_row": "TO NEXT ROW"}.get(query.pattern.skip)
+    skip = (
+        skip
+        or f"{query.pattern.skip.upper().replace('_', ' ')} {_variable(query.pattern.skip_to or '')}"
+    )
+    matches = (
+        f"SELECT * FROM {view} MATCH_RECOGNIZE (PARTITION BY {', '.join(keys)} ORDER BY rowtime ASC, event_id ASC "
+        f"MEASURES {found} ONE ROW PER MATCH AFTER MATCH SKIP {skip} PATTERN ({pattern})"
+        f"{f' WITHIN {interval(within)}' if within else ''} DEFINE {', '.join(defines)})"
+    )
+    chosen = [f"{_quoted(f)} AS {_quoted(column)}" for column, f in query.keys.items()]
+    chosen += [_quoted(column) for column in query.measures]
+    if absence is None:
+        return Compiled(views, f"SELECT {', '.join(chosen)} FROM ({matches})")
+    # "then not … within": what an event-time outer join leaves without a partner
+    views += [
+        f"CREATE TEMPORARY VIEW {name}_matches AS {matches}",
+        f"CREATE TEMPORARY VIEW {name}_absent AS SELECT {', '.join(dict.fromkeys(keys))}, event_id, rowtime FROM {view} "
+        f"WHERE {_condition(absence.condition)}",
+    ]
+    same = " AND ".join(f"m.{key} IS NOT DISTINCT FROM a.{key}" for key in keys)
+    listed = [f"m.{part}" for part in chosen]
+    select = (
+        f"SELECT {', '.join(listed)} FROM {name}_matches AS m LEFT JOIN {name}_absent AS a ON {same} "
+        f"AND a.rowtime BETWEEN m.`_last_rowtime` AND m.`_last_rowtime` + {interval(absence.within_ms - 1)} "
+        f"AND (a.rowtime > m.`_last_rowtime` OR a.event_id > m.`_last_id`) WHERE a.event_id IS NULL"
+    )
+    return Compiled(views, select)
+
+
+def _measure(measure: Measure) -> str:
+    row = _variable(measure.step)
+    match measure.function:
+        case "count":
+            return f"COUNT({row}.event_id)"
+        case "elapsed":
+            until = _variable(measure.until or "")
+            return f"CAST(LAST({until}.at_ms) - LAST({row}.at_ms) AS DOUBLE) / 1000"
+        case "first" | "last":
+            return f"{measure.function.upper()}({row}.{_quoted(measure.field)})"
+
+
+def _steps(steps: tuple[Step, ...]) -> tuple[str, list[str]]:
+    """The PATTERN and DEFINE clauses."""
+    pattern, defines = [], []
+    for step in steps:
+        row = _variable(step.name)
+        if step.relaxed:
+            # what is passed over is what the step cannot take, so that no row fits both
+            passed = f"({_condition(step.condition, f'x_{step.name}')}) IS NOT TRUE"
+            if step.unless is not None:
+                passed += f" AND ({_condition(step.unless, f'x_{step.name}')}) IS NOT TRUE"
+            pattern.append(f"x_{step.name}*")
+            defines.append(f"x_{step.name} AS {passed}")
+        pattern.append(row + _times(step.least, step.most))
+        defines.append(f"{row} AS {_condition(step.condition, row, step.name)}")
+    return " ".join(pattern), defines
+
+
+def _times(least: int, most: int | None) -> str:
+    if (least, most) == (1, 1):
+        return ""
+    if (least, most) == (0, 1):
+        return "?"
+    if most is None:
+        return {0: "*", 1: "+"}.get(least, f"{{{least},}}")
+    return f"{{{least}}}" if least == most else f"{{{least},{most}}}"

@@ -1,0 +1,246 @@
+"""Event patterns as values: steps in order, how close, how often, within what time, and what then follows.
+
+    Pattern("cart", field("name") == "add_to_cart")
+        .followed_by("pay", field("name") == "purchase", unless=field("name") == "remove")
+        .within("30 min")
+
+A pattern means the same in the engine and in Flink, so it leaves out what is ambiguous there:
+a loop takes every row that fits it (it is greedy and gives nothing back), rows of one loop are next to
+each other, and the last step has a fixed number of rows. The words are those of MATCH_RECOGNIZE
+(SQL:2016, ISO/IEC 19075-5) and FlinkCEP ("next": strict, "followed by": relaxed contiguity).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any, Literal
+
+from rtap_lab.errors import SettingsError
+from rtap_lab.settings import duration_ms
+from rtap_lab.streams.conditions import Condition, known_field
+from rtap_lab.streams.queries import Kind
+
+Skip = Literal["past_last_row", "to_next_row", "to_first", "to_last"]
+MOST_ROWS = 1000
+"""Rows that one step may take at most."""
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One step of a pattern."""
+
+    name: str
+    condition: Condition
+    least: int = 1
+    most: int | None = 1
+    """None: as many as come."""
+    relaxed: bool = False
+    """Other rows may lie between this step and the one before."""
+    unless: Condition | None = None
+    """No such row may lie between; only of relaxed steps."""
+
+
+@dataclass(frozen=True, eq=False)
+class Absence:
+    """What must not follow the last row."""
+
+    condition: Condition
+    within_ms: int
+
+
+@dataclass(frozen=True, eq=False)
+class Pattern:
+    """A pattern of events; build it with `begin`, then `next`, `followed_by`, `then_not`, `within`.
+
+    Raises:
+        SettingsError: When it is impossible, naming the step.
+    """
+
+    steps: tuple[Step, ...]
+    within_ms: int | None = None
+    """From the first row to the last: less than this."""
+    skip: Skip = "past_last_row"
+    skip_to: str | None = None
+    absence: Absence | None = None
+
+    @classmethod
+    def begin(cls, name: str, condition: Condition, *, times: int | tuple[int, int | None] = 1) -> Pattern:  # fmt: skip
+        """The first step.
+
+        Args:
+            name: What the step is called.
+            condition: What a row must be.
+            times: How many rows, one after the other: a number, or least and most (None: no limit).
+        """
+        return cls(())._with(name, condition, times, False, None)
+
+    def next(self, name: str, condition: Condition, *, times: int | tuple[int, int | None] = 1) -> Pattern:  # fmt: skip
+        """A step that comes right after the one before; `times=(0, 1)` makes it optional."""
+        return self._with(name, condition, times, False, None)
+
+    def followed_by(self, name: str, condition: Condition, *, unless: Condition | None = None,
+                    times: int | tuple[int, int | None] = 1) -> Pattern:  # fmt: skip
+        """A step that comes some time after the one before, with no row in between that is `unless`."""
+        return self._with(name, condition, times, True, unless)
+
+    def then_not(self, condition: Condition, within: str | float | timedelta) -> Pattern:
+        """After the last row no such row comes, for less than so long."""
+        if self.absence:
+            raise SettingsError("pattern: then_not() is there twice; join the conditions with |")
+        if any(operand.step for operand in condition.operands()):
+            raise SettingsError("pattern: then_not() cannot look back at a step")
+        return replace(self, absence=Absence(condition, duration_ms(within, name="then_not within")))  # fmt: skip
+
+    def within(self, duration: str | float | timedelta) -> Pattern:
+        """The first row and the last are less than so long apart."""
+        return replace(self, within_ms=duration_ms(duration, name="within"))
+
+    def skip_past_last_row(self) -> Pattern:
+        """After a match, go on behind its last row (the default)."""
+        return replace(self, skip="past_last_row", skip_to=None)
+
+    def skip_to_next_row(self) -> Pattern:
+        """After a match, go on at the row after its first."""
+        return replace(self, skip="to_next_row", skip_to=None)
+
+    def skip_to_first(self, step: str) -> Pattern:
+        """After a match, go on at the first row of a step."""
+        return replace(self, skip="to_first", skip_to=step)
+
+    def skip_to_last(self, step: str) -> Pattern:
+        """After a match, go on at the last row of a step."""
+        return replace(self, skip="to_last", skip_to=step)
+
+    def _with(
+        self, name: str, condition: Condition, times: int | tuple[int, int | None], relaxed: bool,
+        unless: Condition | None,
+    ) -> Pattern:  # fmt: skip
+        least, most = (times, times) if isinstance(times, int) else times
+        step = Step(name, condition, least, most, relaxed, unless)
+        if not re.fullmatch(r"[a-z][a-z0-9_]{0,29}", name):
+            raise SettingsError(f"step {name!r}: a name is a-z, 0-9 and _, begins with a letter, 30 at most")  # fmt: skip
+        if any(each.name == name for each in self.steps):
+            raise SettingsError(f"step {name!r} is there twice")
+        if least < 0 or (most is not None and not max(1, least) <= most <= MOST_ROWS) or least > MOST_ROWS:  # fmt: skip
+            raise SettingsError(f"step {name!r}: it cannot be there {least} to {most} times (1,000 at most)")  # fmt: skip
+        if not self.steps and not least:
+            raise SettingsError(f"step {name!r}: the first step cannot be optional")
+        if relaxed and not least:
+            raise SettingsError(f"step {name!r}: an optional step must be next() to the one before",
+                                hint="what comes some time later or never: leave it out, or ask for it in a pattern of its own")  # fmt: skip
+        before = self.steps[-1] if self.steps else None
+        open_before = before is not None and before.most != before.least and before.most != 1
+        if before is not None and open_before and (relaxed or not least):
+            what = "a followed_by() step" if relaxed else "an optional step"
+            raise SettingsError(f"step {name!r}: {what} cannot come after {before.name!r}, whose number of rows is open (Flink has no such pattern)",
+                                hint=f"give {before.name!r} times={max(1, before.least)}, or put a next() step between")  # fmt: skip
+        self._check_steps(name, condition, own=name)
+        if unless is not None:
+            self._check_steps(name, unless)
+        return replace(self, steps=(*self.steps, step))
+
+    def _check_steps(self, place: str, condition: Condition, own: str | None = None) -> None:
+        known = {each.name for each in self.steps} | ({own} if own else set())
+        for operand in condition.operands():
+            if operand.step is not None and operand.step not in known:
+                raise SettingsError(f"step {place!r} looks back at {operand.step!r}, which is not before it",
+                                    hint=f"known here: {', '.join(sorted(known)) or 'none'}")  # fmt: skip
+
+    def checked(self) -> Pattern:
+        """The whole pattern, checked.
+
+        Raises:
+            SettingsError: When it is impossible.
+        """
+        if not self.steps:
+            raise SettingsError("pattern: it has no step")
+        last = self.steps[-1]
+        if last.most != last.least:
+            raise SettingsError(f"step {last.name!r}: the last step needs a fixed number of rows, else its end is not known",
+                                hint="give it times=N, or let another step follow")  # fmt: skip
+        if (len(self.steps) > 1 or last.least > 1) and self.within_ms is None:
+            raise SettingsError('pattern: how long may it take? Add .within("30 min")')
+        if self.skip_to is not None:
+            target = next((s for s in self.steps if s.name == self.skip_to), None)
+            if target is None or target is self.steps[0] or not target.least:
+                raise SettingsError(f"pattern: it cannot skip to {self.skip_to!r}",
+                                    hint="name a step behind the first that is not optional")  # fmt: skip
+        return self
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A column of a match.
+
+    Args:
+        function: "first" or "last" row's field, "count" of a step's rows, or "elapsed" seconds.
+        step: Of which step.
+        field: Which field ("first", "last").
+        until: Of "elapsed": from the last row of `step` to the last row of this one.
+    """
+
+    function: Literal["first", "last", "count", "elapsed"]
+    step: str
+    field: str = "event_time"
+    until: str | None = None
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of its column."""
+        if self.function == "count":
+            return "integer"
+        return "number" if self.function == "elapsed" else known_field(self.field)
+
+
+@dataclass(frozen=True, eq=False)
+class Matched:
+    """A pattern query: which events, by which key, which pattern, and what of a match is told.
+
+    Args:
+        pattern: The pattern, in the order of (event_time, event_id).
+        measures: Columns of a match.
+        keys: Event fields by column; rows of other keys are other streams.
+        where: Only events for which this holds are there at all.
+
+    Raises:
+        SettingsError: When they do not fit together.
+    """
+
+    pattern: Pattern
+    measures: dict[str, Measure]
+    keys: dict[str, str] = field(default_factory=lambda: {"visitor_id": "visitor_id"})
+    where: Condition | None = None
+
+    def __post_init__(self) -> None:
+        self.pattern.checked()
+        if not self.measures or not self.keys:
+            raise SettingsError("a pattern query needs a key and a measure")
+        steps = {each.name: each for each in self.pattern.steps}
+        for name, measure in self.measures.items():
+            known_field(measure.field)
+            for step in (measure.step, measure.until):
+                if step is not None and step not in steps:
+                    raise SettingsError(f"measure {name!r}: there is no step {step!r}", hint=f"one of {', '.join(steps)}")  # fmt: skip
+            if (measure.until is None) == (measure.function == "elapsed"):
+                raise SettingsError(
+                    f"measure {name!r}: only elapsed seconds run until another step"
+                )
+            if name in self.keys:
+                raise SettingsError(f"column {name!r} is there twice")
+        for each in self.keys.values():
+            known_field(each)
+        if self.where is not None and any(o.step for o in self.where.operands()):
+            raise SettingsError("where: it is asked before any step")
+
+
+def value_of(measure: Measure, bound: dict[str, list[Any]]) -> Any:
+    """A measure of a match; None when its step took no row."""
+    rows = bound.get(measure.step) or []
+    if measure.function == "count":
+        return len(rows)
+    if measure.function == "elapsed":
+        others = bound.get(measure.until or "") or []
+        return (others[-1].event_time - rows[-1].event_time) / 1000 if rows and others else None
+    return getattr(rows[0 if measure.function == "first" else -1], measure.field) if rows else None

@@ -1,0 +1,249 @@
+"""The engine of windowed queries: takes counted events in any order, gives each row when it is due.
+
+A row is due when the watermark has reached its window's end less 1 ms; nothing that is on time can
+change it afterwards. State is plain data, so it can be written down and gone on with elsewhere.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from operator import attrgetter
+from typing import Any
+
+from rtap_lab.errors import SettingsError
+from rtap_lab.streams.aggregates import Aggregate, Keeper, keeper
+from rtap_lab.streams.conditions import Condition, known_field
+from rtap_lab.streams.windows import AlignedWindow, SessionWindow, Window
+
+Row = dict[str, Any]
+"""Columns by name; times are milliseconds since the epoch."""
+
+END = 2**62
+"""A watermark after every event: all windows close."""
+BEGIN = -(2**62)
+"""A watermark before every event."""
+
+
+@dataclass(frozen=True, eq=False)
+class Windowed:
+    """A windowed query: which events, over which windows, by which keys, measured how.
+
+    Args:
+        window: The windows.
+        measures: Aggregates by column.
+        keys: Event fields by column.
+        where: Only events for which this holds.
+
+    Raises:
+        SettingsError: When they do not fit together.
+    """
+
+    window: Window
+    measures: dict[str, Aggregate]
+    keys: dict[str, str] = field(default_factory=dict)
+    where: Condition | None = None
+
+    def __post_init__(self) -> None:
+        if not self.measures:
+            raise SettingsError("a windowed query needs a measure, such as count()")
+        for name in self.keys.values():
+            known_field(name)
+        twice = {"window_start", "window_end", *self.keys} & set(self.measures)
+        twice |= {"window_start", "window_end"} & set(self.keys)
+        if twice:
+            raise SettingsError(f"column {sorted(twice)[0]!r} is there twice")
+        if isinstance(self.window, SessionWindow):
+            if not self.keys:
+                raise SettingsError("session windows need a key: whose sessions are they?")
+            if any(each.function == "rate" for each in self.measures.values()):
+                raise SettingsError("rate over session windows: their length differs; use count()")
+        if self.where is not None and any(o.step for o in self.where.operands()):
+            raise SettingsError("where: a window has no steps to look back at")
+
+
+class Windowing:
+    """Runs one windowed query.
+
+    Args:
+        query: The query.
+        allowed_lateness_ms: How long after it was due a row may still change; it then comes again. Flink
+            SQL's windows have none, so the standard queries use none. Not for session windows.
+    """
+
+    def __init__(self, query: Windowed, *, allowed_lateness_ms: int = 0) -> None:
+        self.query = query
+        self.allowed_lateness_ms = allowed_lateness_ms
+        self.watermark = BEGIN
+        self._keepers: list[Keeper] = [keeper(each) for each in query.measures.values()]
+        self._test = query.where.test() if query.where is not None else None
+        self._key = _key(list(query.keys.values()))
+        self._parts: _Aligned | _Sessions
+        if isinstance(query.window, SessionWindow):
+            if allowed_lateness_ms:
+                raise SettingsError("session windows have no allowed lateness: a row that was given would have to be taken back")  # fmt: skip
+            self._parts = _Sessions(query.window, self._keepers)
+        else:
+            self._parts = _Aligned(query.window, self._keepers, allowed_lateness_ms)
+
+    def add(self, events: Iterable[Any]) -> int:
+        """Take counted events; returns how many were too late for every window and left out."""
+        test = self._test
+        if test is not None:
+            events = [event for event in events if test(event, {})]
+        return self._parts.add(events, self._key, self.watermark)
+
+    def advance(self, watermark: int) -> list[Row]:
+        """Move the watermark; the rows that are due with it, by time, then key."""
+        if watermark <= self.watermark:
+            return []
+        before, self.watermark = self.watermark, watermark
+        rows = []
+        columns, measures = list(self.query.keys), list(self.query.measures)
+        for start, end, key, state in self._parts.due(before, watermark):
+            row: Row = {"window_start": start, "window_end": end}
+            row.update(zip(columns, key, strict=True))
+            for name, each, kept in zip(measures, self._keepers, state, strict=True):
+                row[name] = each.read(kept, end - start)
+            rows.append(row)
+        rows.sort(key=lambda r: (r["window_end"], r["window_start"], *((r[c] is not None, r[c]) for c in columns)))  # fmt: skip
+        return rows
+
+    def close(self) -> list[Row]:
+        """Close every window; the rows left."""
+        return self.advance(END)
+
+    def snapshot(self) -> Any:
+        """All state as plain data."""
+        return copy.deepcopy((self.watermark, self._parts.state))
+
+    def restore(self, snapshot: Any) -> None:
+        """Go on from a snapshot of the same query."""
+        self.watermark, self._parts.state = copy.deepcopy(snapshot)
+
+
+def _key(fields: list[str]) -> Callable[[Any], tuple[Any, ...]]:
+    if not fields:
+        return lambda event: ()
+    if len(fields) == 1:
+        name = fields[0]
+        return lambda event: (getattr(event, name),)
+    return attrgetter(*fields)
+
+
+def _merged(keepers: list[Keeper], a: list[Any], b: list[Any]) -> list[Any]:
+    return [each.merge(x, y) for each, x, y in zip(keepers, a, b, strict=True)]
+
+
+class _Aligned:
+    """Slices of tumble, hop and cumulate windows: slice start -> key -> states."""
+
+    def __init__(self, window: AlignedWindow, keepers: list[Keeper], lateness_ms: int) -> None:
+        self.window = window
+        self.keepers = keepers
+        self.lateness_ms = lateness_ms
+        self.state: dict[str, Any] = {"slices": {}, "changed": set()}
+
+    def add(self, events: Iterable[Any], key: Callable[[Any], tuple[Any, ...]], watermark: int) -> int:  # fmt: skip
+        slices, size, lateness = self.state["slices"], self.window.slice_ms, self.lateness_ms
+        changed = self.state["changed"]
+        new = [each.new for each in self.keepers]
+        adders = list(enumerate(each.add for each in self.keepers))
+        left_out = 0
+        cached_start, keyed = None, {}
+        for event in events:
+            start = event.event_time // size * size
+            if start != cached_start:
+                if watermark > start and self._gone(start, watermark):
+                    left_out += 1
+                    continue
+                keyed = slices.get(start)
+                if keyed is None:
+                    keyed = slices[start] = {}
+                cached_start = start
+            of = key(event)
+            state = keyed.get(of)
+            if state is None:
+                state = keyed[of] = [make() for make in new]
+            for index, add in adders:
+                state[index] = add(state[index], event)
+            if lateness and watermark > start:
+                changed.add((start, of))
+        return left_out
+
+    def _gone(self, start: int, watermark: int) -> bool:
+        last = max(end for _, end in self.window.of_slice(start))
+        return last - 1 + self.lateness_ms <= watermark
+
+    def due(self, before: int, watermark: int) -> list[tuple[int, int, tuple[Any, ...], list[Any]]]:
+        slices, size = self.state["slices"], self.window.slice_ms
+        wanted: dict[tuple[int, int], set[Any] | None] = defaultdict(set)
+        for start in slices:
+            for begin, end in self.window.of_slice(start):
+                if before < end - 1 <= watermark:
+                    wanted[begin, end] = None  # every key
+        for start, of in self.state["changed"]:  # rows that were given already
+            for begin, end in self.window.of_slice(start):
+                keys = wanted.get((begin, end), set()) if end - 1 <= before else None
+                if keys is not None:
+                    wanted[begin, end] = keys | {of}
+        self.state["changed"] = set()
+        found = []
+        for (begin, end), keys in sorted(wanted.items()):
+            sums: dict[Any, list[Any]] = {}
+            for start in range(begin, end, size):
+                for of, state in slices.get(start, {}).items():
+                    if keys is None or of in keys:
+                        sums[of] = _merged(self.keepers, sums[of], state) if of in sums else state
+            found += [(begin, end, of, state) for of, state in sums.items()]
+        for start in [start for start in slices if self._gone(start, watermark)]:
+            del slices[start]
+        return found
+
+
+class _Sessions:
+    """Open sessions: key -> list of [first, last, states], apart by more than the gap."""
+
+    def __init__(self, window: SessionWindow, keepers: list[Keeper]) -> None:
+        self.gap = window.gap_ms
+        self.keepers = keepers
+        self.state: dict[tuple[Any, ...], list[list[Any]]] = {}
+
+    def add(self, events: Iterable[Any], key: Callable[[Any], tuple[Any, ...]], watermark: int) -> int:  # fmt: skip
+        gap, left_out = self.gap, 0
+        for event in events:
+            moment = event.event_time
+            if moment + gap - 1 <= watermark:
+                left_out += 1
+                continue
+            mine = self.state.setdefault(key(event), [])
+            states = [each.add(each.new(), event) for each in self.keepers]
+            first = last = moment
+            apart = []
+            for session in mine:
+                if session[0] - gap <= moment <= session[1] + gap:
+                    first, last = min(first, session[0]), max(last, session[1])
+                    states = _merged(self.keepers, session[2], states)
+                else:
+                    apart.append(session)
+            apart.append([first, last, states])
+            self.state[key(event)] = apart
+        return left_out
+
+    def due(self, before: int, watermark: int) -> list[tuple[int, int, tuple[Any, ...], list[Any]]]:
+        found = []
+        for of in list(self.state):
+            left = []
+            for first, last, states in self.state[of]:
+                # an event at exactly `last + gap` is on time until the watermark is there, and merges
+                if last + self.gap <= watermark:
+                    found.append((first, last + self.gap, of, states))
+                else:
+                    left.append([first, last, states])
+            if left:
+                self.state[of] = left
+            else:
+                del self.state[of]
+        return found
