@@ -216,7 +216,9 @@ def _matched(name: str, query: Matched) -> Compiled:
     chosen += [_quoted(column) for column in query.measures]
     if absence is None:
         return Compiled(views, f"SELECT {', '.join(chosen)} FROM ({matches})")
-    # "then not … within": what an event-time outer join leaves without a partner
+    # "then not … within": what an event-time outer join leaves without a partner. A match may leave
+    # MATCH_RECOGNIZE up to `within` behind the watermark (an earlier attempt held it back), so the join
+    # keeps the other side for that much longer: rows before the match are asked for, then ruled out
     views += [
         f"CREATE TEMPORARY VIEW {name}_matches AS {matches}",
         f"CREATE TEMPORARY VIEW {name}_absent AS SELECT {', '.join(dict.fromkeys(keys))}, event_id, rowtime FROM {view} "
@@ -226,8 +228,9 @@ def _matched(name: str, query: Matched) -> Compiled:
     listed = [f"m.{part}" for part in chosen]
     select = (
         f"SELECT {', '.join(listed)} FROM {name}_matches AS m LEFT JOIN {name}_absent AS a ON {same} "
-        f"AND a.rowtime BETWEEN m.`_last_rowtime` AND m.`_last_rowtime` + {interval(absence.within_ms - 1)} "
-        f"AND (a.rowtime > m.`_last_rowtime` OR a.event_id > m.`_last_id`) WHERE a.event_id IS NULL"
+        f"AND a.rowtime BETWEEN m.`_last_rowtime` - {interval(within or 1)} AND m.`_last_rowtime` + {interval(absence.within_ms - 1)} "
+        "AND a.rowtime >= m.`_last_rowtime` AND (a.rowtime > m.`_last_rowtime` OR a.event_id > m.`_last_id`) "
+        "WHERE a.event_id IS NULL"
     )
     return Compiled(views, select)
 
@@ -245,20 +248,49 @@ def _measure(measure: Measure) -> str:
 
 
 def _steps(steps: tuple[Step, ...]) -> tuple[str, list[str]]:
-    """The PATTERN and DEFINE clauses."""
+    """The PATTERN and DEFINE clauses, such that no row fits two ways on.
+
+    Flink follows all ways at once where there are several, the engine one: where a step may be taken or
+    left out, a row that fits it is for no other.
+    """
     pattern, defines = [], []
-    for step in steps:
-        row = _variable(step.name)
+    for at, step in enumerate(steps):
+        row, between = _variable(step.name), f"x_{step.name}"
         if step.relaxed:
-            # what is passed over is what the step cannot take, so that no row fits both
-            passed = f"({_condition(step.condition, f'x_{step.name}')}) IS NOT TRUE"
+            passed = f"({_condition(step.condition, between)}) IS NOT TRUE"
             if step.unless is not None:
-                passed += f" AND ({_condition(step.unless, f'x_{step.name}')}) IS NOT TRUE"
-            pattern.append(f"x_{step.name}*")
-            defines.append(f"x_{step.name} AS {passed}")
+                passed += f" AND ({_condition(step.unless, between)}) IS NOT TRUE"
+            passed += _not_for_optional(steps, at, between, f"LAST({between}.event_id, 1)")
+            pattern.append(f"{between}*")
+            defines.append(f"{between} AS {passed}")
         pattern.append(row + _times(step.least, step.most))
-        defines.append(f"{row} AS {_condition(step.condition, row, step.name)}")
+        own = f"LAST({between}.event_id)" if step.relaxed else None
+        if step.most != 1:
+            own = f"LAST({row}.event_id, 1)" if own is None else f"{own}, LAST({row}.event_id, 1)"
+        fits = _condition(step.condition, row, step.name)
+        defines.append(f"{row} AS {fits}{_not_for_optional(steps, at, row, own)}")
     return " ".join(pattern), defines
+
+
+def _not_for_optional(steps: tuple[Step, ...], at: int, row: str, taken: str | None) -> str:
+    """A row that a step left out just before would take is not for this one, unless it is past that.
+
+    Args:
+        steps: All steps.
+        at: This step.
+        row: The variable that would take the row.
+        taken: Is not NULL once this step, or what it passes over, has taken a row.
+    """
+    text = ""
+    later = [taken] if taken else []
+    for before in reversed(steps[:at]):
+        if before.least:
+            break
+        later.append(f"LAST({_variable(before.name)}.event_id)")
+        if before.most == 1:  # a run shuts out the next step by itself (Flink's greedy quantifiers)
+            fits = _condition(before.condition, row)
+            text += f" AND (({fits}) IS NOT TRUE OR COALESCE({', '.join(later)}) IS NOT NULL)"
+    return text
 
 
 def _times(least: int, most: int | None) -> str:

@@ -191,9 +191,12 @@ class Matching:
         if attempt.step >= 0 and attempt.waits_for is None:
             step, test, _ = self._steps[attempt.step]
             taken = len(bound[step.name])
-            if (step.most is None or taken < step.most) and test(event, bound):
-                bound[step.name].append(event)
-                return True
+            more = step.most is None or taken < step.most
+            # a row that fits a run of 1 to 3 rows belongs to a run: after the third it ends the attempt
+            if (more or step.is_run) and test(event, bound):
+                if more:
+                    bound[step.name].append(event)
+                return more
             if taken < step.least:
                 return False
         index = attempt.step + 1 if attempt.waits_for is None else attempt.waits_for

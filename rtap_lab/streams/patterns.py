@@ -5,8 +5,8 @@
         .within("30 min")
 
 A pattern means the same in the engine and in Flink, so it leaves out what is ambiguous there:
-a loop takes every row that fits it (it is greedy and gives nothing back), rows of one loop are next to
-each other, and the last step has a fixed number of rows. The words are those of MATCH_RECOGNIZE
+a step with an open number of rows takes the whole run of rows that fit it, one after the other, and gives
+none back; a run longer than its most is no match; the last step has a fixed number of rows. The words are those of MATCH_RECOGNIZE
 (SQL:2016, ISO/IEC 19075-5) and FlinkCEP ("next": strict, "followed by": relaxed contiguity).
 """
 
@@ -40,6 +40,11 @@ class Step:
     """Other rows may lie between this step and the one before."""
     unless: Condition | None = None
     """No such row may lie between; only of relaxed steps."""
+
+    @property
+    def is_run(self) -> bool:
+        """Whether its number of rows is open; then it takes the whole run of rows that fit it."""
+        return self.most != self.least and self.most != 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,8 +136,7 @@ class Pattern:
             raise SettingsError(f"step {name!r}: an optional step must be next() to the one before",
                                 hint="what comes some time later or never: leave it out, or ask for it in a pattern of its own")  # fmt: skip
         before = self.steps[-1] if self.steps else None
-        open_before = before is not None and before.most != before.least and before.most != 1
-        if before is not None and open_before and (relaxed or not least):
+        if before is not None and before.is_run and (relaxed or not least):
             what = "a followed_by() step" if relaxed else "an optional step"
             raise SettingsError(f"step {name!r}: {what} cannot come after {before.name!r}, whose number of rows is open (Flink has no such pattern)",
                                 hint=f"give {before.name!r} times={max(1, before.least)}, or put a next() step between")  # fmt: skip

@@ -214,6 +214,10 @@ def test_a_loop_takes_all_that_fits() -> None:
     assert spans(
         Pattern.begin("a", named("a"), times=2).next("b", named("b")).within(1), "aaab"
     ) == [(1, 3)]
+    few = (
+        Pattern.begin("a", named("a"), times=(1, 2)).next("b", field("name").is_present()).within(1)
+    )
+    assert spans(few, "aaab") == [(1, 3)], "a run of three is none of one or two; its last two are"
     some = A.next("o", named("o"), times=(0, 1)).next("b", named("b")).within(1)
     assert spans(some, "abaobaoob") == [(0, 1), (2, 4)]
 
