@@ -28,9 +28,13 @@ from rtap_lab.kafka.clients import read_range
 from rtap_lab.kafka.topics import Topics, events_topic
 from rtap_lab.lab import Lab
 from rtap_lab.settings import JobParameters
+from rtap_lab.streams.aggregates import count
 from rtap_lab.streams.engine import Definition, described, rows_of
 from rtap_lab.streams.fates import Judge, Place
 from rtap_lab.streams.queries import Query, normal
+from rtap_lab.streams.standard import definitions
+from rtap_lab.streams.windowing import Windowed
+from rtap_lab.streams.windows import TumbleWindow
 from rtap_lab.testing import cases
 
 PER_STREAM = 12
@@ -95,14 +99,14 @@ class Campaign:
 
 
 def campaign(
-    lab: Lab, count: int, *, seed: int = 1, parallelism: int = 2,
+    lab: Lab, number: int, *, seed: int = 1, parallelism: int = 2,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Campaign:  # fmt: skip
     """Run random cases on a lab that is up.
 
     Args:
         lab: The lab.
-        count: How many.
+        number: How many cases.
         seed: Of the first case; the others follow it.
         parallelism: Of Flink's jobs.
         progress: Told how many are done.
@@ -111,10 +115,10 @@ def campaign(
         JobError: When the stack fails.
     """
     began, result = time.monotonic(), Campaign(seed)
-    while result.cases < count:
-        number = seed * 1_000_000 + result.cases
-        batch = range(number, number + min(PER_STREAM, count - result.cases))
-        _batch(lab, number, {n: cases.query(n) for n in batch}, parallelism, result)
+    while result.cases < number:
+        first = seed * 1_000_000 + result.cases
+        batch = range(first, first + min(PER_STREAM, number - result.cases))
+        _batch(lab, first, {n: cases.query(n) for n in batch}, parallelism, result)
         progress(result.cases)
     result.seconds = time.monotonic() - began
     return result
@@ -197,7 +201,7 @@ def _flink(
                     session.configure(view)
                 session.configure(f"CREATE TABLE {name} ({columns}) WITH ('connector' = 'filesystem', 'path' = '{path}', "
                                   "'format' = 'json', 'json.timestamp-format.standard' = 'ISO-8601')")  # fmt: skip
-                _plan(session, compiled.select)
+                _plan(session, f"INSERT INTO {name} {compiled.select}")
             except StatementError as error:
                 found[number] = str(error)
                 continue
@@ -220,9 +224,34 @@ def _flink(
     return found
 
 
-def _plan(session: Session, select: str) -> None:
+def _plan(session: Session, sql: str) -> None:
     """Let Flink plan a query, so that one that it refuses does not spoil the others."""
-    statement = f"EXPLAIN {select}"
+    statement = f"EXPLAIN {sql}"
     for page in session.pages(session.start(statement), statement):
         if page is None:
             time.sleep(0.02)
+
+
+def engine_speed(size: int = 200_000) -> dict[str, float]:
+    """Events per second of the reference engine, by query; one process, one core.
+
+    Args:
+        size: Events.
+    """
+    drawn = cases.stream(1, size)
+    judge = Judge(drawn.bound_ms)
+    latest, events = 0, []
+    for offset, event in enumerate(drawn.events):
+        latest = max(latest, event["event_time"])
+        events += [each.event for each in judge.judge(encode(event), Place(0, offset, latest))
+                   if each.fate == "counted"]  # fmt: skip
+    queries: dict[str, Definition] = {
+        "tumbling count": Windowed(TumbleWindow(60_000), {"n": count()}),
+        **definitions(JobParameters()),
+    }
+    speed = {}
+    for name, definition in queries.items():
+        began = time.perf_counter()
+        rows_of(definition, events)
+        speed[name] = len(events) / (time.perf_counter() - began)
+    return speed

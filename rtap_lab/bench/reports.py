@@ -87,7 +87,7 @@ def run(state: Path, name: str, out: Path, *, quick: bool, say: Callable[[str], 
         try:
             papermill.execute_notebook(
                 str(template), str(folder / "report.ipynb"), parameters=wanted, kernel_name="python3",
-                progress_bar=False, start_timeout=120, execution_timeout=900, cwd=str(folder),
+                progress_bar=False, start_timeout=120, execution_timeout=3600, cwd=str(folder),
             )  # fmt: skip
         except papermill.PapermillExecutionError as error:
             raise JobError(f"report {name}: cell {error.exec_count} failed: {error.ename}: {error.evalue}",

@@ -196,6 +196,7 @@ def _matched(name: str, query: Matched) -> Compiled:
     last = _variable(query.pattern.steps[-1].name)
     extra = [
         ("`_last_id`", f"LAST({last}.event_id)"),
+        ("`_last_ms`", f"LAST({last}.at_ms)"),
         ("`_last_rowtime`", "MATCH_ROWTIME(rowtime)"),
     ]
     measures = [(_quoted(c), _measure(m)) for c, m in query.measures.items()]
@@ -221,7 +222,7 @@ def _matched(name: str, query: Matched) -> Compiled:
     # keeps the other side for that much longer: rows before the match are asked for, then ruled out
     views += [
         f"CREATE TEMPORARY VIEW {name}_matches AS {matches}",
-        f"CREATE TEMPORARY VIEW {name}_absent AS SELECT {', '.join(dict.fromkeys(keys))}, event_id, rowtime FROM {view} "
+        f"CREATE TEMPORARY VIEW {name}_absent AS SELECT {', '.join(dict.fromkeys(keys))}, event_id, at_ms, rowtime FROM {view} "
         f"WHERE {_condition(absence.condition)}",
     ]
     same = " AND ".join(f"m.{key} IS NOT DISTINCT FROM a.{key}" for key in keys)
@@ -229,7 +230,8 @@ def _matched(name: str, query: Matched) -> Compiled:
     select = (
         f"SELECT {', '.join(listed)} FROM {name}_matches AS m LEFT JOIN {name}_absent AS a ON {same} "
         f"AND a.rowtime BETWEEN m.`_last_rowtime` - {interval(within or 1)} AND m.`_last_rowtime` + {interval(absence.within_ms - 1)} "
-        "AND a.rowtime >= m.`_last_rowtime` AND (a.rowtime > m.`_last_rowtime` OR a.event_id > m.`_last_id`) "
+        # not `rowtime` again: a second bound on a time attribute makes it a join without time
+        "AND (a.at_ms > m.`_last_ms` OR (a.at_ms = m.`_last_ms` AND a.event_id > m.`_last_id`)) "
         "WHERE a.event_id IS NULL"
     )
     return Compiled(views, select)
