@@ -7,28 +7,20 @@ the disorder, which becomes the source's bound.
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-import io
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO
 
 from rtap_lab.errors import ServiceError, SourceError
-from rtap_lab.events import access_log
-from rtap_lab.events.codec import decode, encode, unfit
+from rtap_lab.events.codec import encode
 from rtap_lab.kafka.clients import producer, read_range
+from rtap_lab.kafka.files import Format, check_format, kept_of, lines_of, open_input, read_line
 from rtap_lab.kafka.rejects import encode_row, key_of, reject_row
-from rtap_lab.kafka.topics import LIVE_EVENTS, MAX_MESSAGE_BYTES, REJECTED, Topics, events_topic
+from rtap_lab.kafka.topics import LIVE_EVENTS, REJECTED, Topics, events_topic
 
-Format = Literal["access-log", "jsonl"]
 Sources = dict[str, Any]
-
-LINE_LIMIT = MAX_MESSAGE_BYTES - 16_384
-"""Bytes of a line; a longer one is refused (`size`), the broker would not take it."""
 
 
 @dataclass
@@ -54,105 +46,6 @@ class Imported:
 
     def as_json(self) -> dict[str, Any]:
         return self.__dict__ | {"bound_ms": self.bound_ms}
-
-
-@dataclass(frozen=True)
-class _Line:
-    number: int
-    text: bytes
-    """Of an access log: as it is; it is redacted before it goes anywhere."""
-
-
-def open_input(path: str) -> tuple[BinaryIO, str]:
-    """The bytes of a file, of a `.gz` unpacked, or of standard input for "-"; and their digest.
-
-    Raises:
-        SourceError: When it cannot be read.
-    """
-    try:
-        if path == "-":
-            stream: BinaryIO = io.BytesIO(sys.stdin.buffer.read())
-        elif path.endswith(".gz"):
-            stream = gzip.open(path, "rb")  # type: ignore[assignment]  # noqa: SIM115
-        else:
-            stream = Path(path).open("rb")  # noqa: SIM115  (the caller closes it)
-        digest = hashlib.sha256()
-        while piece := stream.read(1 << 20):
-            digest.update(piece)
-        stream.seek(0)
-    except (OSError, EOFError) as error:
-        raise SourceError(
-            f"{path} cannot be read: {getattr(error, 'strerror', None) or error}"
-        ) from error
-    return stream, digest.hexdigest()
-
-
-def _lines(stream: BinaryIO) -> Iterator[_Line]:
-    """Lines without their ends; a line far beyond the limit is cut, not held in memory."""
-    number = 0
-    while piece := stream.readline(LINE_LIMIT * 2):
-        number += 1
-        while not piece.endswith(b"\n") and len(piece) >= LINE_LIMIT * 2:
-            rest = stream.readline(LINE_LIMIT * 2)
-            if not rest or rest.endswith(b"\n"):
-                break
-        yield _Line(number, piece.rstrip(b"\r\n"))
-
-
-def check_format(stream: BinaryIO, path: str) -> None:
-    """Refuse a log in the common format with one message.
-
-    Raises:
-        SourceError: When the first lines are all common, none combined.
-    """
-    first = [
-        line.text.decode("utf-8", "replace")
-        for line, _ in zip(_lines(stream), range(100), strict=False)
-    ]
-    stream.seek(0)
-    written = [line for line in first if line.strip()]
-    if (
-        written
-        and not any(map(access_log.is_combined, written))
-        and any(map(access_log.is_common, written))
-    ):
-        raise SourceError(
-            f"{path} is in the common log format: the fields Referer and User-Agent are missing",
-            hint="log in the combined format: visitors are told apart by address and user agent",
-        )
-
-
-def _read(line: _Line, form: Format, digest: str, key: bytes, now_ms: int) -> dict[str, Any] | str:
-    """The event of a line, `event_time` in milliseconds; or the reason why it is none."""
-    if len(line.text) > LINE_LIMIT:
-        return "size"
-    if form == "access-log":
-        text = line.text.decode("utf-8", "replace")
-        found = access_log.event(text, event_id=f"{digest[:24]}-{line.number}", key=key)
-        if found is None:
-            return "parse"
-        return "future" if found["event_time"] > now_ms else found
-    rows = decode(line.text)
-    if len(rows) != 1 or not line.text.lstrip().startswith(b"{"):
-        return "parse"
-    row = rows[0]
-    if row.is_tick:
-        return "event_type"
-    reason = unfit(row, 2**62)
-    if reason:
-        return reason
-    assert row.event_time is not None
-    if row.event_time > now_ms:
-        return "future"
-    # the bytes go in as they are: what the file says is what is recorded
-    return {"event_id": row.event_id, "visitor_id": row.visitor_id, "event_time": row.event_time,
-            "bytes": line.text}  # fmt: skip
-
-
-def _kept(line: _Line, form: Format) -> bytes:
-    if form == "access-log":
-        return access_log.redact(line.text.decode("utf-8", "replace")).encode()
-    return line.text
 
 
 class Importer:
@@ -220,13 +113,13 @@ class Importer:
         try:
             out.init_transactions(60)
             out.begin_transaction()
-            for line in _lines(stream):
+            for line in lines_of(stream):
                 read += 1
-                event = _read(line, form, digest, self.key, now_ms)
+                event = read_line(line, form, digest, self.key, now_ms)
                 if isinstance(event, str):
                     rejected += 1
                     result.reasons[event] = result.reasons.get(event, 0) + 1
-                    row = reject_row(source=source, reason=event, record=_kept(line, form),
+                    row = reject_row(source=source, reason=event, record=kept_of(line, form),
                                      line=line.number, file=digest[:24])  # fmt: skip
                     self._produce(out, REJECTED, encode_row(row), key_of(row), None, marker)
                 else:
@@ -326,13 +219,13 @@ class Importer:
             with stream:
                 if form == "access-log":
                     check_format(stream, path)
-                for line in _lines(stream):
+                for line in lines_of(stream):
                     result.read += 1
-                    event = _read(line, form, digest, self.key, time.time_ns() // 1_000_000)
+                    event = read_line(line, form, digest, self.key, time.time_ns() // 1_000_000)
                     if isinstance(event, str):
                         result.rejected += 1
                         result.reasons[event] = result.reasons.get(event, 0) + 1
-                        row = reject_row(source="live", reason=event, record=_kept(line, form),
+                        row = reject_row(source="live", reason=event, record=kept_of(line, form),
                                          line=line.number, file=f"{digest[:24]}/{run}")  # fmt: skip
                         self._produce(out, REJECTED, encode_row(row), key_of(row), None, [])
                         continue

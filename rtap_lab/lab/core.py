@@ -20,13 +20,15 @@ from rtap_lab.lab.runs import LIVE, Runs, group
 from rtap_lab.settings import JobParameters, Settings, duration_ms, source_name, state_folder
 from rtap_lab.stack.state import State
 from rtap_lab.store.port import Store
-from rtap_lab.streams.queries import STANDARD, query_named
+from rtap_lab.streams.queries import STANDARD, Query, query_named
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from rtap_lab.kafka.feeder import Fed
-    from rtap_lab.kafka.importer import Format, Imported
+    from rtap_lab.kafka.files import Format
+    from rtap_lab.kafka.importer import Imported
+    from rtap_lab.lab.offline import OfflineLab
     from rtap_lab.monitoring.verification import Report
 
 Duration = str | float | timedelta
@@ -101,6 +103,13 @@ class Lab:
             told=told,
         )
         return lab
+
+    @staticmethod
+    def offline() -> OfflineLab:
+        """A lab in this process, without a stack: the reference engine answers, not Flink."""
+        from rtap_lab.lab.offline import OfflineLab
+
+        return OfflineLab()
 
     def down(self, *, told: control.Told = lambda table: None) -> bool:
         """Stop everything; data are kept. False when nothing was up."""
@@ -319,29 +328,11 @@ class Lab:
             found = store.rows(query, source)
         finally:
             store.close()
-        times = ["window_end", "window_start"] if shape.windowed else [shape.time_column]
-        order = [*times, *shape.keys]
-        found.sort(key=lambda row: [(row[name] is not None, row[name]) for name in order])
-        return [
-            {
-                name: instant_text(row[name])
-                if kind == "time" and row[name] is not None
-                else row[name]
-                for name, kind in shape.columns.items()
-            }
-            for row in found
-        ]
+        return in_order(shape, found)
 
     def results(self, query: str, source: str = LIVE) -> pd.DataFrame:
         """The rows of a query from the store as a DataFrame; instants are UTC timestamps."""
-        import pandas as pd
-
-        shape = query_named(query)
-        frame = pd.DataFrame(self.rows(query, source), columns=list(shape.columns))
-        for name, kind in shape.columns.items():
-            if kind == "time":
-                frame[name] = pd.to_datetime(frame[name], utc=True, format="ISO8601")
-        return frame
+        return as_frame(query_named(query), self.rows(query, source))
 
     def _subject(self, source: str) -> Any:
         from rtap_lab.monitoring.verification import Subject
@@ -474,6 +465,34 @@ class Lab:
         from rtap_lab.lab.status import as_html
 
         return as_html(self)
+
+
+def in_order(shape: Query, rows: list[Row]) -> list[Row]:
+    """Rows sorted by time, then keys, with their columns in order; instants as RFC 3339 texts."""
+    times = ["window_end", "window_start"] if shape.windowed else [shape.time_column]
+    order = [*times, *shape.keys]
+    rows = sorted(rows, key=lambda row: [(row[name] is not None, row[name]) for name in order])
+    moments = {name for name, kind in shape.columns.items() if kind == "time"}
+    return [
+        {
+            name: instant_text(row[name])
+            if name in moments and row[name] is not None
+            else row[name]
+            for name in shape.columns
+        }
+        for row in rows
+    ]
+
+
+def as_frame(shape: Query, rows: list[Row]) -> pd.DataFrame:
+    """Such rows as a DataFrame; instants are UTC timestamps."""
+    import pandas as pd
+
+    frame = pd.DataFrame(rows, columns=list(shape.columns))
+    for name, kind in shape.columns.items():
+        if kind == "time":
+            frame[name] = pd.to_datetime(frame[name], utc=True, format="ISO8601")
+    return frame
 
 
 def as_text(columns: list[str], rows: list[Row], form: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import bisect
 import copy
+import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -85,6 +86,9 @@ class Matching:
         self._absent_ms = absence.within_ms if absence else 0
         self._within = query.pattern.within_ms or END
         self._keys: dict[tuple[Any, ...], _Keyed] = {}
+        # when to look at a key: (watermark, number, key); the number keeps keys from being compared
+        self._timers: list[tuple[int, int, tuple[Any, ...]]] = []
+        self._number = 0
 
     def add(self, events: Iterable[Any]) -> int:
         """Take counted events; returns how many were behind the watermark and left out."""
@@ -100,7 +104,12 @@ class Matching:
             if keyed is None:
                 keyed = keys[of] = _Keyed()
             keyed.waiting.append(event)
+            self._wake(event.event_time, of)
         return left_out
+
+    def _wake(self, watermark: int, of: tuple[Any, ...]) -> None:
+        self._number += 1
+        heapq.heappush(self._timers, (watermark, self._number, of))
 
     def advance(self, watermark: int) -> list[Row]:
         """Move the watermark; the matches that are certain with it, by their last row's time, then key."""
@@ -108,8 +117,13 @@ class Matching:
             return []
         self.watermark = watermark
         found: list[tuple[int, tuple[Any, ...], Row]] = []
-        for of in list(self._keys):
-            keyed = self._keys[of]
+        woken: dict[tuple[Any, ...], None] = {}
+        while self._timers and self._timers[0][0] <= watermark:
+            woken[heapq.heappop(self._timers)[2]] = None
+        for of in self._keys.copy() if watermark >= END else woken:
+            keyed = self._keys.get(of)
+            if keyed is None:
+                continue
             self._advance(of, keyed, watermark, found)
             if not (keyed.waiting or keyed.rows or keyed.pending):
                 del self._keys[of]
@@ -127,11 +141,11 @@ class Matching:
 
     def snapshot(self) -> Any:
         """All state as plain data."""
-        return copy.deepcopy((self.watermark, self._keys))
+        return copy.deepcopy((self.watermark, self._keys, self._timers, self._number))
 
     def restore(self, snapshot: Any) -> None:
         """Go on from a snapshot of the same query."""
-        self.watermark, self._keys = copy.deepcopy(snapshot)
+        self.watermark, self._keys, self._timers, self._number = copy.deepcopy(snapshot)
 
     def _advance(
         self, of: tuple[Any, ...], keyed: _Keyed, watermark: int,
@@ -154,6 +168,7 @@ class Matching:
                 ended = "timed_out"
             if ended == "open" and watermark < END:
                 keyed.attempt = attempt
+                self._wake(rows[begin].event_time + self._within, of)
                 break
             if self.trace and attempt.taken > 1:
                 self.traced.append(Traced(of, ended, attempt, at))
@@ -240,6 +255,7 @@ class Matching:
                 found.append((deadline, of, row))
             else:
                 left.append((last, row))
+                self._wake(deadline, of)
         return left
 
 

@@ -144,7 +144,8 @@ class _Aligned:
         self.window = window
         self.keepers = keepers
         self.lateness_ms = lateness_ms
-        self.state: dict[str, Any] = {"slices": {}, "changed": set()}
+        # `next`: no window is due before the watermark is there
+        self.state: dict[str, Any] = {"slices": {}, "changed": set(), "next": BEGIN}
 
     def add(self, events: Iterable[Any], key: Callable[[Any], tuple[Any, ...]], watermark: int) -> int:  # fmt: skip
         slices, size, lateness = self.state["slices"], self.window.slice_ms, self.lateness_ms
@@ -162,6 +163,8 @@ class _Aligned:
                 keyed = slices.get(start)
                 if keyed is None:
                     keyed = slices[start] = {}
+                    first = next(end for _, end in self.window.of_slice(start)) - 1
+                    self.state["next"] = min(self.state["next"], first)
                 cached_start = start
             of = key(event)
             state = keyed.get(of)
@@ -179,6 +182,8 @@ class _Aligned:
 
     def due(self, before: int, watermark: int) -> list[tuple[int, int, tuple[Any, ...], list[Any]]]:
         slices, size = self.state["slices"], self.window.slice_ms
+        if watermark < self.state["next"] and not self.state["changed"]:
+            return []
         wanted: dict[tuple[int, int], set[Any] | None] = defaultdict(set)
         for start in slices:
             for begin, end in self.window.of_slice(start):
@@ -200,6 +205,8 @@ class _Aligned:
             found += [(begin, end, of, state) for of, state in sums.items()]
         for start in [start for start in slices if self._gone(start, watermark)]:
             del slices[start]
+        ends = (end - 1 for start in slices for _, end in self.window.of_slice(start))
+        self.state["next"] = min((due for due in ends if due > watermark), default=END)
         return found
 
 
@@ -209,16 +216,18 @@ class _Sessions:
     def __init__(self, window: SessionWindow, keepers: list[Keeper]) -> None:
         self.gap = window.gap_ms
         self.keepers = keepers
-        self.state: dict[tuple[Any, ...], list[list[Any]]] = {}
+        # `next`: no session ends before the watermark is there
+        self.state: dict[str, Any] = {"open": {}, "next": BEGIN}
 
     def add(self, events: Iterable[Any], key: Callable[[Any], tuple[Any, ...]], watermark: int) -> int:  # fmt: skip
-        gap, left_out = self.gap, 0
+        gap, left_out, opened = self.gap, 0, self.state["open"]
         for event in events:
             moment = event.event_time
             if moment + gap - 1 <= watermark:
                 left_out += 1
                 continue
-            mine = self.state.setdefault(key(event), [])
+            of = key(event)
+            mine = opened.get(of, ())
             states = [each.add(each.new(), event) for each in self.keepers]
             first = last = moment
             apart = []
@@ -229,21 +238,27 @@ class _Sessions:
                 else:
                     apart.append(session)
             apart.append([first, last, states])
-            self.state[key(event)] = apart
+            opened[of] = apart
+            self.state["next"] = min(self.state["next"], last + gap)
         return left_out
 
     def due(self, before: int, watermark: int) -> list[tuple[int, int, tuple[Any, ...], list[Any]]]:
-        found = []
-        for of in list(self.state):
+        found: list[tuple[int, int, tuple[Any, ...], list[Any]]] = []
+        if watermark < self.state["next"]:
+            return found
+        opened, following = self.state["open"], END
+        for of in list(opened):
             left = []
-            for first, last, states in self.state[of]:
+            for first, last, states in opened[of]:
                 # an event at exactly `last + gap` is on time until the watermark is there, and merges
                 if last + self.gap <= watermark:
                     found.append((first, last + self.gap, of, states))
                 else:
                     left.append([first, last, states])
+                    following = min(following, last + self.gap)
             if left:
-                self.state[of] = left
+                opened[of] = left
             else:
-                del self.state[of]
+                del opened[of]
+        self.state["next"] = following
         return found

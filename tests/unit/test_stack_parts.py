@@ -1,4 +1,4 @@
-"""State, processes, components and the importer's pure parts, on real files and processes."""
+"""State, processes, components and input files, on real files and processes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from rtap_lab.errors import ComponentError, ServiceError, SettingsError, SourceError
-from rtap_lab.kafka import importer
+from rtap_lab.kafka import files
 from rtap_lab.kafka.rejects import KEPT_BYTES, key_of, reject_row
 from rtap_lab.stack import components, process
 from rtap_lab.stack.java import find_java, java_version
@@ -146,12 +146,12 @@ def test_inputs_are_read_plain_and_packed_with_one_digest(tmp_path: Path) -> Non
     (tmp_path / "a.log").write_bytes(b"x\ny\n")
     with gzip.open(tmp_path / "a.log.gz", "wb") as out:
         out.write(b"x\ny\n")
-    plain, digest = importer.open_input(str(tmp_path / "a.log"))
-    packed, same = importer.open_input(str(tmp_path / "a.log.gz"))
+    plain, digest = files.open_input(str(tmp_path / "a.log"))
+    packed, same = files.open_input(str(tmp_path / "a.log.gz"))
     assert digest == same
     assert (
-        [line.text for line in importer._lines(plain)]
-        == [line.text for line in importer._lines(packed)]
+        [line.text for line in files.lines_of(plain)]
+        == [line.text for line in files.lines_of(packed)]
         == [b"x", b"y"]
     )
     plain.close()
@@ -159,22 +159,22 @@ def test_inputs_are_read_plain_and_packed_with_one_digest(tmp_path: Path) -> Non
     (tmp_path / "bad.gz").write_bytes(b"no gzip")
     for path in ("none.log", "bad.gz"):
         with pytest.raises(SourceError, match=path):
-            importer.open_input(str(tmp_path / path))
+            files.open_input(str(tmp_path / path))
 
 
 def test_a_common_log_gets_one_message() -> None:
     line = b'1.2.3.4 - - [17/May/2015:10:05:03 +0000] "GET / HTTP/1.1" 200 1\n'
     with pytest.raises(SourceError, match="Referer and User-Agent"):
-        importer.check_format(io.BytesIO(line * 3), "x.log")
-    importer.check_format(io.BytesIO(b"garbage\n"), "x.log")
+        files.check_format(io.BytesIO(line * 3), "x.log")
+    files.check_format(io.BytesIO(b"garbage\n"), "x.log")
 
 
 def test_a_line_of_any_length_is_one_line() -> None:
-    long = b"a" * (importer.LINE_LIMIT * 5)
-    found = list(importer._lines(io.BytesIO(b"x\n" + long + b"\ny\r\n")))
+    long = b"a" * (files.LINE_LIMIT * 5)
+    found = list(files.lines_of(io.BytesIO(b"x\n" + long + b"\ny\r\n")))
     assert [line.number for line in found] == [1, 2, 3]
     assert found[2].text == b"y"
-    assert importer._read(found[1], "jsonl", "d", b"", 0) == "size"
+    assert files.read_line(found[1], "jsonl", "d", b"", 0) == "size"
 
 
 def test_what_is_kept_of_a_refused_record_is_bounded() -> None:

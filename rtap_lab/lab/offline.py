@@ -1,0 +1,309 @@
+"""A lab in this process, without a stack: the same sources, queries and answers on the reference engine.
+
+For lessons without a stack, unit tests and quick tries. It is not Flink, and says so wherever it shows itself.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rtap_lab.errors import JobError, SettingsError, SourceError
+from rtap_lab.events.codec import encode
+from rtap_lab.kafka.files import Format, check_format, lines_of, open_input, read_line
+from rtap_lab.kafka.importer import Imported
+from rtap_lab.lab.core import Duration, Row, as_frame, in_order, job_changes
+from rtap_lab.settings import JobParameters, source_name
+from rtap_lab.streams.engine import Definition, Engine, described, rows_of
+from rtap_lab.streams.fates import Event, Judge, Judged, Place
+from rtap_lab.streams.queries import STANDARD, Query, query_named
+from rtap_lab.streams.standard import definitions
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LIVE = "live"
+NOT_FLINK = "offline: computed by the reference engine in this process, not by Flink"
+
+
+@dataclass
+class _Source:
+    parameters: JobParameters
+    records: list[tuple[bytes, Place]] = field(default_factory=list)
+    """In the order of their arrival; one partition."""
+    files: dict[str, str] = field(default_factory=dict)
+    """Names by digest."""
+    latest_ms: int = 0
+    disorder_ms: int = 0
+    refused: list[Row] = field(default_factory=list)
+    """Lines that are no event: file, line, reason."""
+
+
+class OfflineLab:
+    """A lab without a stack; make it with `Lab.offline()`. Nothing outlives this process."""
+
+    def __init__(self) -> None:
+        self._sources: dict[str, _Source] = {LIVE: _Source(JobParameters())}
+        self._key = secrets.token_bytes(32)
+        self._runs = 0
+
+    # --- sources ---------------------------------------------------------------------------------
+
+    def sources(self) -> dict[str, Any]:
+        """The recorded sources: their files, events and disorder."""
+        return {
+            name: {"files": list(each.files.values()), "events": len(each.records),
+                   "refused": len(each.refused), "disorder_ms": each.disorder_ms}
+            for name, each in self._sources.items() if name != LIVE
+        }  # fmt: skip
+
+    def import_access_log(self, *paths: str | Path, source: str | None = None,
+                          progress: Callable[[int], None] = lambda n: None) -> Imported:  # fmt: skip
+        """Read access logs in the combined format into a recorded source, as `Lab.import_access_log`.
+
+        Raises:
+            SourceError: When a file cannot be read or is not in the combined format.
+        """
+        return self._import(list(map(str, paths)), "access-log", source, progress)
+
+    def import_jsonl(self, *paths: str | Path, source: str | None = None,
+                     progress: Callable[[int], None] = lambda n: None) -> Imported:  # fmt: skip
+        """Read events of the model, one JSON object a line, as `Lab.import_jsonl`.
+
+        Raises:
+            SourceError: When a file cannot be read.
+        """
+        return self._import(list(map(str, paths)), "jsonl", source, progress)
+
+    def _import(
+        self, paths: list[str], form: Format, name: str | None, progress: Callable[[int], None]
+    ) -> Imported:
+        began = time.monotonic()
+        name = name or Path(paths[0].removesuffix(".gz")).stem.lower()
+        source_name(name, reserved=frozenset(STANDARD))
+        into = self._sources.get(name) or _Source(JobParameters())
+        result = Imported(name)
+        now_ms = time.time_ns() // 1_000_000
+        for path in paths:
+            stream, digest = open_input(path)
+            with stream:
+                if form == "access-log":
+                    check_format(stream, path)
+                if digest in into.files:
+                    result.already.append(path)
+                    continue
+                into.files[digest] = Path(path).name
+                for line in lines_of(stream):
+                    result.read += 1
+                    event = read_line(line, form, digest, self._key, now_ms)
+                    if isinstance(event, str):
+                        result.rejected += 1
+                        result.reasons[event] = result.reasons.get(event, 0) + 1
+                        into.refused.append({"file": Path(path).name, "line": line.number, "reason": event})  # fmt: skip
+                        continue
+                    into.latest_ms = max(into.latest_ms, event["event_time"])
+                    into.disorder_ms = max(into.disorder_ms, into.latest_ms - event["event_time"])
+                    value = event["bytes"] if "bytes" in event else encode(event)
+                    into.records.append((value, Place(0, len(into.records), into.latest_ms)))
+                    result.imported += 1
+                    if result.read % 2000 == 0:
+                        progress(result.read)
+        into.parameters = replace(into.parameters, bound_ms=into.disorder_ms + 1)
+        self._sources[name] = into
+        result.disorder_ms = into.disorder_ms
+        result.seconds = time.monotonic() - began
+        return result
+
+    def remove_source(self, source: str) -> None:
+        """Forget a recorded source.
+
+        Raises:
+            SourceError: When there is none of that name.
+        """
+        self._source(source if source != LIVE else "")
+        del self._sources[source]
+
+    def simulate(self, scenario: str = "brisk", *, seed: int = 1, seconds: float | None = None,
+                 events: int | None = None) -> int:  # fmt: skip
+        """Let a simulated website send events onto the live source, at once; how many messages came.
+
+        Args:
+            scenario: Its name.
+            seed: Fixes every choice.
+            seconds: Of the scenario's own time; 60 when neither is given.
+            events: Messages.
+        """
+        from rtap_lab.simulator.scenarios import START_MS, scenario_named
+        from rtap_lab.simulator.trace import trace
+
+        if seconds is None and events is None:
+            seconds = 60
+        live = self._sources[LIVE]
+        self._runs += 1
+        origin, sent = None, 0
+        begin = max(START_MS, live.latest_ms + 1)
+        for message in trace(scenario_named(scenario), seed, run=str(self._runs)):
+            origin = message.send_ms if origin is None else origin
+            passed = message.send_ms - origin
+            if (events is not None and sent >= events) or (seconds is not None and passed > seconds * 1000):  # fmt: skip
+                break
+            value = message.value
+            if isinstance(value, dict):
+                value = encode(value | {"event_time": begin + value["event_time"] - origin})
+            live.latest_ms = begin + passed
+            live.records.append((value, Place(0, len(live.records), live.latest_ms)))
+            sent += 1
+        return sent
+
+    def _source(self, name: str) -> _Source:
+        if name not in self._sources:
+            known = ", ".join(self._sources)
+            raise SourceError(f"there is no source {name!r} in this offline lab", hint=f"there are: {known}; import one")  # fmt: skip
+        return self._sources[name]
+
+    # --- answers ---------------------------------------------------------------------------------
+
+    def run_standard(
+        self, source: str = LIVE, *, gap: Duration | None = None, within: Duration | None = None,
+        bound: Duration | None = None,
+    ) -> dict[str, Any]:  # fmt: skip
+        """Set the standard queries' parameters on a source; answers are computed when asked for."""
+        into = self._source(source)
+        into.parameters = replace(into.parameters, **job_changes(gap, within, bound, None))
+        return {"source": source, "state": "finished", "engine": "reference",
+                "parameters": into.parameters.as_json()}  # fmt: skip
+
+    def _judged(self, source: str) -> list[Judged]:
+        of = self._source(source)
+        judge = Judge(of.parameters.bound_ms)
+        return [each for value, place in of.records for each in judge.judge(value, place)]
+
+    def _counted(self, source: str) -> list[Event]:
+        return [
+            each.event for each in self._judged(source) if each.fate == "counted" and each.event
+        ]
+
+    def ledger(self, source: str = LIVE) -> dict[str, int]:
+        """Read = counted + duplicate + late + rejected; ticks and lines refused at import beside it."""
+        fates = Counter(each.fate for each in self._judged(source))
+        return {"read": fates.total() - fates["tick"], "counted": fates["counted"], "duplicate": fates["duplicate"],
+                "late": fates["late"], "rejected": fates["rejected"], "ticks": fates["tick"],
+                "refused_lines": len(self._source(source).refused)}  # fmt: skip
+
+    def refused(self, source: str) -> pd.DataFrame:
+        """The lines that were refused at import: file, line, reason."""
+        import pandas as pd
+
+        return pd.DataFrame(self._source(source).refused, columns=["file", "line", "reason"])
+
+    def events(self, source: str = LIVE) -> pd.DataFrame:
+        """The counted events, in the order of arrival."""
+        import pandas as pd
+
+        names = list(Event.__slots__)
+        frame = pd.DataFrame([[getattr(e, n) for n in names] for e in self._counted(source)], columns=names)  # fmt: skip
+        frame["event_time"] = pd.to_datetime(frame["event_time"], unit="ms", utc=True)
+        return frame
+
+    def rows(self, query: str, source: str = LIVE) -> list[Row]:
+        """The rows of a standard query, every window closed, as `Lab.rows`."""
+        shape = query_named(query)
+        definition = definitions(self._source(source).parameters)[query]
+        return self._rows(shape, definition, source)
+
+    def _rows(self, shape: Query, definition: Definition, source: str) -> list[Row]:
+        found = rows_of(definition, self._counted(source))
+        numbers = {name for name, kind in shape.columns.items() if kind == "number"}
+        for row in found:  # as the store keeps them
+            row |= {n: round(row[n], 6) for n in numbers if row[n] is not None}
+        return in_order(shape, found)
+
+    def results(self, query: str, source: str = LIVE) -> pd.DataFrame:
+        """The rows of a standard query as a DataFrame, as `Lab.results`."""
+        return self._marked(as_frame(query_named(query), self.rows(query, source)))
+
+    def preview(self, definition: Definition, source: str = LIVE) -> pd.DataFrame:
+        """The rows of a query of one's own.
+
+        Args:
+            definition: A `Windowed` or `Matched` query.
+            source: Whose events.
+        """
+        shape = described("preview", definition)
+        return self._marked(as_frame(shape, self._rows(shape, definition, source)))
+
+    @staticmethod
+    def _marked(frame: pd.DataFrame) -> pd.DataFrame:
+        frame.attrs["engine"] = NOT_FLINK
+        return frame
+
+    def watch(
+        self, *queries: str, source: str = LIVE, speed: float | None = None, stop: Any = None
+    ) -> Iterator[dict[str, Any]]:
+        """Yield what the hub would send while the source's records arrive: a snapshot, then updates.
+
+        Args:
+            queries: Standard queries.
+            source: Whose records.
+            speed: How much faster than they arrived; None: as fast as it goes.
+            stop: A `threading.Event` that ends it.
+        """
+        of = self._source(source)
+        shapes = {name: query_named(name) for name in queries}
+        if speed is not None and not speed > 0:
+            raise SettingsError(f"speed {speed!r}: a factor above 0, or None")
+        every = definitions(of.parameters)
+        engine = Engine({n: every[n] for n in shapes}, bound_ms=of.parameters.bound_ms, partitions=[0])  # fmt: skip
+        sequence = dict.fromkeys(shapes, 0)
+        for name in shapes:
+            yield {"type": "snapshot", "channel": name, "source": source, "epoch": "offline",
+                   "seq": 0, "rows": []}  # fmt: skip
+
+        def updates(rows: dict[str, list[Row]], arrival_ms: int) -> Iterator[dict[str, Any]]:
+            for name, due in rows.items():
+                if due:
+                    sequence[name] += 1
+                    yield {"type": "update", "channel": name, "source": source, "seq": sequence[name],
+                           "prev_seq": sequence[name] - 1, "rows": in_order(shapes[name], due),
+                           "appended_ms": arrival_ms, "received_ms": arrival_ms}  # fmt: skip
+
+        began, first = time.monotonic(), of.records[0][1].arrival_ms if of.records else 0
+        for record in of.records:
+            if stop is not None and stop.is_set():
+                return
+            if speed is not None:
+                wait = (record[1].arrival_ms - first) / 1000 / speed - (time.monotonic() - began)
+                if wait > 0:
+                    time.sleep(wait)
+            yield from updates(engine.process([record])[1], record[1].arrival_ms)
+        yield from updates(engine.close(), of.latest_ms)
+
+    def verify(self, source: str = LIVE) -> None:
+        """There is nothing to compare: the reference engine itself answers here.
+
+        Raises:
+            JobError: Always.
+        """
+        raise JobError(f"an offline lab cannot verify {source!r}: its answers are the reference's own",
+                       hint="start a stack with Lab.up(), and let Flink answer")  # fmt: skip
+
+    def sql(self, statement: str, **options: Any) -> None:
+        """SQL needs Flink.
+
+        Raises:
+            JobError: Always.
+        """
+        raise JobError("an offline lab has no SQL: it has no Flink",
+                       hint="preview(Windowed(…)) answers here; SQL needs Lab.up()")  # fmt: skip
+
+    def __repr__(self) -> str:
+        return f"OfflineLab({', '.join(self._sources)}; {NOT_FLINK})"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(f"<tr><td>{n}</td><td>{len(s.records)}</td></tr>" for n, s in self._sources.items())  # fmt: skip
+        return f"<p><b>Offline lab</b>, {NOT_FLINK}</p><table><tr><th>source</th><th>records</th></tr>{rows}</table>"
