@@ -184,8 +184,8 @@ def _flink(
     addresses = lab.addresses
     properties = session_properties(
         JobParameters(bound_ms=bound_ms), name=f"agreement {source}", bounded=True,
-        checkpoints=(folder / "checkpoints").as_uri(), restore=None,
-    ) | {"parallelism.default": str(parallelism), "restart-strategy.type": "none"}  # fmt: skip
+        checkpoints=(folder / "checkpoints").as_uri(), restore=None, parallelism=parallelism,
+    ) | {"restart-strategy.type": "none"}  # fmt: skip
     found: dict[int, list[dict[str, Any]] | str] = {}
     with Session(addresses.url("gateway"), properties) as session:
         for statement in catalog(topic=events_topic(source), bootstrap=addresses.kafka, group=source,

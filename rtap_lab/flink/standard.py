@@ -53,8 +53,9 @@ def _statements(name: str, values: dict[str, str]) -> list[str]:
 
 
 def catalog(
-    *, topic: str, bootstrap: str, group: str, bound_ms: int, ends: Mapping[int, int] | None
-) -> list[str]:
+    *, topic: str, bootstrap: str, group: str, bound_ms: int, ends: Mapping[int, int] | None,
+    resumed_by: str | None = None,
+) -> list[str]:  # fmt: skip
     """The statements that make `events_raw` and `events` of one source.
 
     Args:
@@ -63,13 +64,20 @@ def catalog(
         group: The consumer group in which checkpoints show their offsets.
         bound_ms: The lateness bound.
         ends: The offset at which reading ends, by partition; None: it goes on.
+        resumed_by: An empty topic beside it, for a bounded job that goes on from a checkpoint. A restored
+            bounded source ends only when it finds a partition that it did not know (FLINK-31006); the
+            others keep the ends that they were given at first.
     """
     offsets = ";".join(f"partition:{p},offset:{end}" for p, end in sorted((ends or {}).items()))
+    if ends is None:
+        bounded = ""
+    elif resumed_by:
+        bounded = "\n  'scan.bounded.mode' = 'latest-offset',"
+    else:
+        bounded = f"\n  'scan.bounded.mode' = 'specific-offsets',\n  'scan.bounded.specific-offsets' = '{offsets}',"
     return _statements("catalog.sql", {
-        "topic": topic, "bootstrap": bootstrap, "group": group, "bound": interval(bound_ms),
-        "startup": "earliest-offset",
-        "bounded": "" if ends is None else "\n  'scan.bounded.mode' = 'specific-offsets',"
-                   f"\n  'scan.bounded.specific-offsets' = '{offsets}',",
+        "topic": f"{topic};{resumed_by}" if resumed_by else topic, "bootstrap": bootstrap,
+        "group": group, "bound": interval(bound_ms), "startup": "earliest-offset", "bounded": bounded,
     })  # fmt: skip
 
 
@@ -148,8 +156,9 @@ def standard(
 
 
 def session_properties(
-    parameters: JobParameters, *, name: str, bounded: bool, checkpoints: str, restore: str | None
-) -> dict[str, str]:
+    parameters: JobParameters, *, name: str, bounded: bool, checkpoints: str, restore: str | None,
+    parallelism: int | None = None,
+) -> dict[str, str]:  # fmt: skip
     """Flink's configuration of one run of the standard job.
 
     Args:
@@ -159,6 +168,7 @@ def session_properties(
             RocksDB), no expiry.
         checkpoints: Where its checkpoints go (a URI).
         restore: The checkpoint or savepoint to continue from.
+        parallelism: None: 2 for a recorded source, 1 live.
     """
     every = 2000 if bounded else CHECKPOINT_MS[parameters.delivery]
     properties = {
@@ -169,7 +179,7 @@ def session_properties(
         "table.optimizer.reuse-optimize-block-with-digest-enabled": "true",
         "table.exec.state.ttl": "0" if bounded else f"{DEDUPLICATION_MS} ms",
         "pipeline.object-reuse": "true",
-        "parallelism.default": "2" if bounded else "1",
+        "parallelism.default": str(parallelism or (2 if bounded else 1)),
         "pipeline.auto-watermark-interval": "200 ms" if bounded else "50 ms",
         "execution.buffer-timeout.interval": "100 ms" if bounded else "1 ms",
         "execution.checkpointing.interval": f"{every} ms",

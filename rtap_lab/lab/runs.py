@@ -22,7 +22,7 @@ from rtap_lab.flink.gateway import Session
 from rtap_lab.flink.rest import TERMINAL, FlinkRest
 from rtap_lab.flink.savepoints import read_offsets
 from rtap_lab.flink.standard import catalog, session_properties, standard
-from rtap_lab.kafka.topics import LATE, REJECTED, Topics, events_topic, results_topic
+from rtap_lab.kafka.topics import LATE, REJECTED, Topic, Topics, events_topic, results_topic
 from rtap_lab.lab.addresses import Addresses
 from rtap_lab.settings import JobParameters
 from rtap_lab.stack.state import State
@@ -85,6 +85,7 @@ class Runs:
             runs.pop(source, None)
             self.state.write("runs", runs)
         shutil.rmtree(self.state.folder / "flink" / "runs" / source, ignore_errors=True)
+        self._renew_resumed_by(source, False)
 
     @staticmethod
     def name(run: Run) -> str:
@@ -214,7 +215,9 @@ class Runs:
                     if run["state"] != "running" or run["job_id"] != newest["jid"]:
                         run = self._save(source, state="running", job_id=newest["jid"])
                     return run
-                if newest["state"] == "FINISHED" and source != LIVE:
+                # stopped with a savepoint is FINISHED too
+                if newest["state"] == "FINISHED" and source != LIVE and run["state"] != "stopped":
+                    self._renew_resumed_by(source, False)
                     return self._save(source, state="finished", job_id=newest["jid"])
                 if newest["state"] == "FAILED":
                     reason = self.rest.root_exception(newest["jid"])
@@ -243,14 +246,16 @@ class Runs:
                 shutil.rmtree(old, ignore_errors=True)
         properties = session_properties(
             parameters, name=self.name(run), bounded=recorded is not None,
-            checkpoints=folder.as_uri(), restore=restore,
+            checkpoints=folder.as_uri(), restore=restore, parallelism=run.get("parallelism"),
         )  # fmt: skip
+        resumed_by = self._renew_resumed_by(source, bool(recorded and restore))
         *tables, job = [
             *catalog(
                 topic=events_topic(recorded), bootstrap=self.addresses.kafka, group=group(source),
                 bound_ms=parameters.bound_ms,
                 # what a later import adds belongs to a later run
                 ends={int(p): end for p, end in run["ends"].items()} if recorded else None,
+                resumed_by=resumed_by,
             ),
             *standard(
                 source=source, run=run["run"], bootstrap=self.addresses.kafka,
@@ -263,6 +268,17 @@ class Runs:
                 session.configure(statement)
             job_id = session.submit(job)
         return self._save(source, state="running", job_id=job_id, restored=restore)
+
+    def _renew_resumed_by(self, source: str, wanted: bool) -> str | None:
+        """A new empty topic for a bounded job that goes on (see `catalog`); the earlier ones go."""
+        topics, prefix = Topics(self.addresses.kafka), f"resume.{source}."
+        if source != LIVE:
+            topics.delete(name for name in topics.names() if name.startswith(prefix))
+        if not wanted:
+            return None
+        topic = Topic(f"{prefix}{secrets.token_hex(4)}", 1)
+        topics.ensure([topic])
+        return topic.name
 
     # --- ending ----------------------------------------------------------------------------------
 

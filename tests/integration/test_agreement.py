@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 from rtap_lab.bench.agreement import campaign
+from rtap_lab.kafka.topics import Topics
 from rtap_lab.lab import Lab
+from rtap_lab.lab.runs import Runs
 
 CASES = 200
 SEED = 20_261_123
@@ -23,3 +30,58 @@ def test_flink_and_the_reference_agree(stack: Lab) -> None:
     assert not [name for name in stack.sources() if name.startswith("agreement-")], (
         "sources are left"
     )
+
+
+def rest_state(runs: Runs, job: str) -> str:
+    return str(runs.rest.job(job)["state"])
+
+
+def test_the_standard_queries_agree_whole_stopped_and_at_another_parallelism(
+    stack: Lab, tmp_path: Path
+) -> None:
+    lines = tmp_path / "brisk.jsonl"
+    command = [
+        sys.executable,
+        "-m",
+        "rtap_lab.cli",
+        "simulate",
+        "--scenario",
+        "brisk",
+        "--seed",
+        "5",
+    ]
+    subprocess.run([*command, "--events", "150000", "--out", str(lines)], check=True, timeout=120)
+    stack.import_jsonl(lines, source="threeruns")
+    runs = stack.runs
+
+    stack.run_standard("threeruns", gap="20s", within="30s", bound="5s")
+    whole = stack.verify("threeruns")
+    assert whole.exact, str(whole)
+    assert whole.ledger["late"] > 0
+
+    for parallelism in (2, 1):  # resumed as it was, then at another
+        runs.wish(
+            "threeruns", {"gap_ms": 20_000, "within_ms": 30_000, "bound_ms": 5_000}, anew=True
+        )
+        runs.ensure("threeruns")
+        job = runs.get("threeruns")["job_id"]
+        end = time.monotonic() + 60
+        while runs.rest.checkpoints(job)["counts"]["completed"] < 1:
+            assert time.monotonic() < end, "no checkpoint"
+            time.sleep(0.02)
+        runs.stop("threeruns")
+        assert runs.get("threeruns")["state"] == "stopped"
+        assert rest_state(runs, job) == "FINISHED", (
+            "Flink calls a job stopped with a savepoint so too"
+        )
+        runs._save("threeruns", desired="running", parallelism=parallelism)
+        end = time.monotonic() + 120
+        while runs.ensure("threeruns")["state"] != "finished":
+            assert time.monotonic() < end, "not finished"
+            time.sleep(0.2)
+        assert runs.get("threeruns")["restored"], "it went on from the savepoint"
+        resumed = stack.verify("threeruns")
+        assert resumed.exact, f"parallelism {parallelism}\n{resumed}"
+        assert resumed.rows == whole.rows
+        names = Topics(stack.addresses.kafka).names()
+        assert not [name for name in names if name.startswith("resume.")], "topics are left"

@@ -130,6 +130,16 @@ def test_idle_timeout_is_never_set_and_the_options_that_make_it_exact_are() -> N
     assert "'scan.bounded.specific-offsets' = 'partition:0,offset:7;partition:1,offset:0'" in text
 
 
+def test_a_bounded_job_that_goes_on_reads_a_new_topic_beside_its_own() -> None:
+    text = "".join(
+        catalog(
+            topic="t", bootstrap="b", group="g", bound_ms=1, ends={0: 7}, resumed_by="resume.t.1"
+        )
+    )
+    assert "'topic' = 't;resume.t.1'" in text
+    assert "'scan.bounded.mode' = 'latest-offset'" in text
+
+
 @given(st.integers(1, 10**11))
 def test_interval_literals_say_the_same_duration(ms: int) -> None:
     words = interval(ms).split("'")[1]
