@@ -65,3 +65,13 @@ def test_the_latency_report_leaves_notebook_html_and_figures(stack: Lab, tmp_pat
         compare(folder, slower)
     with pytest.raises(SettingsError, match="not known"):
         run(stack.state.folder, "nothing", tmp_path, quick=True, say=print)
+
+
+def test_the_agreement_report_compares_and_shows_the_engines_speed(stack: Lab, tmp_path: Path) -> None:
+    folder = run(stack.state.folder, "agreement", tmp_path, quick=True, say=print)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["cases"] == 48
+    assert metrics["disagreements"] == 0
+    assert metrics["rows"] > 0
+    assert metrics["engine_events_per_s"]["tumbling count"] > 0
+    assert "disagreements" in (folder / "report.html").read_text()
