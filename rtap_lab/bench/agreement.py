@@ -124,6 +124,24 @@ def campaign(
     return result
 
 
+def again(lab: Lab, stream: int, query: int, *, parallelism: int = 2) -> Campaign:
+    """Run one case again, alone.
+
+    Args:
+        lab: The lab.
+        stream: The seed of its stream.
+        query: The seed of its query.
+        parallelism: Of Flink's job.
+
+    Raises:
+        JobError: When the stack fails.
+    """
+    began, result = time.monotonic(), Campaign(stream)
+    _batch(lab, stream, {query: cases.query(query)}, parallelism, result)
+    result.seconds = time.monotonic() - began
+    return result
+
+
 def _batch(
     lab: Lab, number: int, queries: dict[int, Definition], parallelism: int, result: Campaign
 ) -> None:

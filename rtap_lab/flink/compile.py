@@ -28,7 +28,8 @@ from rtap_lab.streams.windowing import Windowed
 from rtap_lab.streams.windows import CumulateWindow, HopWindow, SessionWindow, TumbleWindow
 
 _AT_MS = (
-    "TIMESTAMPDIFF(SECOND, TIMESTAMP '1970-01-01 00:00:00', CAST(rowtime AS TIMESTAMP(3))) * 1000"
+    # BIGINT first: as INT, milliseconds wrap round
+    "CAST(TIMESTAMPDIFF(SECOND, TIMESTAMP '1970-01-01 00:00:00', CAST(rowtime AS TIMESTAMP(3))) AS BIGINT) * 1000"
     " + EXTRACT(MILLISECOND FROM CAST(rowtime AS TIMESTAMP(3)))"
 )
 _TIME_TEXT = "DATE_FORMAT({rowtime}, 'yyyy-MM-dd HH:mm:ss.SSS')"
@@ -217,9 +218,9 @@ def _matched(name: str, query: Matched) -> Compiled:
     chosen += [_quoted(column) for column in query.measures]
     if absence is None:
         return Compiled(views, f"SELECT {', '.join(chosen)} FROM ({matches})")
-    # "then not … within": what an event-time outer join leaves without a partner. A match may leave
-    # MATCH_RECOGNIZE up to `within` behind the watermark (an earlier attempt held it back), so the join
-    # keeps the other side for that much longer: rows before the match are asked for, then ruled out
+    # "then not … within": what an event-time outer join leaves without a partner. MATCH_ROWTIME is the time
+    # of the row that let the match out, which an earlier attempt may have held back up to `within` after its
+    # last row. The join's time bounds hang on it, so they are that much wider; `at_ms` rules out the rest
     views += [
         f"CREATE TEMPORARY VIEW {name}_matches AS {matches}",
         f"CREATE TEMPORARY VIEW {name}_absent AS SELECT {', '.join(dict.fromkeys(keys))}, event_id, at_ms, rowtime FROM {view} "
@@ -232,6 +233,7 @@ def _matched(name: str, query: Matched) -> Compiled:
         f"AND a.rowtime BETWEEN m.`_last_rowtime` - {interval(within or 1)} AND m.`_last_rowtime` + {interval(absence.within_ms - 1)} "
         # not `rowtime` again: a second bound on a time attribute makes it a join without time
         "AND (a.at_ms > m.`_last_ms` OR (a.at_ms = m.`_last_ms` AND a.event_id > m.`_last_id`)) "
+        f"AND a.at_ms < m.`_last_ms` + {absence.within_ms} "
         "WHERE a.event_id IS NULL"
     )
     return Compiled(views, select)

@@ -7,7 +7,8 @@ import sys
 import time
 from pathlib import Path
 
-from rtap_lab.bench.agreement import campaign
+from rtap_lab.bench.agreement import again, campaign
+from rtap_lab.events.codec import encode
 from rtap_lab.kafka.topics import Topics
 from rtap_lab.lab import Lab
 from rtap_lab.lab.runs import Runs
@@ -30,6 +31,29 @@ def test_flink_and_the_reference_agree(stack: Lab) -> None:
     assert not [name for name in stack.sources() if name.startswith("agreement-")], (
         "sources are left"
     )
+
+
+def test_a_match_that_was_held_back_is_joined_by_its_own_time(stack: Lab) -> None:
+    """Found by a campaign of 2,000: MATCH_ROWTIME is the time of the row that let the match out."""
+    found = again(stack, 100_001_224, 100_001_233)
+    assert not found.disagreements, str(found)
+    assert found.rows == 9
+
+
+def test_a_match_across_the_wrap_of_milliseconds_in_an_int(stack: Lab, tmp_path: Path) -> None:
+    """TIMESTAMPDIFF is an INT: seconds times 1000 change their sign on 2026-01-02."""
+    at = 823 * 2**31
+    path = tmp_path / "wrap.jsonl"
+    steps = [("custom", "add_to_cart", at - 4000), ("conversion", "purchase", at + 6000)]
+    path.write_bytes(b"".join(
+        encode({"event_id": kind, "event_type": kind, "name": name, "visitor_id": "v", "event_time": time_ms}) + b"\n"
+        for kind, name, time_ms in steps
+    ))  # fmt: skip
+    stack.import_jsonl(path, source="wrap")
+    stack.run_standard("wrap")
+    report = stack.verify("wrap")
+    assert report.exact, str(report)
+    assert stack.results("cart_to_purchase", "wrap")["seconds"].tolist() == [10.0]
 
 
 def rest_state(runs: Runs, job: str) -> str:

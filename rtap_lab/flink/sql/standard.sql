@@ -7,7 +7,8 @@ FROM events;
 
 CREATE VIEW checkout_steps AS
 SELECT visitor_id, event_id, rowtime, name = 'add_to_cart' AS is_cart,
-  TIMESTAMPDIFF(SECOND, TIMESTAMP '1970-01-01 00:00:00', CAST(rowtime AS TIMESTAMP(3))) * 1000
+  -- BIGINT first: as INT, milliseconds wrap round every 49.7 days
+  CAST(TIMESTAMPDIFF(SECOND, TIMESTAMP '1970-01-01 00:00:00', CAST(rowtime AS TIMESTAMP(3))) AS BIGINT) * 1000
     + EXTRACT(MILLISECOND FROM CAST(rowtime AS TIMESTAMP(3))) AS at_ms
 FROM events
 WHERE (event_type = 'custom' AND name = 'add_to_cart') OR (event_type = 'conversion' AND name = 'purchase');
