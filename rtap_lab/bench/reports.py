@@ -90,11 +90,13 @@ def run(state: Path, name: str, out: Path, *, quick: bool, say: Callable[[str], 
                 progress_bar=False, start_timeout=120, execution_timeout=3600, cwd=str(folder),
             )  # fmt: skip
         except papermill.PapermillExecutionError as error:
+            publishable(folder, template, state)
             raise JobError(f"report {name}: cell {error.exec_count} failed: {error.ename}: {error.evalue}",
                            hint=f"{folder / 'report.ipynb'} shows it") from error  # fmt: skip
     finally:
         if ours:
             lab.down()
+    publishable(folder, template, state)
     html, _ = HTMLExporter(exclude_input=True).from_filename(str(folder / "report.ipynb"))
     (folder / "report.html").write_text(html)
     (folder / "env.json").write_text(json.dumps(environment(1), indent=2) + "\n")
@@ -103,6 +105,23 @@ def run(state: Path, name: str, out: Path, *, quick: bool, say: Callable[[str], 
             f"report {name} left no metrics.json", hint=f"{folder / 'report.ipynb'} shows why"
         )
     return folder
+
+
+def publishable(folder: Path, template: Path, state: Path) -> None:
+    """Take the machine's paths, which papermill wrote down, out of an executed report.
+
+    Args:
+        folder: The report's.
+        template: The notebook that it was made from.
+        state: The lab's state folder.
+    """
+    notebook = folder / "report.ipynb"
+    text = notebook.read_text()
+    shown = {template.absolute(): f"notebooks/reports/{template.name}", folder.absolute(): ".",
+             state.absolute(): ".rtap"}  # fmt: skip
+    for path, short in shown.items():
+        text = text.replace(str(path), short)
+    notebook.write_text(text)
 
 
 def compare(a: Path, b: Path) -> tuple[list[dict[str, Any]], bool]:

@@ -50,7 +50,10 @@ def test_the_latency_report_leaves_notebook_html_and_figures(stack: Lab, tmp_pat
     assert "Latency" in html
     environment = json.loads((folder / "env.json").read_text())
     assert environment["cpus"]
-    assert (folder / "report.ipynb").is_file()
+    shown = (folder / "report.ipynb").read_text()
+    assert str(NOTEBOOKS.parent) not in shown, "a report is published without the machine's paths"
+    assert str(tmp_path) not in shown
+    assert str(stack.state.folder) not in shown
     rows, worse = compare(folder, folder)
     assert rows
     assert not worse
