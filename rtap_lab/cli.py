@@ -188,6 +188,8 @@ def _status(lab: Lab, as_json: bool) -> dict[str, Any]:
                  " ".join(s["links"]) or s["detail"]]  # fmt: skip
         shown.add_row(*("" if w is None else str(w) for w in words))
     out.print(shown)
+    for problem in facts["problems"]:
+        out.print(f"[red]{problem}[/red]")
     total = sum(s["rss_mb"] or 0 for s in facts["services"])
     out.print(f"{total:,.0f} MB resident; kafka at {facts['addresses']['kafka']}")
     for j in facts["jobs"]:
@@ -248,7 +250,10 @@ def logs(
             sorted(p.stem for p in lab.state.logs.glob("*.log")) if lab.state.logs.is_dir() else []
         )
         raise SettingsError(
-            f"there is no log of {service!r}", hint=f"one of {', '.join(there) or 'none yet'}"
+            f"there is no log of {service!r}",
+            hint=f"one of {', '.join(there)}"
+            if there
+            else "nothing has run in this lab yet: rtap up",
         )
     for line in lab.state.log_tail(service, lines):
         print(line)
@@ -401,7 +406,10 @@ def import_(
         print(
             f"disorder {done.disorder_ms / 1000:g} s, so the bound of {done.source} is {done.bound_ms / 1000:g} s"
         )
-        notes.print(f"next: rtap jobs run standard --source {done.source}")
+        if done.imported or done.already:
+            notes.print(f"next: rtap jobs run standard --source {done.source}")
+        else:
+            notes.print(f"no line was an event: is this really {form}?")
     else:
         share = done.late / done.imported if done.imported else 0.0
         print(f"disorder {done.disorder_ms / 1000:g} s at this speed; {done.late} events ({share:.1%}) are late: "

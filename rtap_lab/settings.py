@@ -97,7 +97,8 @@ class JobParameters:
     def __post_init__(self) -> None:
         if self.delivery not in get_args(Delivery):
             raise SettingsError(
-                f"delivery: {self.delivery!r} is not known", hint=f"one of {get_args(Delivery)}"
+                f"delivery: {self.delivery!r} is not known",
+                hint=f"one of {', '.join(get_args(Delivery))}",
             )
         for name in ("gap_ms", "within_ms", "bound_ms"):
             if getattr(self, name) < 1:
@@ -128,9 +129,15 @@ class Settings:
 
     def __post_init__(self) -> None:
         if self.profile not in get_args(Profile):
-            raise SettingsError(f"profile: {self.profile!r}", hint=f"one of {get_args(Profile)}")
+            raise SettingsError(
+                f"profile: {self.profile!r} is not known",
+                hint=f"one of {', '.join(get_args(Profile))}",
+            )
         if self.store not in get_args(StoreKind):
-            raise SettingsError(f"store: {self.store!r}", hint=f"one of {get_args(StoreKind)}")
+            raise SettingsError(
+                f"store: {self.store!r} is not known",
+                hint=f"one of {', '.join(get_args(StoreKind))}",
+            )
 
 
 def state_folder(path: str | Path | None = None) -> Path:

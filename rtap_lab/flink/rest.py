@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import Any
 
@@ -106,16 +107,20 @@ class FlinkRest:
         return str(found["operation"]["location"])
 
 
+_PLACE = re.compile(r"(?:From|At) line \d+, column \d+(?: to line \d+, column \d+)?: ")
+_FRAME = re.compile(r"\n\s*(?:at |\.\.\. \d+ (?:more|common)|End of exception)")
+
+
 def cause(trace: str) -> str:
-    """The last cause of a Java trace, one line, without frames."""
+    """The last cause of a Java trace, one line, without frames; before it the place in the SQL, if it is told."""
     trace = trace.replace("\\n", "\n").replace("\\t", "\t").replace('\\"', '"')
-    causes = trace.split("Caused by: ")
-    wanted = causes[-1].strip() if causes else trace
-    lines = [
-        line for line in wanted.splitlines() if line.strip() and "\tat " not in f"\t{line.strip()}"
-    ]
-    text = " ".join(line.strip() for line in lines if not line.strip().startswith("at "))
-    first, separator, rest = text.partition(": ")
-    if separator and "." in first and " " not in first:  # the exception's class
-        text = rest
-    return text[:600]
+    texts = []
+    for part in trace.split("Caused by: "):
+        text = " ".join(_FRAME.split(part, maxsplit=1)[0].split())
+        first, separator, rest = text.partition(": ")
+        if separator and "." in first and " " not in first:  # the exception's class
+            text = rest
+        texts.append(text)
+    place = next((m[0] for m in map(_PLACE.match, reversed(texts)) if m), "")
+    said = texts[-1].partition(" Was expecting")[0]  # what follows is the whole grammar
+    return (place + said.removeprefix(place))[:600]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import shutil
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,9 @@ from rtap_lab.stack.supervisor import running
 if TYPE_CHECKING:
     from rtap_lab.lab.core import Lab
 
+FULL_BYTES = 100_000_000
+"""With less free space than this, a broker or a checkpoint fails soon."""
+
 
 def status(lab: Lab) -> dict[str, Any]:
     """State, port, memory, uptime and links of the services; watermark, lag and shares of the jobs."""
@@ -29,6 +33,7 @@ def status(lab: Lab) -> dict[str, Any]:
             "supervisor": {"pid": None},
             "addresses": {},
             "jobs": [],
+            "problems": [],
             "ok": False,
         }
     addresses = known(state)
@@ -45,8 +50,14 @@ def status(lab: Lab) -> dict[str, Any]:
         if chosen.get("store") == "influxdb"
         else str(state.folder / "store" / "points.sqlite")
     )
-    ok = all(s["state"] == "ready" for s in services) and any(
-        j["source"] == LIVE and j["state"] == "RUNNING" for j in jobs
+    free = shutil.disk_usage(state.folder).free
+    problems = []
+    if free < FULL_BYTES:
+        problems.append(f"the disk is full: {free / 1e6:.0f} MB are free where {state.folder} is; free some, services come back by themselves")  # fmt: skip
+    ok = (
+        not problems
+        and all(s["state"] == "ready" for s in services)
+        and any(j["source"] == LIVE and j["state"] == "RUNNING" for j in jobs)
     )
     return {
         "services": services,
@@ -58,6 +69,7 @@ def status(lab: Lab) -> dict[str, Any]:
         },
         "profile": chosen.get("profile"),
         "jobs": jobs,
+        "problems": problems,
         "ok": ok,
     }  # fmt: skip
 
@@ -65,17 +77,18 @@ def status(lab: Lab) -> dict[str, Any]:
 def _service(name: str, each: dict[str, Any]) -> dict[str, Any]:
     memory: float | None = None
     uptime: float | None = None
+    now, detail = each["state"], each.get("detail", "")
     if each.get("pid"):
         try:
             process = psutil.Process(each["pid"])
             memory = round(process.memory_info().rss / 1e6, 1)
             uptime = round(time.time() - process.create_time(), 1)
-        except psutil.Error:  # it just died; the supervisor will say so
-            memory = None
+        except psutil.Error:  # the supervisor will say so, unless its disk is full
+            now, detail = "dead", "its process is gone"
     return {
-        "name": name, "state": each["state"], "pid": each.get("pid"), "port": each.get("port"),
+        "name": name, "state": now, "pid": each.get("pid"), "port": each.get("port"),
         "rss_mb": memory, "uptime_s": uptime, "restarts": each.get("restarts", 0),
-        "detail": each.get("detail", ""), "links": [each["link"]] if each.get("link") else [],
+        "detail": detail, "links": [each["link"]] if each.get("link") else [],
     }  # fmt: skip
 
 

@@ -60,7 +60,7 @@ class State:
         except OSError as error:
             raise SettingsError(
                 f"the state folder {self.folder} cannot be used: {error.strerror or error}",
-                hint="free some space, or set RTAP_STATE to another folder",
+                hint="set RTAP_STATE to a folder on a disk with space that you may write to",
             ) from error
 
     @property

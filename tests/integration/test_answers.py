@@ -396,6 +396,19 @@ def test_the_command_line_keeps_its_promises(stack: Lab) -> None:
     assert rtap(stack, "dash").stdout.startswith("http://127.0.0.1:")
 
 
+def test_status_says_when_the_disk_is_full(stack: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    from collections import namedtuple
+
+    from rtap_lab.lab import status
+
+    assert stack.status()["problems"] == []
+    full = namedtuple("full", "free")(3_000_000)
+    monkeypatch.setattr(status.shutil, "disk_usage", lambda path: full)
+    facts = stack.status()
+    assert not facts["ok"]
+    assert "the disk is full: 3 MB are free" in facts["problems"][0]
+
+
 def test_everything_listens_on_this_machine_only(stack: Lab) -> None:
     import psutil
 

@@ -154,6 +154,12 @@ def test_interval_literals_say_the_same_duration(ms: int) -> None:
 def test_a_java_trace_becomes_its_last_cause() -> None:
     trace = "org.x.SqlException: outer\n\tat a.b(C.java:1)\nCaused by: org.y.ValidationException: Column 'pgae' not found\n\tat d.e(F.java:2)\n"
     assert cause(trace) == "Column 'pgae' not found"
+    served = (
+        '{"errors":["Internal server error.","<Exception on server side:\\norg.x.E: failed\\n\\tat a.b(C:1)\\n'
+        "Caused by: org.c.CalciteContextException: From line 1, column 8 to line 1, column 11: Column 'nope' not found\\n\\tat d.e(F:2)\\n\\t... 15 more\\n"
+        "Caused by: org.c.SqlValidatorException: Column 'nope' not found\\n\\tat g.h(I:3)\\n\\t... 36 more\\n\\nEnd of exception on server side>\"]}"
+    )
+    assert cause(served) == "From line 1, column 8 to line 1, column 11: Column 'nope' not found"
 
 
 # --- points --------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import stat
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -182,3 +183,13 @@ def test_what_is_kept_of_a_refused_record_is_bounded() -> None:
     assert row["size"] == 100_000
     assert len(row["record"]) <= KEPT_BYTES
     assert key_of(row) == b"s/f/3"
+
+
+def test_a_service_whose_process_is_gone_is_not_shown_as_ready() -> None:
+    from rtap_lab.lab.status import _service
+
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    shown = _service("kafka", {"state": "ready", "pid": gone.pid})
+    assert shown["state"] == "dead"
+    assert shown["rss_mb"] is None
