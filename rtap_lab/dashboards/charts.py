@@ -9,7 +9,7 @@ from typing import Any
 
 import panel as pn
 import param
-from bokeh.models import ColumnDataSource, DatetimeTickFormatter, FactorRange
+from bokeh.models import ColumnDataSource, DataRange1d, DatetimeTickFormatter, FactorRange
 from bokeh.plotting import figure
 from panel.custom import JSComponent
 
@@ -83,7 +83,8 @@ def _figure(
         plot.hbar(y="key", right="value", height=0.7, source=data, color=_COLOURS[0])
         plot.x_range.start = 0
         return plot
-    plot = figure(x_axis_type="datetime", **common)
+    # a first point alone has no span: without one the axis would show microseconds
+    plot = figure(x_axis_type="datetime", x_range=DataRange1d(default_span=60_000), **common)
     plot.xaxis.formatter = _TIMES
     plot.y_range.start = 0
     if reduce == "count":
