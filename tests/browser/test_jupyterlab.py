@@ -67,7 +67,7 @@ def test_a_chart_moves_while_the_kernel_is_busy(stack: Lab, page: Page) -> None:
         )
         page.goto(f"{base}/lab/tree/busy_test.ipynb?token={token}&reset")
         page.wait_for_selector(".jp-NotebookPanel .jp-CodeCell", timeout=60_000)
-        page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=60_000)
+        page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=120_000)
         first = page.locator(".jp-CodeCell").first
         for _ in range(20):  # the kernel may still be connecting when it says idle
             first.locator(".jp-InputArea-editor").click()
@@ -75,10 +75,10 @@ def test_a_chart_moves_while_the_kernel_is_busy(stack: Lab, page: Page) -> None:
             page.wait_for_timeout(1000)
             if "[ ]" not in first.locator(".jp-InputPrompt").first.inner_text():
                 break
-        page.wait_for_selector(".rtap-state[data-state=live]", timeout=40_000)
+        page.wait_for_selector(".rtap-state[data-state=live]", timeout=120_000)
         page.locator(".jp-CodeCell").nth(1).locator(".jp-InputArea-editor").click()
         page.keyboard.press("Control+Enter")
-        page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=busy]", timeout=20_000)
+        page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=busy]", timeout=60_000)
         before = rows_received(page)
         for _ in range(60):
             page.wait_for_timeout(500)
