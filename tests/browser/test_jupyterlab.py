@@ -23,6 +23,15 @@ chart(lab, "traffic_hop")
 """
 
 
+def accept_dialogs(page: Page) -> None:  # noqa: F811
+    """What a user does with a question of JupyterLab's: read it (here: print it) and accept its default."""
+    dialogs = page.locator("dialog.jp-Dialog")
+    while dialogs.count():
+        print("JupyterLab asked:", dialogs.first.inner_text(), flush=True)
+        dialogs.first.locator("button.jp-mod-accept").click()
+        page.wait_for_timeout(500)
+
+
 def test_a_chart_moves_while_the_kernel_is_busy(stack: Lab, page: Page) -> None:  # noqa: F811
     server = subprocess.Popen(
         [sys.executable, "-m", "rtap_lab.cli", "lab", "--no-browser"], stdout=subprocess.PIPE, text=True,
@@ -65,17 +74,30 @@ def test_a_chart_moves_while_the_kernel_is_busy(stack: Lab, page: Page) -> None:
                 ],
             ],
         )
+        # The notebook's kernel is there before the page asks for it: on a slow machine JupyterLab
+        # otherwise asks which kernel to use, over the cells.
+        page.evaluate(
+            """async ([base, token]) => {
+              const headers = {'Content-Type': 'application/json', Authorization: `token ${token}`};
+              const answer = await fetch(`${base}/api/sessions`, {method: 'POST', headers, body: JSON.stringify(
+                {path: 'busy_test.ipynb', name: 'busy_test.ipynb', type: 'notebook', kernel: {name: 'python3'}})});
+              if (!answer.ok) throw new Error(await answer.text());
+            }""",
+            [base, token],
+        )
         page.goto(f"{base}/lab/tree/busy_test.ipynb?token={token}&reset")
         page.wait_for_selector(".jp-NotebookPanel .jp-CodeCell", timeout=60_000)
         page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=120_000)
         first = page.locator(".jp-CodeCell").first
         for _ in range(20):  # the kernel may still be connecting when it says idle
+            accept_dialogs(page)
             first.locator(".jp-InputArea-editor").click()
             page.keyboard.press("Control+Enter")
             page.wait_for_timeout(1000)
             if "[ ]" not in first.locator(".jp-InputPrompt").first.inner_text():
                 break
         page.wait_for_selector(".rtap-state[data-state=live]", timeout=120_000)
+        accept_dialogs(page)
         page.locator(".jp-CodeCell").nth(1).locator(".jp-InputArea-editor").click()
         page.keyboard.press("Control+Enter")
         page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=busy]", timeout=60_000)
