@@ -32,10 +32,12 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
                   help="A lab for real-time website analytics: real Kafka and Flink, no Docker.")  # fmt: skip
 sources_app = typer.Typer(no_args_is_help=True, help="The recorded sources.")
+simulate_app = typer.Typer(help="A simulated website.")
 jobs_app = typer.Typer(no_args_is_help=True, help="The Flink jobs.")
 bench_app = typer.Typer(
     no_args_is_help=True, help="Benchmark reports, made by papermill from notebooks."
 )
+app.add_typer(simulate_app, name="simulate", rich_help_panel=None)
 app.add_typer(sources_app, name="sources")
 app.add_typer(jobs_app, name="jobs")
 app.add_typer(bench_app, name="bench")
@@ -315,9 +317,15 @@ def fetch(what: Annotated[str, typer.Argument(help="Nothing more, or influxdb.")
 # --- events --------------------------------------------------------------------------------------
 
 
-@app.command()
+@simulate_app.callback(invoke_without_command=True)
 def simulate(
-    scenario: Annotated[str, typer.Option(help="The website's story: brisk or steady.")] = "brisk",
+    context: typer.Context,
+    scenario: Annotated[
+        str,
+        typer.Option(
+            help="The website's story (`rtap simulate scenarios` lists them), or a YAML file."
+        ),
+    ] = "brisk",
     rate: Annotated[
         float | None, typer.Option(help="Messages a second; the scenario's own when left out.")
     ] = None,
@@ -328,20 +336,18 @@ def simulate(
         Path | None, typer.Option(help="Write JSON Lines to a file instead; needs no stack.")
     ] = None,
 ) -> None:
-    """Let a simulated website send events; without an end, until Ctrl-C."""
-    if out is not None:
-        from rtap_lab.simulator.scenarios import scenario_named
-        from rtap_lab.simulator.trace import lines
+    """Let a simulated website send events; without an end, until Ctrl-C.
 
-        website = scenario_named(scenario)
-        count = events if events is not None else int((seconds or 60) * website.rate)
-        notes.print(f"scenario {scenario}, seed {seed}")
-        with _counting("messages", count) as progress, out.open("wb") as file:
-            for number, line in enumerate(lines(website, seed, count), 1):
-                file.write(line)
-                if number % 5000 == 0:
-                    progress(number)
-        notes.print(f"{count} messages written to {out}")
+    While it runs, the commands below control it from another terminal.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    if seconds is not None and not seconds > 0:
+        raise SettingsError(f"--seconds {seconds:g}: must be above 0")
+    if events is not None and events < 1:
+        raise SettingsError(f"--events {events}: must be 1 or more")
+    if out is not None:
+        _simulate_to(out, scenario, seed, seconds, events)
         return
     import threading
 
@@ -360,7 +366,113 @@ def simulate(
             progress=progress,
         )
     notes.print(f"{fed.sent} messages in {fed.seconds:.1f} s ({fed.sent / max(fed.seconds, 1e-9):.0f}/s), "
-                f"slip p99 {fed.slip_ms(0.99):.1f} ms")  # fmt: skip
+                f"slip p50 {fed.slip_ms(0.5):.2f} ms, p99 {fed.slip_ms(0.99):.2f} ms")  # fmt: skip
+
+
+def _simulate_to(
+    out: Path, scenario: str, seed: int, seconds: float | None, events: int | None
+) -> None:
+    """Write a scenario's messages as JSON Lines, and what really happened beside them."""
+    import orjson
+
+    from rtap_lab.lab.simulating import beside
+    from rtap_lab.simulator.reading import scenario_named
+    from rtap_lab.simulator.run import Run, written
+    from rtap_lab.simulator.scenario import START_MS
+
+    website = scenario_named(scenario)
+    notes.print(f"scenario {scenario}, seed {seed}")
+    if seconds is None and events is None:
+        seconds = website.lasts
+    run, began, count = Run(website, seed, zero_ms=START_MS), time.monotonic(), 0
+    try:
+        with (
+            _counting("messages", events or (seconds or 0) * website.rate) as progress,
+            out.open("wb") as file,
+        ):
+            for batch in written(run, events=events, seconds=seconds):
+                file.writelines(line + b"\n" for line in batch.values().to_pylist())
+                count += len(batch)
+                progress(count)
+        beside(out).write_bytes(orjson.dumps(run.manifest(ended=True)))
+    except OSError as error:
+        raise SettingsError(f"--out {out}: {error.strerror or error}") from error
+    passed = max(time.monotonic() - began, 1e-9)
+    notes.print(
+        f"{count} messages written to {out} ({count / passed:,.0f}/s); what really happened: {beside(out)}"
+    )
+
+
+@simulate_app.command("scenarios")
+def simulate_scenarios(as_json: AsJson = False) -> None:
+    """The packaged scenarios and their stories."""
+    from rtap_lab.simulator.reading import names, scenario_named
+
+    found = [scenario_named(name) for name in names()]
+    if as_json:
+        _print(
+            [{"name": s.name, "story": s.story, "rate": s.rate, "lasts": s.lasts} for s in found]
+        )
+        return
+    for each in found:
+        print(f"{each.name:<17}{each.story}")
+
+
+@simulate_app.command("status")
+def simulate_status(as_json: AsJson = False) -> None:
+    """What the running simulator does."""
+    facts = _lab().simulator.status()
+    if as_json:
+        _print(facts)
+        return
+    paused = ", paused" if facts["paused"] else ""
+    print(f"{facts['scenario']} at {facts['rate']:g}/s, seed {facts['seed']}: {facts['sent']} messages, "
+          f"{facts['scenario_seconds']:g} s of the scenario{paused}")  # fmt: skip
+
+
+@simulate_app.command("set")
+def simulate_set(
+    rate: Annotated[float | None, typer.Option(help="Messages a second.")] = None,
+    scenario: Annotated[str | None, typer.Option(help="Another scenario.")] = None,
+) -> None:
+    """Change the running simulator's rate or scenario."""
+    if rate is None and scenario is None:
+        raise SettingsError("nothing to set", hint="give --rate or --scenario")
+    controls = _lab().simulator
+    if scenario is not None:
+        controls.scenario(scenario)
+    if rate is not None:
+        controls.rate(rate)
+
+
+@simulate_app.command("inject")
+def simulate_inject(
+    kind: Annotated[str, typer.Argument(metavar="outage|surge|bots", help="What happens now.")],
+    seconds: Annotated[float, typer.Option(help="How long, in the scenario's own time.")] = 60,
+    size: Annotated[
+        float | None, typer.Option(help="Further visits a second of the scenario.")
+    ] = None,
+) -> None:
+    """Let something happen now, in the running simulator."""
+    _lab().simulator.inject(kind, seconds=seconds, size=size)
+
+
+@simulate_app.command("pause")
+def simulate_pause() -> None:
+    """Let the running simulator send nothing until `resume`."""
+    _lab().simulator.pause()
+
+
+@simulate_app.command("resume")
+def simulate_resume() -> None:
+    """Let the running simulator go on."""
+    _lab().simulator.resume()
+
+
+@simulate_app.command("stop")
+def simulate_stop() -> None:
+    """End the running simulator."""
+    _lab().simulator.stop()
 
 
 @contextmanager

@@ -1,20 +1,28 @@
-"""Sends a trace to the live topic at its own pace: open loop, and says how far it slipped."""
+"""Sends a simulated run to the live topic at its own pace: open loop, and says how far it slipped."""
 
 from __future__ import annotations
 
-import itertools
+import queue
+import sys
 import threading
-from collections.abc import Callable, Iterable
+import time
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from confluent_kafka import KafkaError, Message
 
-from rtap_lab.clocks import Clock, SystemClock
 from rtap_lab.errors import ServiceError
-from rtap_lab.events.codec import encode
 from rtap_lab.kafka.clients import producer
 from rtap_lab.kafka.topics import LIVE_EVENTS
-from rtap_lab.simulator.trace import Message as Sent
+from rtap_lab.simulator.encoding import keys
+from rtap_lab.simulator.run import NS, Batch, Run
+
+BLOCK_MS = 100
+"""So much of the clock's time is made at once: a control takes effect after two of these at most."""
+
+LEAD_NS = 300 * NS
+"""The run begins so long from now, so that its first block is there in time."""
 
 
 @dataclass
@@ -24,44 +32,51 @@ class Fed:
     sent: int = 0
     seconds: float = 0.0
     failed: int = 0
-    slips_ms: list[float] = field(default_factory=list)
-    """How much later than intended each hundredth message left, milliseconds."""
+    slips: Counter[int] = field(default_factory=Counter)
+    """How much later than intended messages left, counted in steps of 10 µs."""
 
     def slip_ms(self, share: float) -> float:
-        """A quantile of the slip."""
-        ordered = sorted(self.slips_ms)
-        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
+        """A quantile of the slip, milliseconds."""
+        rest = share * sum(self.slips.values())
+        for step in sorted(self.slips):
+            rest -= self.slips[step]
+            if rest <= 0:
+                return step / 100
+        return 0.0
+
+
+Control = Callable[[Run, int], bool]
+"""Told the run and the time since its beginning (ns); changes the run; True while it is to pause."""
 
 
 def feed(
     bootstrap: str,
-    messages: Iterable[Sent],
+    run: Run,
     *,
-    stretch: float = 1.0,
     events: int | None = None,
     seconds: float | None = None,
     schema_id: int | None = None,
     stop: threading.Event | None = None,
     progress: Callable[[int], None] = lambda sent: None,
-    clock: Clock | None = None,
+    control: Control = lambda run, now_ns: False,
+    told: Callable[[Fed], None] = lambda fed: None,
 ) -> Fed:
-    """Send messages as if they happened now, each at its intended time.
+    """Send a run's messages as if they happened now, each at its intended time.
 
     Args:
         bootstrap: Kafka's address.
-        messages: What to send, ordered by `send_ms`.
-        stretch: How long a second of the trace lasts.
+        run: What to send; its time 0 becomes now.
         events: How many to send at most.
         seconds: How long at most.
         schema_id: Goes into the header `schema_id`.
         stop: Ends it from another thread.
         progress: Told now and then how many were sent.
-        clock: For tests.
+        control: Asked before each block is made, from another thread.
+        told: Told about once a second what was sent.
 
     Raises:
         ServiceError: When the broker refused a message for good.
     """
-    clock = clock or SystemClock()
     stop = stop or threading.Event()
     result, errors = Fed(), list[str]()
 
@@ -71,52 +86,103 @@ def feed(
             errors.append(str(error))
 
     out = producer(bootstrap)
-    began, zero_ms = clock.monotonic(), clock.now_ms()
-    stream = iter(messages)
-    first = next(stream, None)
-    origin = first.send_ms if first else 0
-    try:
-        for message in itertools.chain([first] if first else [], stream):
-            due = (message.send_ms - origin) * stretch / 1000
-            if stop.is_set() or (events is not None and result.sent >= events):
-                break
-            if seconds is not None and due > seconds:
-                break
-            wait = due - (clock.monotonic() - began)
-            if wait > 0.001:
-                out.poll(0)
-                if wait > 0.05:
-                    stop.wait(wait)
-                    if stop.is_set():
+    run.trace.until(0)  # the visits that are under way already
+    made: queue.Queue[tuple[Batch, list[int], list[str], list[bytes]] | Exception] = queue.Queue(2)
+    over = threading.Event()
+    began_ns = time.monotonic_ns() + LEAD_NS
+    run.zero_ms = (time.time_ns() + LEAD_NS) // NS
+
+    def make() -> None:
+        paused = False
+        try:
+            while not over.is_set():
+                now_ns = time.monotonic_ns() - began_ns
+                if control(run, now_ns):
+                    paused = True
+                    over.wait(0.05)
+                    continue
+                if paused:
+                    run.at_pace(run.rate, now_ns)
+                    paused = False
+                batch = run.block(wall_ns=BLOCK_MS * NS)
+                block = (
+                    batch,
+                    batch.due_ns.tolist(),
+                    keys(batch.messages),
+                    batch.values().to_pylist(),
+                )
+                while not over.is_set():
+                    try:
+                        made.put(block, timeout=0.1)
                         break
-                else:
-                    clock.sleep(wait)
-            elif result.sent % 50 == 0:
+                    except queue.Full:
+                        continue
+        except Exception as error:  # raised again where it is noticed
+            made.put(error)
+
+    schema: list[tuple[str, str | bytes | None]] = (
+        [("schema_id", str(schema_id))] if schema_id is not None else []
+    )
+    maker = threading.Thread(target=make, name="simulator", daemon=True)
+    switch = sys.getswitchinterval()
+    sys.setswitchinterval(0.0003)  # making a block must not hold up the sending of the one before
+    maker.start()
+    next_told = 0.0
+    end_ns = None if seconds is None else int(seconds * 1e9)
+    try:
+        going = True
+        while going and not stop.is_set():
+            try:
+                block = made.get(timeout=0.1)
+            except queue.Empty:
                 out.poll(0)
-            created_ms = zero_ms + int(due * 1000)
-            if isinstance(message.value, dict):
-                behind = (message.send_ms - message.value["event_time"]) * stretch
-                value = encode(message.value | {"event_time": created_ms - int(behind)})
-            else:
-                value = message.value
-            headers: list[tuple[str, str | bytes | None]] = [("created", str(created_ms))]
-            if schema_id is not None:
-                headers.append(("schema_id", str(schema_id)))
-            while True:
-                try:
-                    out.produce(
-                        LIVE_EVENTS, value, message.key, headers=headers, on_delivery=delivered
-                    )
+                if end_ns is not None and time.monotonic_ns() - began_ns > end_ns:
                     break
-                except BufferError:
-                    out.poll(0.1)
-            result.sent += 1
-            if result.sent % 100 == 0:
-                result.slips_ms.append(max(0.0, (clock.monotonic() - began - due) * 1000))
-                progress(result.sent)
+                continue
+            if isinstance(block, Exception):
+                raise block
+            batch, dues, ids, values = block
+            for due, key, value in zip(dues, ids, values, strict=True):
+                if (events is not None and result.sent >= events) or (
+                    end_ns is not None and due >= end_ns
+                ):
+                    going = False
+                    break
+                wait = due - (time.monotonic_ns() - began_ns)
+                if wait > 50_000:
+                    out.poll(0)
+                    if wait > 50 * NS:
+                        stop.wait(wait / 1e9)
+                    else:
+                        time.sleep(wait / 1e9)
+                elif result.sent % 50 == 0:
+                    out.poll(0)
+                if stop.is_set():
+                    break
+                headers = [("created", str(run.zero_ms + due // NS)), *schema]
+                while True:
+                    try:
+                        out.produce(LIVE_EVENTS, value, key, headers=headers, on_delivery=delivered)
+                        break
+                    except BufferError:
+                        out.poll(0.1)
+                result.sent += 1
+                batch.act.sent += 1
+                if result.sent % 10 == 0:
+                    slip = max(0, time.monotonic_ns() - began_ns - due) // 10_000
+                    result.slips[slip if slip < 10_000 else slip // 100 * 100] += 1
+                    if result.sent % 100 == 0:
+                        progress(result.sent)
+            if time.monotonic() > next_told:
+                told(result)
+                next_told = time.monotonic() + 1
     finally:
+        over.set()
+        maker.join(10)
+        sys.setswitchinterval(switch)
         left = out.flush(30)
-        result.seconds = clock.monotonic() - began
+        result.seconds = (time.monotonic_ns() - began_ns) / 1e9
+        told(result)
     if errors or left:
         raise ServiceError(
             f"kafka: {len(errors) + left} of {result.sent} messages were not accepted"

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from rtap_lab.kafka.files import Format
     from rtap_lab.kafka.importer import Imported
     from rtap_lab.lab.offline import OfflineLab
+    from rtap_lab.lab.simulating import Controls
     from rtap_lab.monitoring.verification import Report
 
 Duration = str | float | timedelta
@@ -260,27 +261,45 @@ class Lab:
     ) -> Fed:  # fmt: skip
         """Let a simulated website send events onto the live topic; returns when it has ended.
 
+        While it runs, `lab.simulator` controls it, from any thread or process of the lab.
+
         Args:
-            scenario: Its name.
+            scenario: A packaged scenario's name, or a YAML file.
             rate: Messages a second; the scenario's own pace when left out.
             seed: Fixes every choice.
             seconds, events: When to end.
             stop: A `threading.Event` that ends it.
             progress: Told how many were sent.
+
+        Raises:
+            SettingsError: When the scenario or the rate is none.
         """
+        import threading
+
         from rtap_lab.kafka.feeder import feed
-        from rtap_lab.simulator.scenarios import scenario_named
-        from rtap_lab.simulator.trace import trace
+        from rtap_lab.lab.simulating import Playing, checked_rate, run_id
+        from rtap_lab.simulator.reading import scenario_named
+        from rtap_lab.simulator.run import Run
 
         website = scenario_named(scenario)
-        if rate is not None and not 0 < rate <= 1_000_000:
-            raise SettingsError(f"--rate {rate:g}: must be above 0, and 1,000,000 at most")
+        run = Run(website, seed, run=run_id(), rate=checked_rate(rate))
+        stop = stop or threading.Event()
         addresses = self._ready()
-        return feed(
-            addresses.kafka, trace(website, seed, run=f"{time.time_ns() // 1_000_000:x}"),
-            stretch=website.rate / rate if rate else 1.0, seconds=seconds, events=events, stop=stop,
-            progress=progress, schema_id=(self.state.read("schema") or {}).get("id"),
-        )  # fmt: skip
+        playing = Playing(self.state, run, stop.set)
+        try:
+            return feed(
+                addresses.kafka, run, seconds=seconds, events=events, stop=stop, progress=progress,
+                schema_id=(self.state.read("schema") or {}).get("id"), control=playing.control, told=playing.told,
+            )  # fmt: skip
+        finally:
+            playing.end()
+
+    @property
+    def simulator(self) -> Controls:
+        """The controls of the simulator that runs: rate, scenario, inject, pause, resume, stop."""
+        from rtap_lab.lab.simulating import Controls
+
+        return Controls(self.state)
 
     # --- jobs and answers ------------------------------------------------------------------------
 

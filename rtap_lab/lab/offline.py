@@ -27,6 +27,8 @@ from rtap_lab.streams.standard import definitions
 if TYPE_CHECKING:
     import pandas as pd
 
+    from rtap_lab.simulator.truth import Truth
+
 LIVE = "live"
 NOT_FLINK = "offline: computed by the reference engine in this process, not by Flink"
 
@@ -51,6 +53,7 @@ class OfflineLab:
         self._sources: dict[str, _Source] = {LIVE: _Source(JobParameters())}
         self._key = secrets.token_bytes(32)
         self._runs = 0
+        self._truths: dict[str, list[Truth]] = {}
 
     # --- sources ---------------------------------------------------------------------------------
 
@@ -133,31 +136,31 @@ class OfflineLab:
         """Let a simulated website send events onto the live source, at once; how many messages came.
 
         Args:
-            scenario: Its name.
+            scenario: A packaged scenario's name, or a YAML file.
             seed: Fixes every choice.
             seconds: Of the scenario's own time; 60 when neither is given.
             events: Messages.
         """
-        from rtap_lab.simulator.scenarios import START_MS, scenario_named
-        from rtap_lab.simulator.trace import trace
+        from rtap_lab.simulator.reading import scenario_named
+        from rtap_lab.simulator.run import Run, written
+        from rtap_lab.simulator.scenario import START_MS
+        from rtap_lab.simulator.truth import Truth
 
         if seconds is None and events is None:
             seconds = 60
         live = self._sources[LIVE]
         self._runs += 1
-        origin, sent = None, 0
+        sent = 0
         begin = max(START_MS, live.latest_ms + 1)
-        for message in trace(scenario_named(scenario), seed, run=str(self._runs)):
-            origin = message.send_ms if origin is None else origin
-            passed = message.send_ms - origin
-            if (events is not None and sent >= events) or (seconds is not None and passed > seconds * 1000):  # fmt: skip
-                break
-            value = message.value
-            if isinstance(value, dict):
-                value = encode(value | {"event_time": begin + value["event_time"] - origin})
-            live.latest_ms = begin + passed
-            live.records.append((value, Place(0, len(live.records), live.latest_ms)))
-            sent += 1
+        run = Run(scenario_named(scenario), seed, run=str(self._runs), zero_ms=begin)
+        for batch in written(run, events=events, seconds=seconds):
+            for value, due_ns in zip(
+                batch.values().to_pylist(), batch.due_ns.tolist(), strict=True
+            ):
+                live.latest_ms = begin + due_ns // 1_000_000
+                live.records.append((value, Place(0, len(live.records), live.latest_ms)))
+            sent += len(batch)
+        self._truths.setdefault(LIVE, []).append(Truth(run.manifest(ended=True)))
         return sent
 
     def _source(self, name: str) -> _Source:

@@ -1,160 +1,149 @@
-"""A scenario and a seed become a stream of messages in the order of their sending.
+"""A scenario and a seed become messages in the order of their sending, some delayed, doubled or spoilt.
 
-Visitors arrive at random (a Poisson process), land on a page, follow links, put things into the cart,
-buy or leave; on the way to the log some messages are delayed, doubled or spoilt.
+The same scenario, seed and changes give the same messages, however the time is cut into blocks.
 """
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterator
-from dataclasses import dataclass
-from random import Random
-from typing import Any
 
-from rtap_lab.events.codec import encode
-from rtap_lab.simulator.scenarios import START_MS, Scenario
+import numpy as np
 
-_PRODUCTS = [f"/product/{name}" for name in (
-    "lamp", "chair", "desk", "rug", "sofa", "shelf", "mirror", "vase", "clock", "plant",
-    "pillow", "blanket", "stool", "basket", "frame",
-)]  # fmt: skip
-_LINKS: dict[str, list[tuple[str, float]]] = {
-    "/": [("/products", 5), ("/blog", 1.5), ("/sign-up", 0.5), ("leave", 3)],
-    "/products": [("product", 6), ("/search", 1.5), ("leave", 2)],
-    "/search": [("product", 5), ("/search", 1), ("leave", 2.5)],
-    "/blog": [("/blog/rooms", 2), ("/products", 1.5), ("leave", 4)],
-    "/blog/rooms": [("/products", 2), ("leave", 4)],
-    "/sign-up": [("/products", 3), ("leave", 2)],
-    "product": [("product", 3), ("/products", 2), ("leave", 3)],
-}
-_LANDINGS = ["/", "/", "/", "/products", "/blog", "product"]
-_REFERRERS = ["", "", "https://search.example/", "https://social.example/", "https://news.example/"]
-_DEVICES = ["mobile", "mobile", "mobile", "desktop", "desktop", "tablet"]
-_COUNTRIES = ["DE", "FR", "IT", "ES", "NL", "PL", "SE", "AT"]
-_SPOILT = (
-    b'{"event_id":', b"not json at all", b"[]", b'"text"', b"", b'{"event_type":"page_view"}',
-)  # fmt: skip
+from rtap_lab.simulator.draws import Ints, bits, draws, threshold, waits
+from rtap_lab.simulator.scenario import Change, Scenario
+from rtap_lab.simulator.site import PAYMENT_FAILED, PURCHASE
+from rtap_lab.simulator.visits import BEFORE_S, Columns, Visitors
+
+MALFORMED = ("parse", "missing", "type", "event_type", "time", "future")
+"""How a spoilt record is spoilt, by its reject reason; 0 in the column `bad` is none, n is number n - 1."""
+
+_EVERY_DAY, _TRACKER = 4, 5
+"""Purposes of draws for the way of an event (0 to 3 are the visits')."""
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One message on its way to the log."""
-
-    send_ms: int
-    """When it is sent, in milliseconds since the scenario began."""
-    key: str
-    value: dict[str, Any] | bytes
-    """An event, its `event_time` in milliseconds since the scenario began; or bytes that are none."""
-
-
-def _visit(
-    random: Random, scenario: Scenario, start: float, visitor: int, number: int
-) -> list[dict[str, Any]]:
-    """The events of one visit, in order; `event_time` in seconds since the scenario began."""
-    moment = start
-    common: dict[str, Any] = {
-        "visitor_id": f"v{visitor:06d}",
-        "session_id": f"s{number:08d}",
-        "device": _DEVICES[visitor % len(_DEVICES)],
-        "country": _COUNTRIES[visitor % len(_COUNTRIES)],
-    }
-    campaign = random.choice(scenario.campaigns)
-    if campaign:
-        common["campaign"] = campaign
-    referrer = random.choice(_REFERRERS)
-    events: list[dict[str, Any]] = []
-
-    def add(kind: str, **more: Any) -> None:
-        events.append({"event_type": kind, "event_time": moment} | common | more)
-
-    place = random.choice(_LANDINGS)
-    add("session_start", **({"referrer": referrer} if referrer else {}))
-    cart: float = 0.0
-    while True:
-        page = random.choice(_PRODUCTS) if place == "product" else place
-        moment += 0.05
-        add("page_view", page=page)
-        moment += random.expovariate(1 / scenario.dwell)
-        if place == "product" and random.random() < scenario.cart:
-            price = round(random.uniform(5, 250), 2)
-            cart += price
-            add("custom", name="add_to_cart", page=page, value=price)
-            moment += random.expovariate(2 / scenario.dwell)
-        if place == "/sign-up" and random.random() < 0.6:
-            add("conversion", name="sign_up", page=page)
-        if cart and random.random() < 0.4:
-            moment += 0.05
-            add("page_view", page="/checkout")
-            moment += random.expovariate(1 / scenario.dwell)
-            if random.random() < scenario.purchase:
-                add("conversion", name="purchase", page="/checkout", value=round(cart, 2))
-            cart = 0.0
-        links = _LINKS[place]
-        place = random.choices([name for name, _ in links], [weight for _, weight in links])[0]
-        if place == "leave":
-            break
-    if random.random() < 0.7:  # the others just close the window
-        moment += 0.05
-        add("session_end")
-    return events
-
-
-def trace(scenario: Scenario, seed: int, *, run: str = "") -> Iterator[Message]:
-    """Yield the scenario's messages for ever, in the order of their sending.
+class Trace:
+    """The messages of a scenario, as far as they have been asked for.
 
     Args:
         scenario: The website.
         seed: Fixes every choice.
-        run: Goes into every event_id, so that the same seed can run twice on one topic.
     """
-    random = Random(f"{scenario.name}/{seed}")
-    prefix = f"{run}-" if run else ""
-    waiting: list[tuple[int, int, Message]] = []
-    next_visit, visits, serial = 0.0, 0, 0
-    known: list[int] = []
 
-    def push(message: Message) -> None:
-        nonlocal serial
-        serial += 1
-        heapq.heappush(waiting, (message.send_ms, serial, message))
+    def __init__(self, scenario: Scenario, seed: int) -> None:
+        self.scenario = scenario
+        self.seed = seed
+        self.visitors = Visitors(scenario, seed)
+        self.changes = list(scenario.changes)
+        self.passed_ms = 0
+        """Messages up to here have been given."""
+        self._arrived_s = -BEFORE_S
+        self._waiting: Columns | None = None
 
-    open_ms = int(scenario.dwell * 10_000)
+    def inject(self, change: Change) -> Change:
+        """Let something happen from the next whole second on that has not arrived yet.
+
+        Args:
+            change: Its times are counted from that moment; they are moved.
+
+        Returns:
+            The change with the scenario's times.
+        """
+        begin = max(self._arrived_s * 1000, self.passed_ms)
+        moved = Change(change.kind, begin + change.from_ms, begin + change.to_ms, change.size,
+                       change.name, change.page, change.devices)  # fmt: skip
+        self.changes.append(moved)
+        self.visitors.add(moved)
+        return moved
+
+    def until(self, end_ms: int) -> Columns:
+        """The messages to be sent from the last call's end until `end_ms`, in order.
+
+        Returns:
+            Columns: send, event, moment (ms of the scenario: intended send time, reported event time, and when
+            it really happened), stream, number (the visit), step, copy, node, product, cents, visitor, bot,
+            campaign, referrer, device, country, bad, field.
+        """
+        until_s = -(-end_ms // 1000)
+        parts = [self._waiting] if self._waiting is not None else []
+        if until_s > self._arrived_s:
+            visits = self.visitors.arriving(self._arrived_s, until_s)
+            self._arrived_s = until_s
+            if len(visits["number"]):
+                parts.append(self._sent(visits))
+        if not parts:
+            parts = [self._sent(self.visitors.arriving(0, 0))]
+        joined = {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
+        due = joined["send"] < end_ms
+        self._waiting = {name: column[~due] for name, column in joined.items()}
+        due &= joined["send"] >= 0  # what came before the beginning is not told
+        found = {name: column[due] for name, column in joined.items()}
+        order = np.lexsort(
+            (found["copy"], found["step"], found["number"], found["stream"], found["send"])
+        )
+        self.passed_ms = max(self.passed_ms, end_ms)
+        return self._changed({name: column[order] for name, column in found.items()})
+
+    def _sent(self, visits: Columns) -> Columns:
+        """The messages of some visits, on their way."""
+        disorder, devices = self.scenario.disorder, self.visitors.devices
+        events = self.visitors.events(visits)
+        row = events.pop("row")
+        of = {n: visits[n][row] for n in ("stream", "number", "visitor", "bot", "campaign",
+                                          "referrer", "device", "country")}  # fmt: skip
+        moment = events["moment"]
+        word = draws(visits["key"][row], events["step"], _EVERY_DAY)
+
+        def by_device(table: dict[str, int], other: int) -> Ints:
+            return np.array([table.get(d, table.get("*", other)) for d in devices], dtype=np.int64)
+
+        delay = waits(word, 0, by_device(disorder.delay_ms, 30)[of["device"]])
+        shares = {device: threshold(share) for device, share in disorder.late.items()}
+        late = bits(word, 10, 16) < by_device(shares, threshold(0.005))[of["device"]]
+        least, most = disorder.late_ms
+        again = draws(visits["key"][row], events["step"], _TRACKER)
+        delay = np.where(late, least + (bits(again, 0, 16) * (most - least) >> 16), delay)
+        skew = np.zeros(len(moment), dtype=np.int64)
+        for device, (low, high) in disorder.skew_ms.items():
+            wrong = of["device"] == devices.index(device)
+            clock = bits(draws(self.visitors.key, of["visitor"], 6), 0, 16)
+            skew = np.where(wrong, low + (clock * (high - low) >> 16), skew)
+        spoilt = bits(word, 42, 16) < threshold(disorder.malformed)
+        sent: Columns = events | of | {
+            "send": moment + delay, "event": moment + skew,
+            "copy": np.zeros(len(moment), dtype=np.int64),
+            "bad": np.where(spoilt, 1 + bits(again, 16, 16) % len(MALFORMED), 0),
+            "tracker": bits(again, 32, 16),
+        }  # fmt: skip
+        twice = bits(word, 26, 16) < threshold(disorder.duplicates)
+        copies = {name: column[twice] for name, column in sent.items()}
+        copies["send"] = copies["send"] + 5 + (bits(again, 48, 13)[twice])
+        copies["copy"] = copies["copy"] + 1
+        return {name: np.concatenate([sent[name], copies[name]]) for name in sent}
+
+    def _changed(self, messages: Columns) -> Columns:
+        """What the changes make of messages: a matter of each message alone."""
+        nodes = self.visitors.nodes
+        moment = messages["moment"]
+        messages["field"] = np.zeros(len(moment), dtype=np.int64)
+        for number, change in enumerate(self.changes):
+            during = (moment >= change.from_ms) & (moment < change.to_ms)
+            if change.kind == "outage":
+                failed = during & (messages["node"] == nodes.index(PURCHASE))
+                messages["node"] = np.where(failed, nodes.index(PAYMENT_FAILED), messages["node"])
+                messages["cents"] = np.where(failed, 0, messages["cents"])
+            elif change.kind == "broken":
+                of = [self.visitors.devices.index(d) for d in change.devices]
+                hit = during & (np.isin(messages["device"], of) if of else True)
+                hit &= messages["tracker"] < threshold(change.size)
+                kind = 1 + messages["tracker"] % len(MALFORMED)
+                messages["bad"] = np.where(hit, kind, messages["bad"])
+            elif change.kind == "field":
+                messages["field"] = np.where(during, number + 1, messages["field"])
+        return messages
+
+
+def blocks(trace: Trace, size: int = 40_000) -> Iterator[Columns]:
+    """Yield a trace's messages in blocks of about so many, for ever."""
+    step_ms = max(1_000, int(size / max(trace.scenario.rate, 0.01) * 1000))
     while True:
-        next_visit += random.expovariate(scenario.visits_per_second)
-        while waiting and waiting[0][0] < next_visit * 1000:
-            message = heapq.heappop(waiting)[2]
-            if message.send_ms >= open_ms:  # the shop has been open for a while
-                yield message
-        if known and random.random() < scenario.returning:
-            visitor = random.choice(known)
-        else:
-            visitor = random.randrange(scenario.visitors)
-            known.append(visitor)
-            if len(known) > 5_000:
-                known[random.randrange(len(known))] = known.pop()
-        visits += 1
-        for step, event in enumerate(_visit(random, scenario, next_visit, visitor, visits)):
-            at = int(event["event_time"] * 1000)
-            event = {"event_id": f"{prefix}{seed}-{visits}-{step}"} | event | {"event_time": at}
-            delay = random.expovariate(1 / 0.03)
-            if random.random() < scenario.late:
-                delay = random.uniform(3, 20)
-            sent = at + int(delay * 1000)
-            push(Message(sent, event["visitor_id"], event))
-            chance = random.random()
-            if chance < scenario.duplicates:
-                push(Message(sent + random.randrange(5, 8_000), event["visitor_id"], event))
-            elif chance > 1 - scenario.malformed:
-                push(Message(sent + 1, event["visitor_id"], random.choice(_SPOILT)))
-
-
-def lines(scenario: Scenario, seed: int, count: int) -> Iterator[bytes]:
-    """Yield `count` messages as JSON Lines, from the scenario's fixed start time."""
-    for number, message in enumerate(trace(scenario, seed)):
-        if number == count:
-            return
-        value = message.value
-        if isinstance(value, dict):
-            value = encode(value | {"event_time": START_MS + value["event_time"]})
-        yield value.replace(b"\n", b" ") + b"\n"
+        yield trace.until(trace.passed_ms + step_ms)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from datetime import timedelta
 
 import pytest
@@ -16,8 +15,6 @@ from rtap_lab.flink.standard import catalog, interval, session_properties, stand
 from rtap_lab.live.hub import HISTORY, QUEUE, Hub
 from rtap_lab.live.protocol import Request, parse_request
 from rtap_lab.settings import JobParameters, duration_ms, source_name
-from rtap_lab.simulator.scenarios import SCENARIOS
-from rtap_lab.simulator.trace import lines, trace
 from rtap_lab.stack.broker import Node, properties
 from rtap_lab.stack.plan import backoff, start_order, stop_order
 from rtap_lab.store.points import key_text, key_value
@@ -176,30 +173,6 @@ def test_keys_survive_the_store(value: str | None) -> None:
 @given(st.text(), st.text())
 def test_different_keys_stay_different(a: str, b: str) -> None:
     assert (key_text(a) == key_text(b)) == (a == b)
-
-
-# --- simulator -----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", SCENARIOS)
-def test_the_same_seed_gives_the_same_bytes(name: str) -> None:
-    scenario = SCENARIOS[name]
-    assert list(lines(scenario, 7, 2000)) == list(lines(scenario, 7, 2000))
-    assert list(lines(scenario, 7, 200)) != list(lines(scenario, 8, 200))
-
-
-@pytest.mark.parametrize("name", SCENARIOS)
-def test_a_scenario_keeps_its_pace_and_its_order(name: str) -> None:
-    messages = list(itertools.islice(trace(SCENARIOS[name], 1), 20_000))
-    sent = [message.send_ms for message in messages]
-    assert sent == sorted(sent)
-    rate = len(sent) / (sent[-1] - sent[0]) * 1000
-    assert rate == pytest.approx(SCENARIOS[name].rate, rel=0.15)
-    events = [m.value for m in messages if isinstance(m.value, dict)]
-    names = {e.get("name") for e in events}
-    assert {"add_to_cart", "purchase", "sign_up"} <= names
-    ids = [e["event_id"] for e in events]
-    assert 0 < len(ids) - len(set(ids)) < len(ids) * 0.02
 
 
 # --- live ----------------------------------------------------------------------------------------

@@ -1,0 +1,199 @@
+"""The simulated website: same seed same bytes, however it is cut; scenarios, their errors, and the truth."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rtap_lab.errors import SettingsError
+from rtap_lab.events.codec import decode, unfit
+from rtap_lab.simulator.draws import kafka_partitions
+from rtap_lab.simulator.encoding import Encoder, keys
+from rtap_lab.simulator.reading import names, scenario_named, scenario_of
+from rtap_lab.simulator.run import Run, replayed, written
+from rtap_lab.simulator.scenario import START_MS, Change
+from rtap_lab.simulator.trace import MALFORMED, Trace
+from rtap_lab.simulator.truth import Truth
+from rtap_lab.simulator.visits import visitor_keys
+
+
+def values(name: str, seed: int, events: int) -> list[bytes]:
+    return [v for batch in written(Run(scenario_named(name), seed, zero_ms=START_MS), events=events)
+            for v in batch.values().to_pylist()]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", names())
+def test_the_same_seed_gives_the_same_bytes(name: str) -> None:
+    assert values(name, 7, 2000) == values(name, 7, 2000)
+    assert values(name, 7, 200) != values(name, 8, 200)
+
+
+def test_the_bytes_are_those_of_every_machine() -> None:
+    import hashlib
+
+    digest = hashlib.sha256(b"\n".join(values("bot_attack", 1, 30_000))).hexdigest()
+    assert digest == "254eb1ab9c91fd8055651779072f33a4ed5c731341e77a0e1d4385604e6360c8"
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    st.sampled_from(["brisk", "late_mobile", "sleepy_night", "bot_attack"]),
+    st.lists(st.integers(1, 40_000), min_size=1, max_size=8), st.integers(0, 5),
+)  # fmt: skip
+def test_bytes_do_not_depend_on_how_time_is_cut(name: str, cuts: list[int], seed: int) -> None:
+    whole, cut = Trace(scenario_named(name), seed), Trace(scenario_named(name), seed)
+    encoders = Encoder(whole), Encoder(cut)
+    columns = whole.until(sum(cuts))
+    expected = encoders[0].encode(columns, columns["event"]).to_pylist()
+    found: list[bytes] = []
+    for length in cuts:
+        columns = cut.until(cut.passed_ms + length)
+        found += encoders[1].encode(columns, columns["event"]).to_pylist()
+    assert found == expected
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_scenario_keeps_its_pace_and_its_order(name: str) -> None:
+    scenario = scenario_named(name)
+    until = min(scenario.lasts, 295) if name != "sleepy_night" else 3600
+    columns = Trace(scenario, 1).until(round(until * 1000))
+    assert (np.diff(columns["send"]) >= 0).all()
+    assert len(columns["send"]) / until == pytest.approx(scenario.rate, rel=0.2)
+
+
+def test_a_steady_day_has_all_that_visitors_do() -> None:
+    events = [json.loads(v) for v in values("steady", 1, 30_000) if unfit_reason(v) is None]
+    kinds = Counter((e["event_type"], e.get("name")) for e in events)
+    for kind in (("session_start", None), ("session_end", None), ("custom", "add_to_cart"), ("conversion", "purchase"),
+                 ("conversion", "sign_up"), ("conversion", "newsletter"), ("custom", "login"), ("custom", "login_failed")):  # fmt: skip
+        assert kinds[kind] > 20, kind
+    visits = Counter(e["visitor_id"] for e in events if e["event_type"] == "session_start")
+    assert sum(n > 1 for n in visits.values()) > 100, "some come again"
+    assert {e["device"] for e in events} == {"mobile", "desktop", "tablet"}
+    assert len({e["country"] for e in events}) == 8
+
+
+def unfit_reason(value: bytes) -> str | None:
+    rows = decode(value)
+    return unfit(rows[0], 2**53) if rows else "parse"
+
+
+def test_spoilt_records_are_rejected_for_the_reason_that_the_truth_says() -> None:
+    scenario, reasons = scenario_named("broken_tracker"), Counter[str]()
+    for batch in written(Run(scenario, 2, zero_ms=START_MS), seconds=540):
+        for value, bad, event_ms in zip(batch.values().to_pylist(), batch.messages["bad"].tolist(),
+                                        batch.event_ms.tolist(), strict=True):  # fmt: skip
+            rows = decode(value)
+            found = unfit(rows[0], event_ms) if rows else "parse"
+            assert found == (MALFORMED[bad - 1] if bad else None)
+            reasons[found or ""] += 1
+    assert all(reasons[each] > 50 for each in MALFORMED)
+
+
+def test_what_is_injected_changes_nobody_else() -> None:
+    plain, attacked = Run(scenario_named("steady"), 3), Run(scenario_named("steady"), 3)
+    before, after = Counter[bytes](), Counter[bytes]()
+    for number in range(30):
+        before.update(plain.block(span_ms=2000).values().to_pylist())
+        after.update(attacked.block(span_ms=2000).values().to_pylist())
+        if number == 10:
+            attacked.inject(Change("bots", 0, 20_000, 5.0))
+    assert not before - after
+    assert (after - before).total() > 500
+
+
+def test_a_run_is_made_again_from_its_manifest() -> None:
+    run = Run(scenario_named("brisk"), 5, run="r", rate=400, zero_ms=START_MS)
+    sent: list[bytes] = []
+
+    def block() -> None:
+        batch = run.block(wall_ns=10**9)
+        batch.act.sent += len(batch)
+        sent.extend(batch.values().to_pylist())
+
+    for number in range(12):
+        block()
+        if number == 3:
+            run.at_pace(100, run.due_ns)
+        if number == 5:
+            run.inject(Change("outage", 0, 3000))
+            run.inject(Change("surge", 0, 3000, 20.0))
+        if number == 7:
+            run.play(scenario_named("late_mobile"), run.due_ns)
+        if number == 9:
+            run.at_pace(run.rate, run.due_ns + 10**9)  # a pause
+    manifest = json.loads(json.dumps(run.manifest(ended=True)))
+    for block_ms in (None, 137):
+        assert [v for b in replayed(manifest, block_ms) for v in b.values().to_pylist()] == sent
+    truth = Truth(manifest)
+    told = list(truth.messages())
+    assert len(told) == truth.sent == len(sent)
+    for value, said in zip(sent, told, strict=True):
+        if said.malformed is None:
+            event = decode(value)[0]
+            assert (event.event_id, event.event_type, event.name, event.page, event.visitor_id, event.event_time) == (
+                said.event_id, said.event_type, said.name, said.page, said.visitor_id, said.reported_ms)  # fmt: skip
+            assert (float(event.value) if event.value else None) == said.value
+    assert {a.kind for a in truth.anomalies()} == {"outage", "surge"}
+    assert len({(v.session_id, v.visitor_id) for v in truth.visits()}) > 100
+
+
+def test_a_partition_is_chosen_as_kafkas_clients_do() -> None:
+    # the Java client's own test vectors (org.apache.kafka.common.utils.UtilsTest.testMurmur2)
+    for text, hashed in ((b"21", -973932308), (b"foobar", -790332482), (b"a-little-bit-long-string", -985981536),
+                         (b"a-little-bit-longer-string", -1486304829), (b"abc", 479470107)):  # fmt: skip
+        key = np.frombuffer(text, dtype=np.uint8)[None, :]
+        assert kafka_partitions(key, 2**31)[0] == hashed & 0x7FFFFFFF
+    columns = Trace(scenario_named("sleepy_night"), 1).until(600_000)
+    assert 3 not in set(kafka_partitions(visitor_keys(columns["visitor"]), 12).tolist())
+    assert keys(columns)[0].encode() == visitor_keys(columns["visitor"])[0].tobytes()
+
+
+GOOD = "name: x\nstory: y\nrate: 10\nvisits_per_second: 2\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("", None, "the file is empty"),
+        ("name: [", 1, "not YAML"),
+        ("- a\n", 1, "must be a mapping"),
+        ("name: x\n", 1, "story is missing"),
+        (GOOD + "dwel: 3\n", 5, "dwell?"),
+        (GOOD + "dwell: soon\n", 5, "'soon'"),
+        (GOOD + "bounce: 1.5\n", 5, "a share from 0 to 1"),
+        (GOOD + "rate: 10\n", 5, "twice"),
+        (GOOD + "devices: {}\n", 5, "above 0"),
+        (GOOD + "curve: [[0, 1], [0, 2]]\n", 5, "growing"),
+        (GOOD + "curve: [[0, 1, 2]]\n", 5, "two numbers"),
+        (GOOD + "landings:\n  /nowhere: 1\n", 6, "/nowhere"),
+        (GOOD + "site:\n  /: {/nowhere: 1}\n", 6, "no links of its own"),
+        (GOOD + "site:\n  /: {buy: 1}\n", 6, "a node is a page"),
+        (GOOD + "disorder:\n  skew: {fridge: [0, 1]}\n", 6, "fridge"),
+        (GOOD + "disorder:\n  late_between: [5, 1]\n", 6, "must not be above"),
+        (GOOD + "disorder:\n  idle_partition: 12\n", 6, "from 0 to 11"),
+        (GOOD + "changes:\n  - flood: {from: 3}\n", 6, "flood"),
+        (GOOD + "changes:\n  - surge: {from: 3}\n", 6, "visits_per_second is missing"),
+        (GOOD + "changes:\n  - outage: {from: 3, to: 2}\n", 6, "after from"),
+        (GOOD + "changes:\n  - broken: {from: 3, share: .5, devices: [fridge]}\n", 6, "fridge"),
+    ],
+)
+def test_a_bad_scenario_has_one_error_with_its_line(
+    text: str, line: int | None, words: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        scenario_of(text, "mine.yaml")
+    assert str(caught.value).startswith("mine.yaml" + (f", line {line}:" if line else ":"))
+    assert words in str(caught.value)
+
+
+def test_an_unknown_scenario_names_those_that_there_are() -> None:
+    with pytest.raises(SettingsError, match="steady"):
+        scenario_named("stedy")
+    with pytest.raises(SettingsError, match="cannot be read"):
+        scenario_named("no/such/file.yaml")
