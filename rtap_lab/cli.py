@@ -677,6 +677,20 @@ def verify(source: Source = "live", as_json: AsJson = False) -> None:
 
 
 @app.command()
+def score(source: Source = "live", as_json: AsJson = False) -> None:
+    """Compare every answer with what the simulated visitors really did; exit 0 if all differences are explained."""
+    lab = _lab()
+    with _counting("records") as progress:
+        result = lab.score(source, progress=progress)
+    if as_json:
+        _print(result.as_json())
+    else:
+        print(result)
+    if not result.exact:
+        raise typer.Exit(1)
+
+
+@app.command()
 def watch(query: str, source: Source = "live", as_json: AsJson = False) -> None:
     """Follow a query's rows as the hub sends them, until Ctrl-C."""
     import threading

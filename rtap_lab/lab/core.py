@@ -6,6 +6,7 @@ import csv
 import io
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,9 @@ if TYPE_CHECKING:
     from rtap_lab.kafka.importer import Imported
     from rtap_lab.lab.offline import OfflineLab
     from rtap_lab.lab.simulating import Controls
+    from rtap_lab.monitoring.scoring import Score
     from rtap_lab.monitoring.verification import Report
+    from rtap_lab.simulator.truth import Truth
 
 Duration = str | float | timedelta
 Row = dict[str, Any]
@@ -187,6 +190,7 @@ class Lab:
         progress: Callable[[int], None],
     ) -> Imported:
         from rtap_lab.kafka.importer import Importer
+        from rtap_lab.lab.simulating import keep_truths
 
         addresses = self._ready()
         key = bytes.fromhex(self.state.secret("visitor.key"))
@@ -223,7 +227,9 @@ class Lab:
                     table[name] = {"latest_ms": None, "disorder_ms": 0, "files": {}, "format": form}
                     self.state.write("sources", table)
             try:
-                return importer.record(paths, form, name)
+                done = importer.record(paths, form, name)
+                keep_truths(self.state, paths, name)
+                return done
             finally:
                 if not self.sources()[name]["files"] and "pending" not in self.sources()[name]:
                     self._remove(name)  # nothing came of it: no empty source is left
@@ -239,6 +245,8 @@ class Lab:
         self._remove(source)
 
     def _remove(self, source: str) -> None:
+        from rtap_lab.lab.simulating import truth_files
+
         runs, topics = self.runs, Topics(self._ready().kafka)
         if source in runs.all():
             for job in runs.rest.active(runs.name(runs.get(source))):
@@ -248,6 +256,8 @@ class Lab:
         table = self.sources()
         table.pop(source, None)
         self.state.write("sources", table)
+        for path in truth_files(self.state, source):
+            path.unlink()
         store = self.store()
         try:
             store.remove(source)
@@ -377,6 +387,37 @@ class Lab:
         Raises:
             JobError: When there is no run, or a live one does not move.
         """
+        with self._verifiable(source) as (verifier, subject, upto, later):
+            report: Report = verifier.verify(subject, upto, progress=progress)
+        if later:
+            report.problems.append(
+                f"{later} records came into {source} after this run: rtap jobs run standard --source {source}"
+            )
+        return report
+
+    def score(
+        self, source: str = LIVE, *, progress: Callable[[int], None] = lambda n: None
+    ) -> Score:
+        """Compare every answer with what the simulated visitors really did.
+
+        Of input that no simulator made, the accepted records stand for what happened, late ones included.
+
+        Raises:
+            JobError: When there is no run, or a live one does not move.
+        """
+        with self._verifiable(source) as (verifier, subject, upto, _):
+            result: Score = verifier.score(subject, upto, self.truths(source), progress=progress)
+        return result
+
+    def truths(self, source: str = LIVE) -> list[Truth]:
+        """The ground truth of the simulator's runs on a source, the earliest first."""
+        from rtap_lab.lab.simulating import read_truth, truth_files
+
+        return [read_truth(path) for path in truth_files(self.state, source)]
+
+    @contextmanager
+    def _verifiable(self, source: str) -> Iterator[tuple[Any, Any, Any, int]]:
+        """A verifier, the run, how far it can be compared, and how many records came after it."""
         from rtap_lab.monitoring.verification import Upto
 
         runs = self.runs
@@ -409,12 +450,7 @@ class Lab:
                     return int(runs.rest.checkpoints(current[0])["counts"]["completed"])
 
                 upto = verifier.live_upto(subject, group(source), checkpoints)
-            report: Report = verifier.verify(subject, upto, progress=progress)
-            if later:
-                report.problems.append(
-                    f"{later} records came into {source} after this run: rtap jobs run standard --source {source}"
-                )
-            return report
+            yield verifier, subject, upto, later
         finally:
             store.close()
 

@@ -18,15 +18,17 @@ from rtap_lab.events.codec import encode
 from rtap_lab.kafka.files import Format, check_format, lines_of, open_input, read_line
 from rtap_lab.kafka.importer import Imported
 from rtap_lab.lab.core import Duration, Row, as_frame, in_order, job_changes
+from rtap_lab.lab.simulating import beside, read_truth
 from rtap_lab.settings import JobParameters, source_name
 from rtap_lab.streams.engine import Definition, Engine, described, rows_of
 from rtap_lab.streams.fates import Event, Judge, Judged, Place
-from rtap_lab.streams.queries import STANDARD, Query, query_named
-from rtap_lab.streams.standard import definitions
+from rtap_lab.streams.queries import STANDARD, Query, normal, query_named
+from rtap_lab.streams.standard import definitions, standard_rows
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from rtap_lab.monitoring.scoring import Score
     from rtap_lab.simulator.truth import Truth
 
 LIVE = "live"
@@ -44,6 +46,8 @@ class _Source:
     disorder_ms: int = 0
     refused: list[Row] = field(default_factory=list)
     """Lines that are no event: file, line, reason."""
+    judged: tuple[int, int, list[Judged]] | None = None
+    """Fates of so many records under such a bound, once they were asked for."""
 
 
 class OfflineLab:
@@ -101,6 +105,8 @@ class OfflineLab:
                     result.already.append(path)
                     continue
                 into.files[digest] = Path(path).name
+                if path != "-" and beside(path).exists():
+                    self._truths.setdefault(name, []).append(read_truth(beside(path)))
                 for line in lines_of(stream):
                     result.read += 1
                     event = read_line(line, form, digest, self._key, now_ms)
@@ -130,6 +136,7 @@ class OfflineLab:
         """
         self._source(source if source != LIVE else "")
         del self._sources[source]
+        self._truths.pop(source, None)
 
     def simulate(self, scenario: str = "brisk", *, seed: int = 1, seconds: float | None = None,
                  events: int | None = None) -> int:  # fmt: skip
@@ -183,8 +190,12 @@ class OfflineLab:
 
     def _judged(self, source: str) -> list[Judged]:
         of = self._source(source)
-        judge = Judge(of.parameters.bound_ms)
-        return [each for value, place in of.records for each in judge.judge(value, place)]
+        bound_ms = of.parameters.bound_ms
+        if of.judged is None or of.judged[:2] != (len(of.records), bound_ms):
+            judge = Judge(bound_ms)
+            fates = [each for value, place in of.records for each in judge.judge(value, place)]
+            of.judged = (len(of.records), bound_ms, fates)
+        return of.judged[2]
 
     def _counted(self, source: str) -> list[Event]:
         return [
@@ -294,6 +305,23 @@ class OfflineLab:
         """
         raise JobError(f"an offline lab cannot verify {source!r}: its answers are the reference's own",
                        hint="start a stack with Lab.up(), and let Flink answer")  # fmt: skip
+
+    def score(self, source: str = LIVE) -> Score:
+        """Compare every answer with what the simulated visitors really did, as `Lab.score`."""
+        from rtap_lab.monitoring.scoring import score
+        from rtap_lab.monitoring.verification import Subject
+
+        of = self._source(source)
+        subject = Subject(source, "offline", of.parameters, {}, {}, len(of.refused))
+        rows = standard_rows(self._counted(source), of.parameters)
+        found = {
+            name: [normal(query, dict(row)) for row in self.rows(name, source)]
+            for name, query in STANDARD.items()
+        }
+        began = time.monotonic()
+        result = score(subject, self._truths.get(source, []), self._judged(source), rows, found)
+        result.seconds = time.monotonic() - began
+        return result
 
     def sql(self, statement: str, **options: Any) -> None:
         """SQL needs Flink.

@@ -6,6 +6,7 @@ before each block. The truth of each run is a file of its own, beside the topic,
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Callable
@@ -214,6 +215,23 @@ def truth_folder(state: State) -> Path:
 def beside(path: str | Path) -> Path:
     """Where the truth of a file that `rtap simulate --out` wrote is."""
     return Path(f"{path}.truth.json")
+
+
+def truth_files(state: State, source: str = "live") -> list[Path]:
+    """The files of the truth of a source, the earliest first."""
+    found = sorted(truth_folder(state).glob("*.json"))
+    return [p for p in found if (p.name.rpartition("@")[0] or "live") == source]
+
+
+def keep_truths(state: State, paths: list[str], source: str) -> None:
+    """Keep the truth that stands beside imported files."""
+    for path in paths:
+        if path != "-" and beside(path).exists():
+            read_truth(beside(path))
+            content = beside(path).read_bytes()
+            truth_folder(state).mkdir(exist_ok=True)
+            digest = hashlib.sha256(content).hexdigest()[:16]
+            (truth_folder(state) / f"{source}@{digest}.json").write_bytes(content)
 
 
 def read_truth(path: Path) -> Truth:

@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -26,6 +26,10 @@ from rtap_lab.store.port import Store
 from rtap_lab.streams.fates import Judge, Judged, Place
 from rtap_lab.streams.queries import STANDARD, Query, normal
 from rtap_lab.streams.standard import standard_rows
+
+if TYPE_CHECKING:
+    from rtap_lab.monitoring.scoring import Score
+    from rtap_lab.simulator.truth import Truth
 
 SHOWN = 5
 """How many differing rows are shown."""
@@ -250,11 +254,7 @@ class Verifier:
     ) -> Report:
         """Compare one run with the reference."""
         began = time.monotonic()
-        topic = events_topic(None if subject.source == "live" else subject.source)
-        starts = self.topics.starts([topic])
-        judged, records, since_ms = self._judge(subject, starts, upto, progress)
-        events = [j.event for j in judged if j.fate == "counted" and j.event]
-        expected = standard_rows(events, subject.parameters)
+        starts, judged, records, since_ms, expected = self._recompute(subject, upto, progress)
         fates = Counter(j.fate for j in judged)
         ledger = {
             "read": len(judged) - fates["tick"], "counted": fates["counted"],
@@ -265,9 +265,9 @@ class Verifier:
         for query in STANDARD.values():
             in_topic = self._topic_rows(subject, query)
             in_store = self.store.rows(query.name, subject.source)
-            wanted = {_identity(query, row): row for row in expected[query.name]}
+            wanted = {identity(query, row): row for row in expected[query.name]}
             for where, rows in (("topic", in_topic), ("store", in_store)):
-                compared.append(_compare(query, where, wanted, rows, subject, upto.w_ms, since_ms))
+                compared.append(compare(query, where, wanted, rows, subject, upto.w_ms, since_ms))
         for name, fate in ((LATE, "late"), (REJECTED, "rejected")):
             wanted_records = [j for j in judged if j.fate == fate]
             compared.append(self._kept(subject, name, wanted_records, records, starts, upto))
@@ -288,6 +288,32 @@ class Verifier:
             report.problems.append("there is nothing to compare: no record was read")
         report.seconds = time.monotonic() - began
         return report
+
+    def score(
+        self, subject: Subject, upto: Upto, truths: Iterable[Truth], *,
+        progress: Callable[[int], None] = lambda n: None,
+    ) -> Score:  # fmt: skip
+        """Compare one run with what really happened."""
+        from rtap_lab.monitoring.scoring import score
+
+        began = time.monotonic()
+        _, judged, _, since_ms, expected = self._recompute(subject, upto, progress)
+        found = {name: self.store.rows(name, subject.source) for name in STANDARD}
+        result = score(subject, truths, judged, expected, found, w_ms=upto.w_ms, since_ms=since_ms)
+        result.seconds = time.monotonic() - began
+        return result
+
+    def _recompute(
+        self, subject: Subject, upto: Upto, progress: Callable[[int], None]
+    ) -> tuple[
+        Any, list[Judged], dict[tuple[int, int], tuple[int, str]], int, dict[str, list[Row]]
+    ]:
+        """Where the topic starts, the fates of its records, what is kept of some, since when, and the rows."""
+        topic = events_topic(None if subject.source == "live" else subject.source)
+        starts = self.topics.starts([topic])
+        judged, records, since_ms = self._judge(subject, starts, upto, progress)
+        events = [j.event for j in judged if j.fate == "counted" and j.event]
+        return starts, judged, records, since_ms, standard_rows(events, subject.parameters)
 
     def _judge(
         self,
@@ -414,11 +440,12 @@ def _row_of(value: bytes | None) -> Row:
     return row if isinstance(row, dict) else {}
 
 
-def _identity(query: Query, row: Row) -> tuple[Any, ...]:
+def identity(query: Query, row: Row) -> tuple[Any, ...]:
+    """What makes a row this row."""
     return tuple(row[name] for name in query.identity)
 
 
-def _compare(
+def compare(
     query: Query, where: str, expected: Mapping[tuple[Any, ...], Row], found: Iterable[Row],
     subject: Subject, w_ms: int | None, since_ms: int,
 ) -> Compared:  # fmt: skip
@@ -439,7 +466,7 @@ def _compare(
         if not due(row):
             compared.open += 1
             continue
-        key = _identity(query, row)
+        key = identity(query, row)
         if key not in wanted:
             compared.note("extra", None, row)
         elif {k: row[k] for k in query.columns} != _rounded(query, wanted[key]):

@@ -54,6 +54,9 @@ def test_the_access_log_is_exact_and_is_not_imported_twice(stack: Lab, access_lo
     assert report.ledger["late"] == 0
     assert report.rows > 10_000
 
+    score = stack.score("weblog")
+    assert score.exact, str(score)
+    assert all(q.exact == q.true == q.found for q in score.queries)
     again = stack.import_access_log(access_log, source="weblog")
     assert again.already == [str(access_log)]
     assert again.imported == 0
@@ -133,6 +136,11 @@ def test_unsorted_and_bad_lines_of_a_jsonl(stack: Lab, tmp_path: Path) -> None:
     stack.run_standard("clicks")
     report = stack.verify("clicks")
     assert report.exact, str(report)
+    score = stack.score("clicks")
+    assert score.exact, str(score)
+    assert all(q.exact == q.true == q.found for q in score.queries), (
+        "all that was accepted is answered"
+    )
     rows = [json.loads(r.value() or b"{}") for r in
             read_range(stack.addresses.kafka, Topics(stack.addresses.kafka).starts([REJECTED]), Topics(stack.addresses.kafka).ends([REJECTED]))]  # fmt: skip
     mine = sorted(r["line"] for r in rows if r["source"] == "clicks")
@@ -150,6 +158,11 @@ def test_the_simulators_file_is_a_source_too(stack: Lab, tmp_path: Path) -> None
     stack.run_standard("shop", gap="20s", within="30s")
     report = stack.verify("shop")
     assert report.exact, str(report)
+    score = stack.score("shop")
+    assert score.exact, str(score)
+    assert score.truth == "the simulator's truth"
+    assert score.fates["malformed"] == {"sent": done.rejected, "arrived": done.rejected}
+    assert rtap(stack, "score", "--source", "shop", "--json").returncode == 0
     assert report.ledger["duplicate"] > 0
     assert done.rejected == report.ledger["refused_lines"] > 0
     for name in ("sessions", "cart_to_purchase", "conversions_1m", "checkout_abandoned"):
@@ -391,7 +404,7 @@ def test_the_command_line_keeps_its_promises(stack: Lab) -> None:
     assert rtap(stack, "logs", "nobody").returncode == 2
     assert rtap(stack, "doctor").returncode == 0
     for command in ("up", "down", "status", "reset", "logs", "doctor", "fetch", "simulate", "import", "sources", "jobs",
-                    "results", "sql", "verify", "watch", "dash", "lab", "bench"):  # fmt: skip
+                    "results", "sql", "verify", "score", "watch", "dash", "lab", "bench"):  # fmt: skip
         assert rtap(stack, command, "--help").returncode == 0, command
     assert rtap(stack, "dash").stdout.startswith("http://127.0.0.1:")
 

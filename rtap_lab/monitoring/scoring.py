@@ -1,0 +1,333 @@
+"""How far the answers are from what really happened, and how much of that the disorder explains.
+
+`verify` says that the answers are what the records imply; `score` says what the visitors did, which
+the records tell only as far as they were not late, spoilt or from a wrong clock. Without a simulator's
+truth, what was accepted stands for what happened, late events included.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rtap_lab.events.times import instant_text
+from rtap_lab.monitoring.verification import Row, Subject, compare, identity
+from rtap_lab.simulator.truth import Anomaly, Happened, Truth, Visit
+from rtap_lab.streams.fates import Event, Judged
+from rtap_lab.streams.queries import STANDARD
+from rtap_lab.streams.standard import standard_rows
+
+MINUTE = 60_000
+BOT_EVENTS, BOT_PACE_MS = 12, 600
+"""A session of so many events or more, less than so long apart on average, is taken for a bot's."""
+
+
+@dataclass
+class Scored:
+    """Rows of one query against what really happened."""
+
+    name: str
+    true: int
+    """Rows that what really happened has."""
+    found: int
+    exact: int
+    wrong: int
+    missing: int
+    extra: int
+    unexplained: int
+    """Rows that differ from what the arrived records imply: 0 unless the pipeline is at fault."""
+    first: list[dict[str, Any]] = field(default_factory=list)
+    """The first unexplained ones."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Precision and recall of what was found."""
+
+    true: int
+    found: int
+    right: int
+
+    @property
+    def precision(self) -> float | None:
+        return self.right / self.found if self.found else None
+
+    @property
+    def recall(self) -> float | None:
+        return self.right / self.true if self.true else None
+
+    def as_json(self) -> dict[str, Any]:
+        return self.__dict__ | {"precision": self.precision, "recall": self.recall}
+
+
+@dataclass(frozen=True)
+class Detection:
+    """When the answers showed an anomaly."""
+
+    anomaly: Anomaly
+    by: str
+    """The query, and what it showed."""
+    delay_s: float | None
+    """From its beginning to the end of the window that showed it; None when none did."""
+
+    def as_json(self) -> dict[str, Any]:
+        return {"kind": self.anomaly.kind, "from": instant_text(self.anomaly.from_ms), "by": self.by,
+                "delay_s": self.delay_s}  # fmt: skip
+
+
+@dataclass
+class Score:
+    """The outcome of a scoring."""
+
+    source: str
+    truth: str
+    """Where the truth came from: "simulator", or "accepted records"."""
+    upto: str | None
+    queries: list[Scored]
+    fates: dict[str, dict[str, int]]
+    """By fate: how many messages should have had it as they were sent, and how many had it."""
+    sessions: Agreement | None = None
+    bots: Agreement | None = None
+    funnel_true: float | None = None
+    """Share of carts that were bought."""
+    funnel_found: float | None = None
+    visits: int = 0
+    abandonments: int = 0
+    """Visits that put something into the cart and bought nothing."""
+    detections: list[Detection] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def unexplained(self) -> int:
+        return sum(each.unexplained for each in self.queries)
+
+    @property
+    def exact(self) -> bool:
+        """Every difference from what happened is explained by what arrived, and something was compared."""
+        return not self.unexplained and any(each.true for each in self.queries)
+
+    @property
+    def funnel_error(self) -> float | None:
+        """Found minus true rate."""
+        if self.funnel_true is None or self.funnel_found is None:
+            return None
+        return self.funnel_found - self.funnel_true
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "source": self.source, "truth": self.truth, "upto": self.upto, "exact": self.exact,
+            "unexplained": self.unexplained, "queries": [vars(each) for each in self.queries], "fates": self.fates,
+            "sessions": self.sessions.as_json() if self.sessions else None,
+            "bots": self.bots.as_json() if self.bots else None,
+            "funnel": {"true": self.funnel_true, "found": self.funnel_found, "error": self.funnel_error},
+            "visits": self.visits, "abandonments": self.abandonments,
+            "detections": [each.as_json() for each in self.detections], "seconds": self.seconds,
+        }  # fmt: skip
+
+    def __str__(self) -> str:
+        lines = [
+            f"{'query':<20}{'true':>8}{'found':>8}{'exact':>8}{'wrong':>7}{'missing':>9}{'extra':>7}{'unexplained':>13}"
+        ]
+        lines += [f"{q.name:<20}{q.true:>8}{q.found:>8}{q.exact:>8}{q.wrong:>7}{q.missing:>9}{q.extra:>7}{q.unexplained:>13}"
+                  for q in self.queries]  # fmt: skip
+        for fate, counts in self.fates.items():
+            lines.append(
+                f"{fate:<12} as sent {counts['sent']:>8}   as arrived {counts['arrived']:>8}"
+            )
+        for name, agreement in (("sessions", self.sessions), ("bots", self.bots)):
+            if agreement:
+                lines.append(f"{name}: {agreement.true} true, {agreement.found} found, precision "
+                             f"{_share(agreement.precision)}, recall {_share(agreement.recall)}")  # fmt: skip
+        if self.funnel_error is not None:
+            lines.append(f"carts bought: true {_share(self.funnel_true)}, found {_share(self.funnel_found)}, "
+                         f"error {self.funnel_error * 100:+.2f} points")  # fmt: skip
+        for each in self.detections:
+            shown = "never shown" if each.delay_s is None else f"shown after {each.delay_s:.1f} s"
+            lines.append(
+                f"{each.anomaly.kind} from {instant_text(each.anomaly.from_ms)}: {shown} ({each.by})"
+            )
+        for query in self.queries:
+            lines += [
+                f"  {query.name}, {each['what']}: expected {each['expected']}, found {each['found']}"
+                for each in query.first
+            ]
+        upto = f"up to {self.upto}" if self.upto else "whole"
+        verdict = "EXPLAINED" if self.exact else "NOT EXPLAINED"
+        lines.append(f"{verdict}: {self.source} against {self.truth}, {upto}, {self.seconds:.1f} s")
+        return "\n".join(lines)
+
+
+def _share(value: float | None) -> str:
+    return "none" if value is None else f"{value:.1%}"
+
+
+def score(
+    subject: Subject, truths: Iterable[Truth], judged: Iterable[Judged], expected: Mapping[str, list[Row]],
+    found: Mapping[str, list[Row]], *, w_ms: int | None = None, since_ms: int = -(2**62),
+) -> Score:  # fmt: skip
+    """Compare answers with what really happened.
+
+    Args:
+        subject: The run: its source and parameters.
+        truths: Of the simulator's runs on the source; none for other input.
+        judged: The fates of the source's records.
+        expected: The rows that these imply, by query.
+        found: The pipeline's rows, by query.
+        w_ms: Rows are compared up to here; None: all.
+        since_ms: Windows are compared from here on.
+    """
+    judged, truths = list(judged), list(truths)
+    messages = [message for truth in truths for message in truth.messages()]
+    real = [_event(message) for message in messages if not message.copy]
+    known = {event.event_id for event in real}
+    others = [j.event for j in judged if j.event is not None and j.event.event_id not in known]
+    true_rows = standard_rows([*real, *others], subject.parameters)
+    result = Score(
+        subject.source, "the simulator's truth" if truths else "the accepted records",
+        instant_text(w_ms) if w_ms is not None else None, [],
+        _fates(subject, messages, judged),
+    )  # fmt: skip
+    due_rows: dict[str, list[Row]] = {}
+    for name, query in STANDARD.items():
+        wanted = {identity(query, row): row for row in true_rows[name]}
+        truly = compare(query, "store", wanted, found[name], subject, w_ms, since_ms)
+        implied = {identity(query, row): row for row in expected[name]}
+        arrived = compare(query, "store", implied, found[name], subject, w_ms, since_ms)
+        within = subject.parameters.within_ms
+        due_rows[name] = [
+            r for r in found[name] if w_ms is None or query.row_time_ms(r, within_ms=within) <= w_ms
+        ]
+        result.queries.append(Scored(
+            name, truly.rows, len(found[name]) - truly.open, truly.rows - truly.missing - truly.wrong, truly.wrong,
+            truly.missing, truly.extra, arrived.differences, arrived.first,
+        ))  # fmt: skip
+    within = subject.parameters.within_ms
+    true_due = {
+        name: [
+            r
+            for r in true_rows[name]
+            if w_ms is None or STANDARD[name].row_time_ms(r, within_ms=within) <= w_ms
+        ]
+        for name in ("cart_to_purchase", "checkout_abandoned")
+    }
+    result.funnel_true, result.funnel_found = _funnel(true_due), _funnel(due_rows)
+    if truths:
+        visits = [visit for truth in truths for visit in truth.visits()]
+        result.visits = len(visits)
+        result.abandonments = sum(visit.abandoned for visit in visits)
+        result.sessions = _sessions(visits, due_rows["sessions"], subject.parameters.gap_ms, w_ms)
+        result.bots = _bots(visits, due_rows["sessions"], subject.parameters.gap_ms, w_ms)
+        anomalies = [each for truth in truths for each in truth.anomalies()]
+        result.detections = [d for each in anomalies if (d := _detected(each, due_rows, judged))]
+    return result
+
+
+def _event(message: Happened) -> Event:
+    return Event(message.event_id, message.event_type, message.moment_ms, message.visitor_id, message.name,
+                 message.page, message.value, message.session_id)  # fmt: skip
+
+
+def _fates(
+    subject: Subject, messages: list[Happened], judged: list[Judged]
+) -> dict[str, dict[str, int]]:
+    sent = Counter(message.fate(subject.parameters.bound_ms) for message in messages)
+    arrived = Counter(each.fate for each in judged)
+    arrived["rejected"] += subject.refused_lines
+    names = {
+        "on time": "counted",
+        "late": "late",
+        "duplicate": "duplicate",
+        "malformed": "rejected",
+    }
+    if not messages:
+        return {}
+    if subject.source != "live":  # a recorded source's time is its events' own: see its bound
+        sent["on time"] += sent.pop("late", 0)
+    return {name: {"sent": sent[name], "arrived": arrived[fate]} for name, fate in names.items()}  # type: ignore[index]
+
+
+def _funnel(rows: Mapping[str, list[Row]]) -> float | None:
+    bought, abandoned = len(rows["cart_to_purchase"]), len(rows["checkout_abandoned"])
+    return bought / (bought + abandoned) if bought + abandoned else None
+
+
+def _sessions(visits: list[Visit], rows: list[Row], gap_ms: int, w_ms: int | None) -> Agreement:
+    """A session is right when it is one true visit from its first event to its last."""
+    ours = {visit.visitor_id for visit in visits}
+    true = {
+        (v.visitor_id, v.begin_ms, v.end_ms)
+        for v in visits
+        if w_ms is None or v.end_ms + gap_ms - 1 <= w_ms
+    }
+    found = {
+        (r["visitor_id"], r["window_start"], r["window_end"] - gap_ms)
+        for r in rows
+        if r["visitor_id"] in ours
+    }
+    return Agreement(len(true), len(found), len(true & found))
+
+
+def _bots(visits: list[Visit], rows: list[Row], gap_ms: int, w_ms: int | None) -> Agreement | None:
+    """A visitor is taken for a bot by the pace of a session."""
+    ours = {visit.visitor_id for visit in visits}
+    true = {
+        v.visitor_id for v in visits if v.bot and (w_ms is None or v.end_ms + gap_ms - 1 <= w_ms)
+    }
+    found = {
+        row["visitor_id"] for row in rows
+        if row["visitor_id"] in ours and row["events"] >= BOT_EVENTS
+        and row["window_end"] - gap_ms - row["window_start"] < row["events"] * BOT_PACE_MS
+    }  # fmt: skip
+    return Agreement(len(true), len(found), len(true & found)) if true or found else None
+
+
+def _detected(
+    anomaly: Anomaly, rows: Mapping[str, list[Row]], judged: list[Judged]
+) -> Detection | None:
+    """When a simple watch on the answers would have noticed; None for what is no anomaly of theirs."""
+    begin = anomaly.from_ms
+    end = anomaly.to_ms or 2**62
+    if anomaly.kind == "outage":
+        by = "purchases in conversions_1m below half of before"
+        counts = {
+            r["window_end"]: r["conversions"]
+            for r in rows["conversions_1m"]
+            if r["goal"] == "purchase"
+        }
+        minutes = sorted({r["window_end"] for r in rows["traffic_cumulate"]})
+        series = [(m, counts.get(m, 0)) for m in minutes]
+        return Detection(
+            anomaly, by, _crossed(series, MINUTE, begin, end, lambda n, usual: n < usual / 2)
+        )
+    if anomaly.kind in ("surge", "bots", "campaign"):
+        by = "views in traffic_hop above one and a half of before"
+        series = sorted((r["window_end"], r["views"]) for r in rows["traffic_hop"])
+        return Detection(
+            anomaly, by, _crossed(series, MINUTE, begin, end, lambda n, usual: n > usual * 1.5)
+        )
+    if anomaly.kind == "broken":
+        by = "rejected records a minute above three times of before"
+        per_minute: Counter[int] = Counter()
+        for each in judged:
+            minute = each.place.arrival_ms // MINUTE * MINUTE + MINUTE
+            per_minute[minute] += each.fate == "rejected"
+        return Detection(anomaly, by, _crossed(sorted(per_minute.items()), MINUTE, begin, end,
+                                               lambda n, usual: n > usual * 3 + 5))  # fmt: skip
+    return None
+
+
+def _crossed(
+    series: list[tuple[int, int]], width_ms: int, begin: int, end: int, crosses: Any
+) -> float | None:
+    """Seconds from an anomaly's beginning to the end of the first window that shows it."""
+    whole = series[1:]  # the first window began before the traffic did
+    before = [count for at, count in whole if at <= begin][-5:]
+    if not before:
+        return None
+    usual = sum(before) / len(before)
+    for at, count in whole:
+        if begin < at and at - width_ms < end and crosses(count, usual):
+            return (at - begin) / 1000
+    return None
