@@ -135,8 +135,8 @@ def late_row(value: bytes | None) -> dict[str, Any] | None:
     return row if all(isinstance(row.get(name), kind) for name, kind in _NEEDED.items()) else None
 
 
-def rejected(record: Message) -> list[dict[str, Any]]:
-    """The rows of `events.rejected` that a live record gives rise to."""
+def rejected(record: Message, source: str = "live") -> list[dict[str, Any]]:
+    """The rows of `events.rejected` that a record of a source gives rise to."""
     arrival_ms = record.timestamp()[1]
     value = record.value()
     rows = decode(value)
@@ -147,7 +147,7 @@ def rejected(record: Message) -> list[dict[str, Any]]:
             reasons.append((reason, row.event_id))
     return [
         reject_row(
-            source="live", reason=reason, record=value, event_id=event_id, arrival_ms=arrival_ms,
+            source=source, reason=reason, record=value, event_id=event_id, arrival_ms=arrival_ms,
             partition=record.partition(), offset=record.offset(),
         )
         for reason, event_id in reasons
