@@ -33,12 +33,14 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
                   help="A lab for real-time website analytics: real Kafka and Flink, no Docker.")  # fmt: skip
 sources_app = typer.Typer(no_args_is_help=True, help="The recorded sources.")
 simulate_app = typer.Typer(help="A simulated website.")
+slices_app = typer.Typer(no_args_is_help=True, help="Recorded pieces of the event log.")
 jobs_app = typer.Typer(no_args_is_help=True, help="The Flink jobs.")
 bench_app = typer.Typer(
     no_args_is_help=True, help="Benchmark reports, made by papermill from notebooks."
 )
 app.add_typer(simulate_app, name="simulate", rich_help_panel=None)
 app.add_typer(sources_app, name="sources")
+app.add_typer(slices_app, name="slices")
 app.add_typer(jobs_app, name="jobs")
 app.add_typer(bench_app, name="bench")
 
@@ -548,6 +550,125 @@ def sources_remove(source: str) -> None:
     """Delete a recorded source: events, results and points."""
     _lab().remove_source(source)
     notes.print(f"{source} is removed")
+
+
+# --- slices --------------------------------------------------------------------------------------
+
+
+@slices_app.command("record")
+def slices_record(
+    name: Annotated[str | None, typer.Argument(help="The slice's name.")] = None,
+    source: Source = "live",
+    seconds: Annotated[
+        float | None, typer.Option(help="Record what comes from now on, so long.")
+    ] = None,
+    begin: Annotated[str | None, typer.Option("--from", help="First arrival, RFC 3339.")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="Arrivals before this, RFC 3339.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Record a piece of a source; all that is there when neither --seconds nor --from and --to are given."""
+    import threading
+
+    lab, stop = _lab(), threading.Event()
+    with _counting("records") as progress, _until_interrupt(stop):
+        made = lab.record(
+            source, seconds, begin=begin, end=end, name=name, stop=stop, progress=progress
+        )
+    _slice_shown(made, as_json)
+
+
+def _slice_shown(of: Any, as_json: bool) -> None:
+    if as_json:
+        _print(of.as_json())
+        return
+    from rtap_lab.events.times import instant_text
+
+    facts = of.about
+    first, last = (
+        instant_text(ms) if ms is not None else "-" for ms in (facts.first_ms, facts.last_ms)
+    )
+    print(f"{of.name}: {facts.records} records of {facts.topic}, {first} to {last}, bound {facts.bound_ms / 1000:g} s, "
+          f"{of.path.stat().st_size / 1e6:.2f} MB, digest {facts.digest[:16]}")  # fmt: skip
+
+
+@slices_app.command("list")
+def slices_list(as_json: AsJson = False) -> None:
+    """List the recorded slices."""
+    found = _lab().slices()
+    if as_json:
+        _print([each.as_json() for each in found.values()])
+        return
+    for each in found.values():
+        _slice_shown(each, False)
+    if not found:
+        notes.print("no slices: `rtap slices record` makes one")
+
+
+@slices_app.command("show")
+def slices_show(
+    name: str,
+    rows: Annotated[int, typer.Option(help="How many records.")] = 10,
+    as_json: AsJson = False,
+) -> None:
+    """Show a slice and its first records; checks its digest."""
+    from rtap_lab.events.times import instant_text
+    from rtap_lab.kafka.slice_files import read
+
+    of = _lab().slice(name)
+    _, records = read(of.path)
+    _slice_shown(of, as_json)
+    if as_json:
+        return
+    for each in records[: max(rows, 0)]:
+        value = (each.value or b"").decode("utf-8", "replace")
+        print(f"  {each.partition}/{each.offset} {instant_text(each.timestamp_ms)} {value[:160]!r}")
+
+
+@slices_app.command("replay")
+def slices_replay(
+    name: str,
+    into: Annotated[
+        str | None, typer.Option(help="The fresh source's name; the slice's when left out.")
+    ] = None,
+    speed: Annotated[
+        str, typer.Option(help="max, or how much faster than it arrived: 1, 10.")
+    ] = "max",
+    as_json: AsJson = False,
+) -> None:
+    """Play a slice into a fresh source: partitions, order, timestamps and bytes as they were."""
+    of = _lab().slice(name)
+    with _counting("records", of.about.records) as progress:
+        done = of.replay(into, speed=speed, progress=progress)
+    if as_json:
+        _print(vars(done))
+        return
+    print(f"{done.records} records into {done.source}, {done.rejected} of them rejected")
+    notes.print(f"next: rtap jobs run standard --source {done.source}")
+
+
+@slices_app.command("export")
+def slices_export(
+    name: str, path: Annotated[Path, typer.Argument(help="A file or folder.")]
+) -> None:
+    """Copy a slice's file, to share it."""
+    notes.print(f"written to {_lab().slice(name).export(path)}")
+
+
+@slices_app.command("import")
+def slices_import(
+    path: Path,
+    name: Annotated[str | None, typer.Option(help="Its name here; its own when left out.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take a slice's file into this lab; checks its digest."""
+    _slice_shown(_lab().import_slice(path, name), as_json)
+
+
+@slices_app.command("remove")
+def slices_remove(name: str) -> None:
+    """Delete a slice; sources that were made of it stay."""
+    _lab().slice(name).remove()
+    notes.print(f"{name} is removed")
 
 
 # --- jobs and answers ----------------------------------------------------------------------------

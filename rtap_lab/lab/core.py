@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from rtap_lab.kafka.importer import Imported
     from rtap_lab.lab.offline import OfflineLab
     from rtap_lab.lab.simulating import Controls
+    from rtap_lab.lab.slices import Moment, Slice
     from rtap_lab.monitoring.scoring import Score
     from rtap_lab.monitoring.verification import Report
     from rtap_lab.simulator.truth import Truth
@@ -311,6 +314,57 @@ class Lab:
 
         return Controls(self.state)
 
+    # --- slices ----------------------------------------------------------------------------------
+
+    def record(
+        self, source: str = LIVE, span: Duration | None = None, *, begin: Moment | None = None,
+        end: Moment | None = None, name: str | None = None, stop: Any = None,
+        progress: Callable[[int], None] = lambda n: None,
+    ) -> Slice:  # fmt: skip
+        """Record a piece of a source as a slice: every record as it is, garbage included.
+
+        Args:
+            source: "live", or a recorded source.
+            span: "30s" records what comes in the next 30 s; everything that is there when nothing is given.
+            begin, end: From and to: instants of arrival, or the offset of each partition.
+            name: The slice's name; made of source and time when left out.
+            stop: A `threading.Event` that ends a span early.
+            progress: Told the number of records so far.
+
+        Raises:
+            SourceError: When there is nothing to record, or the name is taken.
+        """
+        from rtap_lab.lab import slices
+
+        span = span.total_seconds() if isinstance(span, timedelta) else span
+        return slices.record(self, source, span, begin, end, name, progress, stop)
+
+    def slices(self) -> dict[str, Slice]:
+        """The recorded slices, by name."""
+        from rtap_lab.lab import slices
+
+        return slices.every(self)
+
+    def slice(self, name: str) -> Slice:
+        """A recorded slice.
+
+        Raises:
+            SourceError: When there is none of that name.
+        """
+        from rtap_lab.lab import slices
+
+        return slices.named(self, name)
+
+    def import_slice(self, path: str | Path, name: str | None = None) -> Slice:
+        """Take a slice's file into this lab, its digest checked.
+
+        Raises:
+            SourceError: When it is not a slice, is damaged, or the name is taken.
+        """
+        from rtap_lab.lab import slices
+
+        return slices.imported(self, path, name)
+
     # --- jobs and answers ------------------------------------------------------------------------
 
     def run_standard(
@@ -362,6 +416,13 @@ class Lab:
     def results(self, query: str, source: str = LIVE) -> pd.DataFrame:
         """The rows of a query from the store as a DataFrame; instants are UTC timestamps."""
         return as_frame(query_named(query), self.rows(query, source))
+
+    def digest(self, source: str = LIVE) -> str:
+        """SHA-256 of all rows of all queries of a source: equal for equal answers."""
+        hashed = hashlib.sha256()
+        for query in STANDARD:
+            hashed.update(f"{query} {json.dumps(self.rows(query, source))}".encode())
+        return hashed.hexdigest()
 
     def _subject(self, source: str) -> Any:
         from rtap_lab.monitoring.verification import Subject

@@ -404,7 +404,7 @@ def test_the_command_line_keeps_its_promises(stack: Lab) -> None:
     assert rtap(stack, "logs", "nobody").returncode == 2
     assert rtap(stack, "doctor").returncode == 0
     for command in ("up", "down", "status", "reset", "logs", "doctor", "fetch", "simulate", "import", "sources", "jobs",
-                    "results", "sql", "verify", "score", "watch", "dash", "lab", "bench"):  # fmt: skip
+                    "results", "sql", "verify", "score", "slices", "watch", "dash", "lab", "bench"):  # fmt: skip
         assert rtap(stack, command, "--help").returncode == 0, command
     assert rtap(stack, "dash").stdout.startswith("http://127.0.0.1:")
 

@@ -1,0 +1,139 @@
+"""Slices to and from Kafka: recording a piece of a topic, replaying it into a fresh source."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from confluent_kafka import KafkaError, Message, TopicPartition
+
+from rtap_lab.errors import ServiceError
+from rtap_lab.kafka.auditor import rejected
+from rtap_lab.kafka.clients import consumer, producer, read_range
+from rtap_lab.kafka.rejects import encode_row, key_of
+from rtap_lab.kafka.slice_files import Recorded, in_order
+from rtap_lab.kafka.topics import REJECTED, Topics
+
+Offsets = Mapping[tuple[str, int], int]
+
+
+def read(
+    bootstrap: str, starts: Offsets, ends: Offsets, progress: Callable[[int], None] = lambda n: None
+) -> list[Recorded]:
+    """The records of a piece of a topic, by arrival."""
+    found = []
+    for number, record in enumerate(read_range(bootstrap, starts, ends)):
+        found.append(recorded(record))
+        if number % 5000 == 0:
+            progress(number)
+    return in_order(found)
+
+
+def recorded(record: Message) -> Recorded:
+    """A Kafka record as it goes into a slice."""
+    headers = tuple(
+        (name, value.encode() if isinstance(value, str) else value)
+        for name, value in record.headers() or ()
+    )
+    key = record.key()
+    return Recorded(
+        str(record.topic()), int(record.partition() or 0), int(record.offset() or 0), record.timestamp()[1],
+        key.encode() if isinstance(key, str) else key, record.value(), headers,
+    )  # fmt: skip
+
+
+def offsets_at(bootstrap: str, topic: str, moment_ms: int) -> dict[tuple[str, int], int]:
+    """Of each partition, the offset of the first record that arrived at a moment or later; else its end."""
+    topics = Topics(bootstrap)
+    ends = topics.ends([topic], committed=True)
+    reader = consumer(bootstrap)
+    try:
+        asked = [TopicPartition(topic, p, moment_ms) for _, p in ends]
+        found = reader.offsets_for_times(asked, timeout=10)
+        return {
+            (p.topic, p.partition): p.offset if p.offset >= 0 else ends[p.topic, p.partition]
+            for p in found
+        }
+    finally:
+        reader.close()
+
+
+def replay(
+    bootstrap: str, records: Iterable[Recorded], topic: str, source: str, *, speed: float | None,
+    progress: Callable[[int], None] = lambda n: None,
+) -> tuple[int, int]:  # fmt: skip
+    """Write records into a source's empty topic: partitions, order, timestamps and bytes as they were.
+
+    What is rejected of them goes to `events.rejected`, as the auditor does it for live records.
+
+    Args:
+        bootstrap: Kafka's address.
+        records: By arrival.
+        topic: The source's topic.
+        source: The source.
+        speed: How much faster than they arrived; None: as fast as it goes.
+        progress: Told the number of records so far.
+
+    Returns:
+        How many records were written, and how many of them are rejected.
+
+    Raises:
+        ServiceError: When Kafka refuses.
+    """
+    out = producer(bootstrap, transactional_id=f"rtap-import-{source}", linger_ms=20)
+    bad: list[dict[str, Any]] = []
+    errors: list[str] = []
+    sent = refused = 0
+
+    def delivered(error: KafkaError | None, message: Message) -> None:
+        if error is not None:
+            errors.append(str(error))
+        else:
+            bad.extend(rejected(message, source))
+
+    def commit() -> None:
+        nonlocal refused
+        if out.flush(120) or errors:
+            raise ServiceError(f"kafka: the replay into {source} failed: {errors[0] if errors else 'no answer'}",
+                               service="kafka", hint="`rtap status` shows the broker; then replay again")  # fmt: skip
+        for row in bad:
+            out.produce(REJECTED, encode_row(row), key_of(row))
+        refused += len(bad)
+        bad.clear()
+        out.commit_transaction(120)
+
+    out.init_transactions(60)
+    out.begin_transaction()
+    began, first, committed = time.monotonic(), None, time.monotonic()
+    try:
+        for each in records:
+            if speed is not None:
+                first = each.timestamp_ms if first is None else first
+                wait = (each.timestamp_ms - first) / 1000 / speed - (time.monotonic() - began)
+                if wait > 0.01 or time.monotonic() - committed > 1:  # what came so far can be read
+                    commit()
+                    out.begin_transaction()
+                    committed = time.monotonic()
+                    time.sleep(max(0.0, wait))
+            while True:
+                try:
+                    out.produce(topic, each.value, each.key, each.partition, headers=list(each.headers),
+                                timestamp=each.timestamp_ms, on_delivery=delivered)  # fmt: skip
+                    break
+                except BufferError:
+                    out.poll(0.1)
+            sent += 1
+            if sent % 2000 == 0:
+                out.poll(0)
+                progress(sent)
+        commit()
+    except BaseException:
+        try:
+            out.abort_transaction(10)
+        except Exception as second:
+            errors.append(str(second))  # the first error says more; this one is known to the broker
+        raise
+    Topics(bootstrap).await_committed([topic, REJECTED])
+    progress(sent)
+    return sent, refused

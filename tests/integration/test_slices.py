@@ -1,0 +1,108 @@
+"""Slices on the real stack: what was recorded comes back bit by bit, and gives the same answers."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Producer
+
+from rtap_lab.errors import SettingsError, SourceError
+from rtap_lab.kafka.topics import REJECTED, Topics
+from rtap_lab.lab import Lab
+from tests.integration.test_answers import rtap, view
+from tests.integration.test_bad_input import corpus
+
+TIMES = {"gap": "20s", "within": "30s"}
+
+
+def test_a_slice_with_garbage_comes_back_bit_by_bit_and_gives_the_same_answers_twice(
+    stack: Lab, tmp_path: Path
+) -> None:
+    kafka = stack.addresses.kafka
+    begin = dict(Topics(kafka).ends(["events"]))
+    out = Producer({"bootstrap.servers": kafka, "partitioner": "murmur2_random"})
+    stack.simulate("brisk", rate=300, seconds=3, seed=9)
+    now_ms = time.time_ns() // 1_000_000
+    for number, record in enumerate(corpus("slice", now_ms).values()):
+        out.produce(
+            "events",
+            record,
+            key="g" if number % 3 else None,
+            headers=[("h", b"\x00\xff"), ("h", None)],
+        )
+    assert out.flush(10) == 0
+    stack.simulate("late_mobile", rate=300, seconds=3, seed=9)
+    made = stack.record(begin={p: offset for (_, p), offset in begin.items()}, name="messy")
+    assert made.about.records > 1500
+    assert made.about.bound_ms == 2000
+
+    digests = []
+    for _ in range(2):
+        done = made.replay("messy")
+        assert done.records == made.about.records
+        assert done.rejected > 30
+        again = stack.record("messy", name=f"again{len(digests)}")
+        assert again.about.digest == made.about.digest
+        stack.run_standard("messy", **TIMES)  # type: ignore[arg-type]
+        report = stack.verify("messy")
+        assert report.exact, str(report)
+        assert report.ledger["late"] > 0
+        assert report.ledger["rejected"] == done.rejected
+        digests.append(stack.digest("messy"))
+    assert digests[0] == digests[1]
+    score = stack.score("messy")
+    assert score.exact, str(score)
+
+    exported = made.export(tmp_path)
+    stack.slice("messy").remove()
+    with pytest.raises(SourceError, match="there is no slice"):
+        stack.slice("messy")
+    assert stack.import_slice(exported).about == made.about
+    with pytest.raises(SourceError, match="already"):
+        stack.import_slice(exported)
+    rejected = Topics(kafka).ends([REJECTED])
+    assert sum(rejected.values()) > 0
+
+
+def test_an_imported_file_is_a_slice_too_and_a_pace_is_kept(stack: Lab, tmp_path: Path) -> None:
+    path = tmp_path / "few.jsonl"
+    path.write_text(
+        "\n".join(json.dumps(view(n, f"2023-01-01T00:00:{n:02d}.000Z")) for n in (0, 2, 1, 40))
+    )
+    stack.import_jsonl(path, source="few")
+    made = stack.record("few", name="few-slice")
+    assert (made.about.topic, made.about.records, made.about.bound_ms) == ("events.few", 4, 1001)
+    began = time.monotonic()
+    made.replay("few-again", speed=20)
+    assert 1.9 < time.monotonic() - began < 30
+    stack.run_standard("few", **TIMES)  # type: ignore[arg-type]
+    stack.run_standard("few-again", **TIMES)  # type: ignore[arg-type]
+    assert stack.verify("few-again").exact
+    assert stack.digest("few") == stack.digest("few-again")
+    with pytest.raises(SourceError, match="holds an import"):
+        made.replay("few")
+
+
+def test_the_command_line_records_shows_and_refuses(stack: Lab, tmp_path: Path) -> None:
+    stack.simulate(rate=100, seconds=2)
+    assert rtap(stack, "slices", "record", "mine", "--source", "live").returncode == 0
+    listed = json.loads(rtap(stack, "slices", "list", "--json").stdout)
+    assert "mine" in [each["name"] for each in listed]
+    assert "events" in rtap(stack, "slices", "show", "mine").stdout
+    assert rtap(stack, "slices", "replay", "mine", "--into", "mine-again", "--json").returncode == 0
+    assert "mine-again" in stack.sources()
+    for code, words in (
+        (1, ("record", "mine")), (1, ("show", "nope")), (1, ("import", str(tmp_path / "none"))), (1, ("record", "--source", "nope")),
+        (2, ("record", "Bad Name")), (2, ("record", "x", "--from", "soon")), (2, ("replay", "mine", "--speed", "fast")),
+        (1, ("record", "x", "--from", "2999-01-01T00:00:00Z")), (2, ("record", "x", "--seconds", "3", "--to", "2999-01-01T00:00:00Z")),
+    ):  # fmt: skip
+        done = rtap(stack, "slices", *words)
+        assert done.returncode == code, (words, done.stderr)
+        assert "Traceback" not in done.stderr
+    with pytest.raises(SettingsError, match="partition 99"):
+        stack.record(begin={99: 0})
+    stack.remove_source("mine-again")
+    assert rtap(stack, "slices", "remove", "mine").returncode == 0
