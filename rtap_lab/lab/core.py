@@ -324,7 +324,7 @@ class Lab:
         """Record a piece of a source as a slice: every record as it is, garbage included.
 
         Args:
-            source: "live", or a recorded source.
+            source: "live" or a recorded source, or its topic: `events`, `events.weblog`.
             span: "30s" records what comes in the next 30 s; everything that is there when nothing is given.
             begin, end: From and to: instants of arrival, or the offset of each partition.
             name: The slice's name; made of source and time when left out.
@@ -337,6 +337,7 @@ class Lab:
         from rtap_lab.lab import slices
 
         span = span.total_seconds() if isinstance(span, timedelta) else span
+        source = LIVE if source == events_topic(None) else source.removeprefix("events.")
         return slices.record(self, source, span, begin, end, name, progress, stop)
 
     def slices(self) -> dict[str, Slice]:

@@ -128,6 +128,34 @@ class OfflineLab:
         result.seconds = time.monotonic() - began
         return result
 
+    def import_slice(self, path: str | Path, source: str | None = None) -> int:
+        """Take a recorded slice as a source: its records, arrival and bound; how many records came.
+
+        Args:
+            path: A file that `rtap slices export` wrote.
+            source: The source's name; the slice's own when left out.
+
+        Raises:
+            SourceError: When it is not a slice, is damaged, or the name is taken.
+        """
+        from rtap_lab.kafka.slice_files import read
+
+        facts, records = read(Path(path))
+        name = source_name(source or facts.name, reserved=frozenset(STANDARD))
+        if name in self._sources:
+            raise SourceError(
+                f"there is a source {name!r} already", hint="give source= another name"
+            )
+        of = _Source(
+            JobParameters(bound_ms=facts.bound_ms),
+            disorder_ms=facts.bound_ms - 1,
+            latest_ms=facts.last_ms or 0,
+        )
+        of.files[facts.digest] = Path(path).name
+        of.records = [(r.value or b"", Place(0, n, r.timestamp_ms)) for n, r in enumerate(records)]
+        self._sources[name] = of
+        return len(records)
+
     def remove_source(self, source: str) -> None:
         """Forget a recorded source.
 

@@ -168,7 +168,8 @@ def _scenario(at: _At) -> Scenario:
     base = Scenario("", "", 1, 1)
     top = at.under(
         ("name", "story", "rate", "visits_per_second", "curve", "period", "dwell", "bounce", "returning", "devices",
-         "countries", "campaigns", "referrers", "landings", "landings_by_campaign", "site", "disorder", "changes", "lasts"),
+         "countries", "campaigns", "referrers", "landings", "landings_by_campaign",
+         "landings_by_referrer", "site", "disorder", "changes", "lasts"),
         ("name", "story", "rate", "visits_per_second"),
     )  # fmt: skip
     facts: dict[str, Any] = {
@@ -207,10 +208,11 @@ def _scenario(at: _At) -> Scenario:
 
     if "landings" in top:
         facts["landings"] = landings(top["landings"])
-    if "landings_by_campaign" in top:
-        facts["landings_by_campaign"] = {
-            name: landings(each) for name, each in top["landings_by_campaign"].under().items()
-        }
+    for name in ("landings_by_campaign", "landings_by_referrer"):
+        if name in top:
+            facts[name] = {of: landings(each) for of, each in top[name].under().items()}
+    if "landings" in top:  # said once for all, it holds for every referrer
+        facts.setdefault("landings_by_referrer", {})
     if "disorder" in top:
         facts["disorder"] = _disorder(top["disorder"], devices)
     if "changes" in top:

@@ -100,6 +100,13 @@ class Scenario:
         default_factory=lambda: {"/": 3, "/products": 1, "/blog": 1, "/product/*": 1}
     )
     landings_by_campaign: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Of visits with such a campaign; it goes before the referrer's."""
+    landings_by_referrer: dict[str, dict[str, float]] = field(
+        default_factory=lambda: {
+            "https://search.example/": {"/product/*": 4, "/products": 2, "/": 1},
+            "https://social.example/": {"/blog": 3, "/product/*": 2, "/": 1},
+        }
+    )
     site: Links = field(default_factory=lambda: SHOP)
     disorder: Disorder = field(default_factory=Disorder)
     changes: tuple[Change, ...] = ()

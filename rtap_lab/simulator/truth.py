@@ -138,6 +138,37 @@ class Truth:
             visit.purchases += each.name == "purchase"
         return list(found.values())
 
+    def funnel(self) -> dict[str, int]:
+        """How many visits came how far: visits, product, cart, checkout, purchase."""
+        reached: dict[str, set[str]] = {
+            "visits": set(),
+            "product": set(),
+            "cart": set(),
+            "checkout": set(),
+            "purchase": set(),
+        }
+        for each in self.messages():
+            visit = each.event_id.rsplit("-", 1)[0]
+            reached["visits"].add(visit)
+            if each.event_type == "page_view" and (each.page or "").startswith("/product/"):
+                reached["product"].add(visit)
+            elif each.event_type == "page_view" and each.page == "/checkout":
+                reached["checkout"].add(visit)
+            elif each.name == "add_to_cart":
+                reached["cart"].add(visit)
+            elif each.name == "purchase":
+                reached["purchase"].add(visit)
+        return {step: len(visits) for step, visits in reached.items()}
+
+    def conversions(self) -> dict[str, tuple[int, float]]:
+        """Of each goal, how often it was reached and what that was worth."""
+        found: dict[str, tuple[int, float]] = {}
+        for each in self.messages():
+            if each.event_type == "conversion" and not each.copy:
+                count, worth = found.get(str(each.name), (0, 0.0))
+                found[str(each.name)] = count + 1, round(worth + (each.value or 0), 2)
+        return found
+
     def anomalies(self) -> list[Anomaly]:
         """What was made to happen while the run lasted, the story's own and what was injected."""
         from rtap_lab.simulator.reading import scenario_of

@@ -146,7 +146,7 @@ class Visitors:
         }
         if stream.campaign:
             columns["campaign"][:] = self.campaigns.index(stream.campaign)
-        landing = self._landings[columns["campaign"], bits(of_visit, 16, 8)]
+        landing = self._landings[columns["campaign"], columns["referrer"], bits(of_visit, 16, 8)]
         columns["landing"] = np.where(stream.bots, self.nodes.index("/"), landing)
         if stream.page:
             columns["landing"][:] = self.nodes.index(stream.page)
@@ -186,12 +186,18 @@ class Visitors:
 
     @cached_property
     def _landings(self) -> Bytes:
-        scenario = self.scenario
-        return np.array([
-            choices({self.nodes.index(page): weight for page, weight in
-                     scenario.landings_by_campaign.get(name, scenario.landings).items()})
-            for name in self.campaigns
-        ])  # fmt: skip
+        """Landing pages; shape (campaigns, referrers, 256)."""
+        scenario, number = self.scenario, {name: at for at, name in enumerate(self.nodes)}
+
+        def table(campaign: str, referrer: str) -> Bytes:
+            weights = (
+                scenario.landings_by_campaign.get(campaign)
+                or scenario.landings_by_referrer.get(referrer)
+                or scenario.landings
+            )
+            return choices({number[page]: weight for page, weight in weights.items()})
+
+        return np.array([[table(c, r) for r in self.referrers] for c in self.campaigns])
 
     # --- what each does --------------------------------------------------------------------------
 

@@ -106,3 +106,22 @@ def test_it_loads_no_flink_and_starts_nothing() -> None:
             "lab.results('traffic_hop'); assert not [m for m in sys.modules if m.split('.')[0] in ('pyflink', 'panel')]; "
             "assert not psutil.Process().children()")  # fmt: skip
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_a_slice_is_a_source_here_too(tmp_path: Path) -> None:
+    from rtap_lab.kafka.slice_files import About, Recorded, digest_of, write
+
+    live = Lab.offline()
+    live.simulate("late_mobile", events=3000)
+    records = [
+        Recorded("events", 0, n, place.arrival_ms, None, value, ())
+        for n, (value, place) in enumerate(live._sources["live"].records)
+    ]
+    facts = About("night", "events", 3000, digest_of(records), 2000, 12, 0, 0, "", {})
+    write(tmp_path / "night.parquet", facts, records)
+    lab = Lab.offline()
+    assert lab.import_slice(tmp_path / "night.parquet") == 3000
+    assert lab.ledger("night") == live.ledger()
+    assert lab.rows("traffic_hop", "night") == live.rows("traffic_hop")
+    with pytest.raises(SourceError, match="already"):
+        lab.import_slice(tmp_path / "night.parquet")

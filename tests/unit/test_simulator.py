@@ -37,7 +37,7 @@ def test_the_bytes_are_those_of_every_machine() -> None:
     import hashlib
 
     digest = hashlib.sha256(b"\n".join(values("bot_attack", 1, 30_000))).hexdigest()
-    assert digest == "254eb1ab9c91fd8055651779072f33a4ed5c731341e77a0e1d4385604e6360c8"
+    assert digest == "1ef86af23d6e439273b1da2eb3ba446ad7fc47dd2bd772519650286af0de9105"
 
 
 @settings(max_examples=15, deadline=None)
@@ -141,6 +141,29 @@ def test_a_run_is_made_again_from_its_manifest() -> None:
             assert (float(event.value) if event.value else None) == said.value
     assert {a.kind for a in truth.anomalies()} == {"outage", "surge"}
     assert len({(v.session_id, v.visitor_id) for v in truth.visits()}) > 100
+    funnel = list(truth.funnel().values())
+    assert funnel == sorted(funnel, reverse=True)
+    assert funnel[0] > 100
+    bought = sum(visit.purchases for visit in truth.visits())
+    assert truth.conversions()["purchase"][0] == bought > 0
+    assert sum(truth.fates(2_000).values()) == truth.sent
+
+
+def test_where_a_visit_lands_depends_on_campaign_and_referrer() -> None:
+    text = GOOD + (
+        "landings: {/blog: 1}\n"
+        "landings_by_campaign: {newsletter: {/products: 1}}\n"
+        'landings_by_referrer: {"https://search.example/": {/search: 1}}\n'
+    )
+    visits = Trace(scenario_of(text, "x"), 1).visitors
+    columns = visits.arriving(0, 600)
+    for campaign, referrer, landing in zip(columns["campaign"].tolist(), columns["referrer"].tolist(),
+                                           columns["landing"].tolist(), strict=True):  # fmt: skip
+        newsletter = visits.campaigns[campaign] == "newsletter"
+        search = visits.referrers[referrer] == "https://search.example/"
+        assert visits.nodes[landing] == (
+            "/products" if newsletter else "/search" if search else "/blog"
+        )
 
 
 def test_a_partition_is_chosen_as_kafkas_clients_do() -> None:
