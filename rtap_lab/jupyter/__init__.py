@@ -94,3 +94,10 @@ def explorer(lab: Lab) -> Any:
     again.on_click(show)
     show()
     return widgets.VBox([widgets.HBox([choice, again]), out])
+
+
+def simulator(lab: Lab) -> Any:
+    """An ipywidgets panel that starts a simulated website and controls it while it runs."""
+    from rtap_lab.jupyter.simulator import panel
+
+    return panel(lab)

@@ -351,6 +351,10 @@ class OfflineLab:
         result.seconds = time.monotonic() - began
         return result
 
+    def truths(self, source: str = LIVE) -> list[Truth]:
+        """The ground truth of the simulator's runs on a source, the earliest first."""
+        return list(self._truths.get(source, []))
+
     def sql(self, statement: str, **options: Any) -> None:
         """SQL needs Flink.
 

@@ -126,6 +126,20 @@ class Score:
             "detections": [each.as_json() for each in self.detections], "seconds": self.seconds,
         }  # fmt: skip
 
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        names = ("true", "found", "exact", "wrong", "missing", "extra", "unexplained")
+        head = "".join(f"<th>{name}</th>" for name in ("query", *names))
+        body = "".join(
+            f"<tr><td>{q.name}</td>"
+            + "".join(f"<td>{getattr(q, n):,}</td>" for n in names)
+            + "</tr>"
+            for q in self.queries
+        )
+        rest = "<br>".join(escape(line) for line in str(self).splitlines()[len(self.queries) + 1 :])
+        return f"<table><tr>{head}</tr>{body}</table><p>{rest}</p>"
+
     def __str__(self) -> str:
         lines = [
             f"{'query':<20}{'true':>8}{'found':>8}{'exact':>8}{'wrong':>7}{'missing':>9}{'extra':>7}{'unexplained':>13}"

@@ -95,3 +95,40 @@ def test_a_story_shows_on_the_real_stack_and_its_slip_is_told(stack: Lab) -> Non
     assert len(told) == fed.sent
     score = stack.score()
     assert score.exact, str(score)
+
+
+def test_the_notebooks_panel_starts_changes_and_stops_it(stack: Lab) -> None:
+    from rtap_lab.jupyter import simulator
+
+    choices, story, buttons, now, said = simulator(stack).children
+    scenario, rate = choices.children
+    start, pause, stop = buttons.children
+    assert "quick decisions" in story.value
+    stop.click()
+    assert "no simulator runs" in said.value
+    rate.value = 150
+    start.click()
+
+    def status() -> dict[str, object]:
+        try:
+            return stack.simulator.status()
+        except NotRunningError:
+            return {}
+
+    until(lambda: int(str(status().get("sent", 0))) > 0, "it did not start")
+    start.click()
+    assert "runs already" in said.value
+    rate.value = 300
+    until(lambda: status()["rate"] == 300, "the rate did not change")
+    scenario.value = "late_mobile"
+    until(lambda: status()["scenario"] == "late_mobile", "the scenario did not change")
+    pause.value = True
+    until(lambda: bool(status()["paused"]), "it did not pause")
+    pause.value = False
+    until(lambda: not status()["paused"], "it did not go on")
+    for button in now.children[1:]:
+        button.click()
+    until(lambda: len(stack.truths()[-1].anomalies()) == 3, "nothing was injected")
+    stop.click()
+    until(lambda: not status(), "it did not stop")
+    until(lambda: "slip p99" in said.value, "it did not say how it went")

@@ -30,6 +30,13 @@ def test_start_here_runs_and_verifies(stack: Lab, tmp_path: Path) -> None:
     assert "EXACT" in json.dumps(done)
 
 
+def test_the_lesson_of_known_answers_runs_without_a_stack(tmp_path: Path) -> None:
+    done = execute("07_known_answers.ipynb", tmp_path)
+    text = json.dumps(done)
+    assert "EXPLAINED: live against the simulator" in text
+    assert "outage was shown after 60.0 s" in text
+
+
 @pytest.mark.access_log
 def test_the_lesson_on_a_real_log_runs_and_verifies(stack: Lab, tmp_path: Path, access_log: Path) -> None:
     done = execute("08_real_log.ipynb", tmp_path, state=str(stack.state.folder), path=str(access_log), source="lesson")
