@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
                   help="A lab for real-time website analytics: real Kafka and Flink, no Docker.")  # fmt: skip
 sources_app = typer.Typer(no_args_is_help=True, help="The recorded sources.")
-simulate_app = typer.Typer(help="A simulated website.")
+simulate_app = typer.Typer()
 slices_app = typer.Typer(no_args_is_help=True, help="Recorded pieces of the event log.")
 jobs_app = typer.Typer(no_args_is_help=True, help="The Flink jobs.")
 bench_app = typer.Typer(
@@ -335,7 +335,10 @@ def simulate(
     seconds: Annotated[float | None, typer.Option(help="How long.")] = None,
     events: Annotated[int | None, typer.Option(help="How many messages.")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Write JSON Lines to a file instead; needs no stack.")
+        Path | None,
+        typer.Option(
+            help="Write JSON Lines to a file instead (standard output when it is -); needs no stack."
+        ),
     ] = None,
 ) -> None:
     """Let a simulated website send events; without an end, until Ctrl-C.
@@ -390,12 +393,15 @@ def _simulate_to(
     try:
         with (
             _counting("messages", events or (seconds or 0) * website.rate) as progress,
-            out.open("wb") as file,
+            nullcontext(sys.stdout.buffer) if str(out) == "-" else out.open("wb") as file,
         ):
             for batch in written(run, events=events, seconds=seconds):
                 file.writelines(line + b"\n" for line in batch.values().to_pylist())
                 count += len(batch)
                 progress(count)
+            file.flush()
+        if str(out) == "-":
+            return
         beside(out).write_bytes(orjson.dumps(run.manifest(ended=True)))
     except OSError as error:
         raise SettingsError(f"--out {out}: {error.strerror or error}") from error

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -220,3 +223,29 @@ def test_an_unknown_scenario_names_those_that_there_are() -> None:
         scenario_named("stedy")
     with pytest.raises(SettingsError, match="cannot be read"):
         scenario_named("no/such/file.yaml")
+
+
+def test_the_command_line_writes_the_same_bytes_to_a_file_and_to_standard_output(
+    tmp_path: Path,
+) -> None:
+    rtap = [
+        sys.executable,
+        "-m",
+        "rtap_lab.cli",
+        "simulate",
+        "--scenario",
+        "steady",
+        "--events",
+        "500",
+        "--seed",
+        "3",
+        "--out",
+    ]
+    out = tmp_path / "shop.jsonl"
+    subprocess.run([*rtap, str(out)], check=True, capture_output=True)
+    piped = subprocess.run([*rtap, "-"], check=True, capture_output=True)
+    assert piped.stdout == out.read_bytes() == b"".join(v + b"\n" for v in values("steady", 3, 500))
+    assert Truth(json.loads((tmp_path / "shop.jsonl.truth.json").read_bytes())).sent == 500
+    failed = subprocess.run([*rtap, str(tmp_path / "no" / "x")], capture_output=True, text=True)
+    assert failed.returncode == 2
+    assert "No such file" in failed.stderr
