@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
@@ -17,11 +18,15 @@ REJECTED = "events.rejected"
 LIVE_EVENTS = "events"
 MAX_MESSAGE_BYTES = 1_048_576
 
+Answer = TypeVar("Answer")
+
 _PATIENCE = 20.0
 _PASSING = {  # a topic that was just made, a broker that just came back
     KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE,
     KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._TRANSPORT, KafkaError._TIMED_OUT,
     KafkaError.UNKNOWN_LEADER_EPOCH, KafkaError.FENCED_LEADER_EPOCH,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
 }  # fmt: skip
 
 
@@ -173,11 +178,19 @@ class Topics:
         wanted = {part: spec for topic in topics for part in self.partitions(topic)}
         if not wanted:
             return {}
+
+        def ask() -> dict[tuple[str, int], int]:
+            answers = self.admin.list_offsets(wanted, isolation_level=level, request_timeout=10)
+            return {(p.topic, p.partition): done.result().offset for p, done in answers.items()}
+
+        return self._patiently(ask)
+
+    def _patiently(self, ask: Callable[[], Answer]) -> Answer:
+        """What a broker answers, asked again while what is in the way passes by itself."""
         deadline = time.monotonic() + _PATIENCE
         while True:
-            answers = self.admin.list_offsets(wanted, isolation_level=level, request_timeout=10)
             try:
-                return {(p.topic, p.partition): done.result().offset for p, done in answers.items()}
+                return ask()
             except KafkaException as error:
                 if error.args[0].code() not in _PASSING or time.monotonic() > deadline:
                     raise ServiceError(f"kafka: offsets are not to be had: {error}") from error
@@ -199,10 +212,18 @@ class Topics:
         return {topic: offset for (topic, _), offset in ends.items()}
 
     def committed(self, group: str, topic: str) -> dict[int, int]:
-        """The offsets that a consumer group has committed for a topic's partitions."""
+        """The offsets that a consumer group has committed for a topic's partitions.
+
+        Raises:
+            ServiceError: When the group's coordinator does not answer in time.
+        """
         from confluent_kafka import ConsumerGroupTopicPartitions
 
         asked = [ConsumerGroupTopicPartitions(group, self.partitions(topic))]
-        (done,) = self.admin.list_consumer_group_offsets(asked, request_timeout=10).values()
-        found = done.result().topic_partitions or []
-        return {p.partition: p.offset for p in found if p.offset >= 0}
+
+        def ask() -> dict[int, int]:
+            (done,) = self.admin.list_consumer_group_offsets(asked, request_timeout=10).values()
+            found = done.result().topic_partitions or []
+            return {p.partition: p.offset for p in found if p.offset >= 0}
+
+        return self._patiently(ask)

@@ -13,7 +13,7 @@ from rtap_lab.stack.state import State
 _NAMES = [
     "kafka", "kafka-2", "kafka-3", "controller", "controller-2", "controller-3",
     "registry", "registry-management", "flink", "flink-rpc", "flink-blob",
-    "taskmanager-rpc", "taskmanager-data", "gateway", "store", "hub", "dashboard",
+    "taskmanager-data", "gateway", "store", "hub", "dashboard",
 ]  # fmt: skip
 _ALIASES = {"kafka-1": "kafka", "jobmanager": "flink"}
 

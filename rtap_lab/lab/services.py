@@ -75,7 +75,7 @@ def declare(state: State, settings: Settings, addresses: Addresses) -> list[Serv
     # Flink ---------------------------------------------------------------------------------------
     cluster = FlinkCluster(java, folder / "flink", FlinkPorts(
         ports["flink"], ports["flink-rpc"], ports["flink-blob"],
-        ports["taskmanager-rpc"], ports["taskmanager-data"], ports["gateway"],
+        ports["taskmanager-data"], ports["gateway"],
     ))  # fmt: skip
     rest = FlinkRest(addresses.url("flink"))
     environment = cluster.environment()

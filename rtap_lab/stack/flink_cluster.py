@@ -18,12 +18,11 @@ SLOTS = 8
 
 @dataclass(frozen=True)
 class FlinkPorts:
-    """Every port a Flink process listens on."""
+    """Every port a Flink process listens on, but the TaskManager's RPC: it has a new one each time."""
 
     rest: int
     rpc: int
     blob: int
-    taskmanager_rpc: int
     taskmanager_data: int
     gateway: int
 
@@ -33,7 +32,11 @@ def config(folder: Path, ports: FlinkPorts) -> dict[str, str | int]:
 
     Detection of a dead TaskManager is fast (a refused connection, 0.5 s) while a pause of a few
     seconds is no death. A restart is tried for ever: attempts are used up while no TaskManager is
-    there. `rest.bind-port` must not be set: the gateway would bind it too.
+    there. `rest.bind-port` must not be set: the gateway would bind it too. A TaskManager's RPC port
+    is a new one at each start: one that comes back at its predecessor's address within moments can
+    stay shut out, when the JobManager's remoting still holds the association of the dead one and
+    discards every answer (seen: five minutes, until the registration timed out). One that cannot
+    register for other reasons ends after half a minute, and the supervisor starts the next.
     """
     return {
         "jobmanager.rpc.address": "127.0.0.1",
@@ -46,7 +49,8 @@ def config(folder: Path, ports: FlinkPorts) -> dict[str, str | int]:
         "web.submit.enable": "false",
         "taskmanager.host": "127.0.0.1",
         "taskmanager.bind-host": "127.0.0.1",
-        "taskmanager.rpc.port": ports.taskmanager_rpc,
+        "taskmanager.rpc.port": "0",
+        "taskmanager.registration.timeout": "30 s",
         "taskmanager.data.port": ports.taskmanager_data,
         "taskmanager.numberOfTaskSlots": SLOTS,
         "io.tmp.dirs": str(folder / "tmp"),

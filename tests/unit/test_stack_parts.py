@@ -14,11 +14,14 @@ import time
 from pathlib import Path
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 
 from rtap_lab.errors import ComponentError, ServiceError, SettingsError, SourceError
 from rtap_lab.kafka import files
 from rtap_lab.kafka.rejects import KEPT_BYTES, key_of, reject_row
+from rtap_lab.kafka.topics import Topics
 from rtap_lab.stack import components, process
+from rtap_lab.stack.flink_cluster import FlinkPorts, config
 from rtap_lab.stack.java import find_java, java_version
 from rtap_lab.stack.process import Identity
 from rtap_lab.stack.services import Service
@@ -193,3 +196,27 @@ def test_a_service_whose_process_is_gone_is_not_shown_as_ready() -> None:
     shown = _service("kafka", {"state": "ready", "pid": gone.pid})
     assert shown["state"] == "dead"
     assert shown["rss_mb"] is None
+
+
+def test_a_taskmanager_never_comes_back_at_its_predecessors_address(tmp_path: Path) -> None:
+    """The JobManager's remoting can shut out one that does, for minutes: it happened."""
+    values = config(tmp_path, FlinkPorts(1, 2, 3, 4, 5))
+    assert values["taskmanager.rpc.port"] == "0"
+    assert values["taskmanager.registration.timeout"] == "30 s"
+
+
+def test_what_passes_by_itself_at_the_broker_is_asked_again() -> None:
+    topics = Topics("127.0.0.1:1")
+    loading = KafkaException(KafkaError(KafkaError.COORDINATOR_LOAD_IN_PROGRESS))
+    answers: list[KafkaException | int] = [loading, loading, 7]
+
+    def ask() -> int:
+        answer = answers.pop(0)
+        if isinstance(answer, KafkaException):
+            raise answer
+        return answer
+
+    assert topics._patiently(ask) == 7
+    answers = [KafkaException(KafkaError(KafkaError.GROUP_AUTHORIZATION_FAILED)), 7]
+    with pytest.raises(ServiceError, match="offsets are not to be had"):
+        topics._patiently(ask)
