@@ -14,14 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 from rich.live import Live
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-)
+from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from rtap_lab.errors import RtapLabError, SettingsError
@@ -29,15 +22,17 @@ from rtap_lab.errors import RtapLabError, SettingsError
 if TYPE_CHECKING:
     from rtap_lab.lab import Lab
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
-                  help="A lab for real-time website analytics: real Kafka and Flink, no Docker.")  # fmt: skip
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="A lab for real-time website analytics: real Kafka and Flink, no Docker.",
+)
 sources_app = typer.Typer(no_args_is_help=True, help="The recorded sources.")
 simulate_app = typer.Typer()
 slices_app = typer.Typer(no_args_is_help=True, help="Recorded pieces of the event log.")
 jobs_app = typer.Typer(no_args_is_help=True, help="The Flink jobs.")
-bench_app = typer.Typer(
-    no_args_is_help=True, help="Benchmark reports, made by papermill from notebooks."
-)
+bench_app = typer.Typer(no_args_is_help=True, help="Benchmark reports, made by papermill from notebooks.")
 app.add_typer(simulate_app, name="simulate", rich_help_panel=None)
 app.add_typer(sources_app, name="sources")
 app.add_typer(slices_app, name="slices")
@@ -68,12 +63,7 @@ def _print(data: Any) -> None:
 @contextmanager
 def _counting(words: str, total: float | None = None) -> Iterator[Callable[[float], None]]:
     """A progress bar on stderr; on no terminal, nothing until the end."""
-    columns = [
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    ]
+    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
     with Progress(*columns, console=notes, transient=True, disable=not notes.is_terminal) as bar:
         task = bar.add_task(words, total=total)
         yield lambda done: bar.update(task, completed=done)
@@ -84,9 +74,7 @@ def _ports(values: list[str]) -> dict[str, int]:
     for value in values:
         name, _, number = value.partition("=")
         if not number.isdigit() or not 0 < int(number) < 65536:
-            raise SettingsError(
-                f"--port {value!r}", hint="write a service and a port: --port hub=8765"
-            )
+            raise SettingsError(f"--port {value!r}", hint="write a service and a port: --port hub=8765")
         ports[name] = int(number)
     return ports
 
@@ -114,9 +102,7 @@ class _Watcher:
             shown = Table(box=None, padding=(0, 2, 0, 0))
             for name, each in table.items():
                 colour = {"ready": "green", "failed": "red"}.get(each["state"], "yellow")
-                shown.add_row(
-                    name, f"[{colour}]{each['state']}", str(each.get("detail") or "")[:80]
-                )
+                shown.add_row(name, f"[{colour}]{each['state']}", str(each.get("detail") or "")[:80])
             self.live.update(shown)
             return
         for name, each in table.items():
@@ -136,14 +122,13 @@ def _fetch() -> None:
     if not wanted:
         return
     total = sum(each.size for each in wanted)
-    notes.print(
-        f"fetching {len(wanted)} components, {total / 1e6:.0f} MB, into {components.cache_folder()}"
-    )
+    notes.print(f"fetching {len(wanted)} components, {total / 1e6:.0f} MB, into {components.cache_folder()}")
     columns = [TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn()]
     with Progress(*columns, console=notes, transient=True, disable=not notes.is_terminal) as bar:
         task = bar.add_task("components", total=total)
-        components.fetch(components.locked(), progress=lambda name, size: bar.update(
-            task, advance=size, description=name[:44]))  # fmt: skip
+        components.fetch(
+            components.locked(), progress=lambda name, size: bar.update(task, advance=size, description=name[:44])
+        )
     notes.print("all components are here, their SHA-256 as locked")
 
 
@@ -152,20 +137,34 @@ def up(
     profile: Annotated[str | None, typer.Option(help="core (one broker) or full (three).")] = None,
     store: Annotated[str | None, typer.Option(help="sqlite or influxdb.")] = None,
     no_job: Annotated[bool, typer.Option("--no-job", help="Do not start the standard job.")] = False,
-    gap: Gap = None, within: Within = None, bound: Bound = None, delivery: Delivery = None,
+    gap: Gap = None,
+    within: Within = None,
+    bound: Bound = None,
+    delivery: Delivery = None,
     java: Annotated[Path | None, typer.Option(help="A Java 17 to 21 to use.")] = None,
     port: Annotated[list[str], typer.Option(help="A port that must be this one: hub=8765.")] = [],  # noqa: B006
     timeout: Annotated[float, typer.Option(help="Seconds until it must be ready.")] = 180,
     as_json: AsJson = False,
-) -> None:  # fmt: skip
+) -> None:
     """Start the stack, or join it; ends with the standard job running on `events`."""
     from rtap_lab.lab import Lab
 
     began = time.monotonic()
     _fetch()
     with _Watcher() as told:
-        lab = Lab.up(profile=profile, store=store, job=not no_job, gap=gap, within=within, bound=bound,
-                     delivery=delivery, java=java, ports=_ports(port), timeout=timeout, told=told)  # fmt: skip
+        lab = Lab.up(
+            profile=profile,
+            store=store,
+            job=not no_job,
+            gap=gap,
+            within=within,
+            bound=bound,
+            delivery=delivery,
+            java=java,
+            ports=_ports(port),
+            timeout=timeout,
+            told=told,
+        )
     notes.print(f"up in {time.monotonic() - began:.1f} s")
     _status(lab, as_json)
     if not as_json:
@@ -183,13 +182,19 @@ def _status(lab: Lab, as_json: bool) -> dict[str, Any]:
     out = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
     shown = Table(box=None, padding=(0, 2, 0, 0))
     for name in ("service", "state", "pid", "port", "MB", "uptime", "restarts", "link"):
-        shown.add_column(
-            name, justify="right" if name in ("pid", "port", "MB", "uptime") else "left"
-        )
+        shown.add_column(name, justify="right" if name in ("pid", "port", "MB", "uptime") else "left")
     for s in facts["services"]:
         uptime = f"{s['uptime_s']:.0f} s" if s["uptime_s"] is not None else ""
-        words = [s["name"], s["state"], s["pid"], s["port"], s["rss_mb"], uptime, s["restarts"] or "",
-                 " ".join(s["links"]) or s["detail"]]  # fmt: skip
+        words = [
+            s["name"],
+            s["state"],
+            s["pid"],
+            s["port"],
+            s["rss_mb"],
+            uptime,
+            s["restarts"] or "",
+            " ".join(s["links"]) or s["detail"],
+        ]
         shown.add_row(*("" if w is None else str(w) for w in words))
     out.print(shown)
     for problem in facts["problems"]:
@@ -198,11 +203,12 @@ def _status(lab: Lab, as_json: bool) -> dict[str, Any]:
     out.print(f"{total:,.0f} MB resident; kafka at {facts['addresses']['kafka']}")
     for j in facts["jobs"]:
         shares = "".join(
-            f", {name} {j[f'{name}_share']:.2%}" for name in ("late", "rejected")
-            if j[f"{name}_share"] is not None
-        )  # fmt: skip
-        out.print(f"job {j['name']} on {j['source']}: {j['state']}, watermark {j['watermark'] or 'none yet'}, "
-                  f"lag {j['lag']}{shares}" + (f"\n  {j['error']}" if j["error"] else ""))  # fmt: skip
+            f", {name} {j[f'{name}_share']:.2%}" for name in ("late", "rejected") if j[f"{name}_share"] is not None
+        )
+        out.print(
+            f"job {j['name']} on {j['source']}: {j['state']}, watermark {j['watermark'] or 'none yet'}, "
+            f"lag {j['lag']}{shares}" + (f"\n  {j['error']}" if j["error"] else "")
+        )
     return facts
 
 
@@ -231,10 +237,7 @@ def reset(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = Fals
         return
     if not yes:
         if not sys.stdin.isatty():
-            raise SettingsError(
-                "reset asks before it deletes, and nobody is there to answer",
-                hint="rtap reset --yes",
-            )
+            raise SettingsError("reset asks before it deletes, and nobody is there to answer", hint="rtap reset --yes")
         typer.confirm(f"Stop the lab and delete all data in {lab.state.folder}?", abort=True)
     lab.reset()
     notes.print(f"{lab.state.folder} is deleted")
@@ -250,14 +253,10 @@ def logs(
     lab = _lab()
     path = lab.state.log(service)
     if not path.is_file():
-        there = (
-            sorted(p.stem for p in lab.state.logs.glob("*.log")) if lab.state.logs.is_dir() else []
-        )
+        there = sorted(p.stem for p in lab.state.logs.glob("*.log")) if lab.state.logs.is_dir() else []
         raise SettingsError(
             f"there is no log of {service!r}",
-            hint=f"one of {', '.join(there)}"
-            if there
-            else "nothing has run in this lab yet: rtap up",
+            hint=f"one of {', '.join(there)}" if there else "nothing has run in this lab yet: rtap up",
         )
     for line in lab.state.log_tail(service, lines):
         print(line)
@@ -282,10 +281,7 @@ def doctor(as_json: AsJson = False) -> None:
         _print([each.__dict__ for each in findings])
     else:
         for each in findings:
-            print(
-                f"{each.verdict:<5}{each.what:<12}{each.found}"
-                + (f"\n      -> {each.fix}" if each.fix else "")
-            )
+            print(f"{each.verdict:<5}{each.what:<12}{each.found}" + (f"\n      -> {each.fix}" if each.fix else ""))
     if any(each.verdict == "FAIL" for each in findings):
         raise typer.Exit(1)
 
@@ -298,9 +294,7 @@ def fetch(what: Annotated[str, typer.Argument(help="Nothing more, or influxdb.")
     from rtap_lab.stack.java import base_archive, find_java
 
     if what not in ("", "influxdb"):
-        raise SettingsError(
-            f"fetch {what!r} is not known", hint="`rtap fetch` or `rtap fetch influxdb`"
-        )
+        raise SettingsError(f"fetch {what!r} is not known", hint="`rtap fetch` or `rtap fetch influxdb`")
     _fetch()
     components.flink_home()
     components.jars("kafka")
@@ -309,9 +303,7 @@ def fetch(what: Annotated[str, typer.Argument(help="Nothing more, or influxdb.")
     base_archive(find_java(None))
     if what == "influxdb":
         with notes.status("influxd …") as shown:
-            path = fetch_influxd(
-                lambda words: shown.update(words) if notes.is_terminal else notes.print(words)
-            )
+            path = fetch_influxd(lambda words: shown.update(words) if notes.is_terminal else notes.print(words))
         notes.print(f"influxd: {path}")
     notes.print("ready for use without a network")
 
@@ -323,22 +315,15 @@ def fetch(what: Annotated[str, typer.Argument(help="Nothing more, or influxdb.")
 def simulate(
     context: typer.Context,
     scenario: Annotated[
-        str,
-        typer.Option(
-            help="The website's story (`rtap simulate scenarios` lists them), or a YAML file."
-        ),
+        str, typer.Option(help="The website's story (`rtap simulate scenarios` lists them), or a YAML file.")
     ] = "brisk",
-    rate: Annotated[
-        float | None, typer.Option(help="Messages a second; the scenario's own when left out.")
-    ] = None,
+    rate: Annotated[float | None, typer.Option(help="Messages a second; the scenario's own when left out.")] = None,
     seed: Annotated[int, typer.Option(help="Fixes every choice.")] = 1,
     seconds: Annotated[float | None, typer.Option(help="How long.")] = None,
     events: Annotated[int | None, typer.Option(help="How many messages.")] = None,
     out: Annotated[
         Path | None,
-        typer.Option(
-            help="Write JSON Lines to a file instead (standard output when it is -); needs no stack."
-        ),
+        typer.Option(help="Write JSON Lines to a file instead (standard output when it is -); needs no stack."),
     ] = None,
 ) -> None:
     """Let a simulated website send events; without an end, until Ctrl-C.
@@ -361,22 +346,14 @@ def simulate(
     notes.print(f"scenario {scenario}, seed {seed}")
     total = events or (seconds * rate if seconds and rate else None)
     with _counting("messages", total) as progress, _until_interrupt(stop):
-        fed = lab.simulate(
-            scenario,
-            rate=rate,
-            seed=seed,
-            seconds=seconds,
-            events=events,
-            stop=stop,
-            progress=progress,
-        )
-    notes.print(f"{fed.sent} messages in {fed.seconds:.1f} s ({fed.sent / max(fed.seconds, 1e-9):.0f}/s), "
-                f"slip p50 {fed.slip_ms(0.5):.2f} ms, p99 {fed.slip_ms(0.99):.2f} ms")  # fmt: skip
+        fed = lab.simulate(scenario, rate=rate, seed=seed, seconds=seconds, events=events, stop=stop, progress=progress)
+    notes.print(
+        f"{fed.sent} messages in {fed.seconds:.1f} s ({fed.sent / max(fed.seconds, 1e-9):.0f}/s), "
+        f"slip p50 {fed.slip_ms(0.5):.2f} ms, p99 {fed.slip_ms(0.99):.2f} ms"
+    )
 
 
-def _simulate_to(
-    out: Path, scenario: str, seed: int, seconds: float | None, events: int | None
-) -> None:
+def _simulate_to(out: Path, scenario: str, seed: int, seconds: float | None, events: int | None) -> None:
     """Write a scenario's messages as JSON Lines, and what really happened beside them."""
     import orjson
 
@@ -406,9 +383,7 @@ def _simulate_to(
     except OSError as error:
         raise SettingsError(f"--out {out}: {error.strerror or error}") from error
     passed = max(time.monotonic() - began, 1e-9)
-    notes.print(
-        f"{count} messages written to {out} ({count / passed:,.0f}/s); what really happened: {beside(out)}"
-    )
+    notes.print(f"{count} messages written to {out} ({count / passed:,.0f}/s); what really happened: {beside(out)}")
 
 
 @simulate_app.command("scenarios")
@@ -418,9 +393,7 @@ def simulate_scenarios(as_json: AsJson = False) -> None:
 
     found = [scenario_named(name) for name in names()]
     if as_json:
-        _print(
-            [{"name": s.name, "story": s.story, "rate": s.rate, "lasts": s.lasts} for s in found]
-        )
+        _print([{"name": s.name, "story": s.story, "rate": s.rate, "lasts": s.lasts} for s in found])
         return
     for each in found:
         print(f"{each.name:<17}{each.story}")
@@ -434,8 +407,10 @@ def simulate_status(as_json: AsJson = False) -> None:
         _print(facts)
         return
     paused = ", paused" if facts["paused"] else ""
-    print(f"{facts['scenario']} at {facts['rate']:g}/s, seed {facts['seed']}: {facts['sent']} messages, "
-          f"{facts['scenario_seconds']:g} s of the scenario{paused}")  # fmt: skip
+    print(
+        f"{facts['scenario']} at {facts['rate']:g}/s, seed {facts['seed']}: {facts['sent']} messages, "
+        f"{facts['scenario_seconds']:g} s of the scenario{paused}"
+    )
 
 
 @simulate_app.command("set")
@@ -457,9 +432,7 @@ def simulate_set(
 def simulate_inject(
     kind: Annotated[str, typer.Argument(metavar="outage|surge|bots", help="What happens now.")],
     seconds: Annotated[float, typer.Option(help="How long, in the scenario's own time.")] = 60,
-    size: Annotated[
-        float | None, typer.Option(help="Further visits a second of the scenario.")
-    ] = None,
+    size: Annotated[float | None, typer.Option(help="Further visits a second of the scenario.")] = None,
 ) -> None:
     """Let something happen now, in the running simulator."""
     _lab().simulator.inject(kind, seconds=seconds, size=size)
@@ -500,12 +473,8 @@ def _until_interrupt(stop: Any) -> Iterator[None]:
 def import_(
     form: Annotated[str, typer.Argument(metavar="access-log|jsonl", help="The files' format.")],
     files: Annotated[list[str], typer.Argument(help='Files; .gz too, "-" is standard input.')],
-    source: Annotated[
-        str | None, typer.Option(help="The source's name; else the first file's stem.")
-    ] = None,
-    speed: Annotated[
-        str, typer.Option(help="max records; live or a factor plays onto the live topic.")
-    ] = "max",
+    source: Annotated[str | None, typer.Option(help="The source's name; else the first file's stem.")] = None,
+    speed: Annotated[str, typer.Option(help="max records; live or a factor plays onto the live topic.")] = "max",
     as_json: AsJson = False,
 ) -> None:
     """Read real input into a recorded source, or play it live."""
@@ -523,17 +492,17 @@ def import_(
     why = "".join(f", {n} {reason}" for reason, n in sorted(done.reasons.items()))
     print(f"read {done.read} = imported {done.imported} + rejected {done.rejected}{why}")
     if speed == "max":
-        print(
-            f"disorder {done.disorder_ms / 1000:g} s, so the bound of {done.source} is {done.bound_ms / 1000:g} s"
-        )
+        print(f"disorder {done.disorder_ms / 1000:g} s, so the bound of {done.source} is {done.bound_ms / 1000:g} s")
         if done.imported or done.already:
             notes.print(f"next: rtap jobs run standard --source {done.source}")
         else:
             notes.print(f"no line was an event: is this really {form}?")
     else:
         share = done.late / done.imported if done.imported else 0.0
-        print(f"disorder {done.disorder_ms / 1000:g} s at this speed; {done.late} events ({share:.1%}) are late: "
-              "they stand behind later ones in the file, by the live bound or more")  # fmt: skip
+        print(
+            f"disorder {done.disorder_ms / 1000:g} s at this speed; {done.late} events ({share:.1%}) are late: "
+            "they stand behind later ones in the file, by the live bound or more"
+        )
 
 
 @sources_app.command("list")
@@ -545,8 +514,10 @@ def sources_list(as_json: AsJson = False) -> None:
         return
     for name, facts in table.items():
         files = facts["files"].values()
-        print(f"{name}: {sum(f['imported'] for f in files)} events of {len(files)} file(s), "
-              f"{sum(f['rejected'] for f in files)} lines refused, disorder {facts['disorder_ms'] / 1000:g} s")  # fmt: skip
+        print(
+            f"{name}: {sum(f['imported'] for f in files)} events of {len(files)} file(s), "
+            f"{sum(f['rejected'] for f in files)} lines refused, disorder {facts['disorder_ms'] / 1000:g} s"
+        )
     if not table:
         notes.print("no recorded sources: `rtap import` makes one")
 
@@ -565,9 +536,7 @@ def sources_remove(source: str) -> None:
 def slices_record(
     name: Annotated[str | None, typer.Argument(help="The slice's name.")] = None,
     source: Source = "live",
-    seconds: Annotated[
-        float | None, typer.Option(help="Record what comes from now on, so long.")
-    ] = None,
+    seconds: Annotated[float | None, typer.Option(help="Record what comes from now on, so long.")] = None,
     begin: Annotated[str | None, typer.Option("--from", help="First arrival, RFC 3339.")] = None,
     end: Annotated[str | None, typer.Option("--to", help="Arrivals before this, RFC 3339.")] = None,
     as_json: AsJson = False,
@@ -577,9 +546,7 @@ def slices_record(
 
     lab, stop = _lab(), threading.Event()
     with _counting("records") as progress, _until_interrupt(stop):
-        made = lab.record(
-            source, seconds, begin=begin, end=end, name=name, stop=stop, progress=progress
-        )
+        made = lab.record(source, seconds, begin=begin, end=end, name=name, stop=stop, progress=progress)
     _slice_shown(made, as_json)
 
 
@@ -590,11 +557,11 @@ def _slice_shown(of: Any, as_json: bool) -> None:
     from rtap_lab.events.times import instant_text
 
     facts = of.about
-    first, last = (
-        instant_text(ms) if ms is not None else "-" for ms in (facts.first_ms, facts.last_ms)
+    first, last = (instant_text(ms) if ms is not None else "-" for ms in (facts.first_ms, facts.last_ms))
+    print(
+        f"{of.name}: {facts.records} records of {facts.topic}, {first} to {last}, bound {facts.bound_ms / 1000:g} s, "
+        f"{of.path.stat().st_size / 1e6:.2f} MB, digest {facts.digest[:16]}"
     )
-    print(f"{of.name}: {facts.records} records of {facts.topic}, {first} to {last}, bound {facts.bound_ms / 1000:g} s, "
-          f"{of.path.stat().st_size / 1e6:.2f} MB, digest {facts.digest[:16]}")  # fmt: skip
 
 
 @slices_app.command("list")
@@ -612,9 +579,7 @@ def slices_list(as_json: AsJson = False) -> None:
 
 @slices_app.command("show")
 def slices_show(
-    name: str,
-    rows: Annotated[int, typer.Option(help="How many records.")] = 10,
-    as_json: AsJson = False,
+    name: str, rows: Annotated[int, typer.Option(help="How many records.")] = 10, as_json: AsJson = False
 ) -> None:
     """Show a slice and its first records; checks its digest."""
     from rtap_lab.events.times import instant_text
@@ -633,12 +598,8 @@ def slices_show(
 @slices_app.command("replay")
 def slices_replay(
     name: str,
-    into: Annotated[
-        str | None, typer.Option(help="The fresh source's name; the slice's when left out.")
-    ] = None,
-    speed: Annotated[
-        str, typer.Option(help="max, or how much faster than it arrived: 1, 10.")
-    ] = "max",
+    into: Annotated[str | None, typer.Option(help="The fresh source's name; the slice's when left out.")] = None,
+    speed: Annotated[str, typer.Option(help="max, or how much faster than it arrived: 1, 10.")] = "max",
     as_json: AsJson = False,
 ) -> None:
     """Play a slice into a fresh source: partitions, order, timestamps and bytes as they were."""
@@ -653,9 +614,7 @@ def slices_replay(
 
 
 @slices_app.command("export")
-def slices_export(
-    name: str, path: Annotated[Path, typer.Argument(help="A file or folder.")]
-) -> None:
+def slices_export(name: str, path: Annotated[Path, typer.Argument(help="A file or folder.")]) -> None:
     """Copy a slice's file, to share it."""
     notes.print(f"written to {_lab().slice(name).export(path)}")
 
@@ -694,43 +653,49 @@ def jobs_list(as_json: AsJson = False) -> None:
     lab.addresses  # noqa: B018  (refuses when nothing is up)
     facts = lab.status()["jobs"]
     known = {job["job_id"] for job in facts}
-    others = [{"name": j["name"], "job_id": j["jid"], "state": j["state"]} for j in lab.runs.rest.jobs()
-              if j["jid"] not in known and j["state"] == "RUNNING"]  # fmt: skip
+    others = [
+        {"name": j["name"], "job_id": j["jid"], "state": j["state"]}
+        for j in lab.runs.rest.jobs()
+        if j["jid"] not in known and j["state"] == "RUNNING"
+    ]
     if as_json:
         _print(facts + others)
         return
     for j in facts:
-        print(
-            f"standard on {j['source']}: {j['state']}, run {j['run']}, lag {j['lag']}, watermark {j['watermark']}"
-        )
+        print(f"standard on {j['source']}: {j['state']}, run {j['run']}, lag {j['lag']}, watermark {j['watermark']}")
     for j in others:
         print(f"{j['name']}: {j['state']}, {j['job_id']}")
 
 
 @jobs_app.command("run")
 def jobs_run(
-    name: StandardName, source: Source = "live", gap: Gap = None, within: Within = None,
-    bound: Bound = None, delivery: Delivery = None, as_json: AsJson = False,
-) -> None:  # fmt: skip
+    name: StandardName,
+    source: Source = "live",
+    gap: Gap = None,
+    within: Within = None,
+    bound: Bound = None,
+    delivery: Delivery = None,
+    as_json: AsJson = False,
+) -> None:
     """Run the standard job; on a recorded source it ends by itself, every window closed."""
     _standard(name)
     began = time.monotonic()
     with _counting("records") as progress:
-        run = _lab().run_standard(source, gap=gap, within=within, bound=bound, delivery=delivery,
-                                  progress=lambda done, of: progress(done))  # fmt: skip
+        run = _lab().run_standard(
+            source, gap=gap, within=within, bound=bound, delivery=delivery, progress=lambda done, of: progress(done)
+        )
     if as_json:
         _print(run)
     else:
-        print(
-            f"standard on {source}: {run['state']}, run {run['run']}, {time.monotonic() - began:.1f} s"
-        )
+        print(f"standard on {source}: {run['state']}, run {run['run']}, {time.monotonic() - began:.1f} s")
 
 
 @jobs_app.command("stop")
 def jobs_stop(
-    name: StandardName, source: Source = "live",
+    name: StandardName,
+    source: Source = "live",
     drain: Annotated[bool, typer.Option("--drain", help="Close every window first; ends the run.")] = False,
-) -> None:  # fmt: skip
+) -> None:
     """Stop the standard job, all results committed; `jobs run` goes on where it was."""
     _standard(name)
     run = _lab().runs.stop(source, drain=drain)
@@ -755,9 +720,7 @@ def _show(columns: list[str], rows: list[dict[str, Any]], form: str) -> None:
     widths = [max([len(c), *(len(_cell(r[c])) for r in rows)]) for c in columns]
     print("  ".join(c.ljust(w) for c, w in zip(columns, widths, strict=True)).rstrip())
     for row in rows:
-        print(
-            "  ".join(_cell(row[c]).ljust(w) for c, w in zip(columns, widths, strict=True)).rstrip()
-        )
+        print("  ".join(_cell(row[c]).ljust(w) for c, w in zip(columns, widths, strict=True)).rstrip())
 
 
 def _cell(value: Any) -> str:
@@ -779,10 +742,12 @@ def results(query: str, source: Source = "live", form: Form = "table") -> None:
 
 @app.command()
 def sql(
-    statement: str, source: Source = "live", form: Form = "table",
+    statement: str,
+    source: Source = "live",
+    form: Form = "table",
     seconds: Annotated[float, typer.Option(help="How long at most.")] = 10,
     rows: Annotated[int, typer.Option(help="How many rows at most.")] = 100,
-) -> None:  # fmt: skip
+) -> None:
     """Run a SQL query on `events` (counted) or `events_raw`; always ends."""
     columns, found, why = _lab().sql(statement, source=source, seconds=seconds, rows=rows)
     _show(columns, found, form)
@@ -846,9 +811,7 @@ def dash() -> None:
 
 @app.command("lab")
 def lab_(
-    no_browser: Annotated[
-        bool, typer.Option("--no-browser", help="Only print the address.")
-    ] = False,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address.")] = False,
     port: Annotated[int | None, typer.Option(help="A port; a free one when left out.")] = None,
 ) -> None:
     """Open JupyterLab on the notebooks."""
@@ -872,9 +835,7 @@ def bench_list() -> None:
 @bench_app.command("run")
 def bench_run(
     name: str,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="A short run, to see that it works.")
-    ] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="A short run, to see that it works.")] = False,
     out: Annotated[Path, typer.Option(help="Where reports go.")] = Path("reports"),
 ) -> None:
     """Run a report: joins or starts the stack, and stops what it started."""
@@ -900,9 +861,7 @@ def bench_compare(a: Path, b: Path, as_json: AsJson = False) -> None:
 
 @app.command(hidden=True)
 def demo(
-    seconds: Annotated[
-        float | None, typer.Option(envvar="DEMO_SECONDS", help="Ends by itself.")
-    ] = None,
+    seconds: Annotated[float | None, typer.Option(envvar="DEMO_SECONDS", help="Ends by itself.")] = None,
     rate: Annotated[float, typer.Option(envvar="DEMO_RATE", help="Events a second.")] = 200,
     delivery: Annotated[str, typer.Option(envvar="DEMO_DELIVERY")] = "exactly_once",
 ) -> None:
@@ -910,9 +869,7 @@ def demo(
     from rtap_lab.bench.demo import run
 
     _fetch()
-    raise typer.Exit(
-        run(_lab().state.folder, seconds=seconds, rate=rate, delivery=delivery, say=print)
-    )
+    raise typer.Exit(run(_lab().state.folder, seconds=seconds, rate=rate, delivery=delivery, say=print))
 
 
 def main() -> None:

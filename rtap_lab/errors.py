@@ -58,12 +58,7 @@ class ServiceError(RtapLabError):
     """
 
     def __init__(
-        self,
-        message: str,
-        *,
-        service: str = "",
-        log_tail: Sequence[str] = (),
-        hint: str | None = None,
+        self, message: str, *, service: str = "", log_tail: Sequence[str] = (), hint: str | None = None
     ) -> None:
         super().__init__(message, hint=hint)
         self.service = service

@@ -30,10 +30,18 @@ DEDUPLICATION_MS = 7 * 3_600_000
 
 _UNITS = {
     "ms": 1,
-    "s": 1000, "sec": 1000, "second": 1000, "seconds": 1000,
-    "m": 60_000, "min": 60_000, "minute": 60_000, "minutes": 60_000,
-    "h": 3_600_000, "hour": 3_600_000, "hours": 3_600_000,
-}  # fmt: skip
+    "s": 1000,
+    "sec": 1000,
+    "second": 1000,
+    "seconds": 1000,
+    "m": 60_000,
+    "min": 60_000,
+    "minute": 60_000,
+    "minutes": 60_000,
+    "h": 3_600_000,
+    "hour": 3_600_000,
+    "hours": 3_600_000,
+}
 _DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]+)\s*", re.IGNORECASE)
 _SOURCE = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 
@@ -97,8 +105,7 @@ class JobParameters:
     def __post_init__(self) -> None:
         if self.delivery not in get_args(Delivery):
             raise SettingsError(
-                f"delivery: {self.delivery!r} is not known",
-                hint=f"one of {', '.join(get_args(Delivery))}",
+                f"delivery: {self.delivery!r} is not known", hint=f"one of {', '.join(get_args(Delivery))}"
             )
         for name in ("gap_ms", "within_ms", "bound_ms"):
             if getattr(self, name) < 1:
@@ -130,14 +137,10 @@ class Settings:
     def __post_init__(self) -> None:
         if self.profile not in get_args(Profile):
             raise SettingsError(
-                f"profile: {self.profile!r} is not known",
-                hint=f"one of {', '.join(get_args(Profile))}",
+                f"profile: {self.profile!r} is not known", hint=f"one of {', '.join(get_args(Profile))}"
             )
         if self.store not in get_args(StoreKind):
-            raise SettingsError(
-                f"store: {self.store!r} is not known",
-                hint=f"one of {', '.join(get_args(StoreKind))}",
-            )
+            raise SettingsError(f"store: {self.store!r} is not known", hint=f"one of {', '.join(get_args(StoreKind))}")
 
 
 def state_folder(path: str | Path | None = None) -> Path:

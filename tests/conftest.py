@@ -34,9 +34,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.browser)
     # the fast ones first; the ones that kill services last
     order = ["unit", "architecture", "contract", "integration", "browser", "notebooks"]
-    items.sort(
-        key=lambda i: (order.index(i.path.parent.name), "faults" in i.path.name, i.path.name)
-    )
+    items.sort(key=lambda i: (order.index(i.path.parent.name), "faults" in i.path.name, i.path.name))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

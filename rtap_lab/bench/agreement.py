@@ -64,10 +64,7 @@ class Disagreement:
         head = f"stream {self.stream}, query {self.query}, {self.size} events: "
         if self.refused:
             return f"{head}refused: {self.refused}\n  {self.sql}"
-        lines = [
-            f"{head}{len(self.missing)} rows missing in Flink, {len(self.extra)} extra",
-            f"  {self.sql}",
-        ]
+        lines = [f"{head}{len(self.missing)} rows missing in Flink, {len(self.extra)} extra", f"  {self.sql}"]
         lines += [f"  only the reference: {row}" for row in self.missing[:_SHOWN]]
         return "\n".join(lines + [f"  only Flink: {row}" for row in self.extra[:_SHOWN]])
 
@@ -92,16 +89,17 @@ class Campaign:
         return self.__dict__ | {"disagreements": [each.__dict__ for each in self.disagreements]}
 
     def __str__(self) -> str:
-        head = (f"{self.cases} cases ({self.patterns} patterns, {self.empty} without a row), {self.rows} rows, "
-                f"{self.late} late and {self.duplicates} duplicate events, seed {self.seed}, {self.seconds:.0f} s: "
-                f"{len(self.disagreements)} disagreements")  # fmt: skip
+        head = (
+            f"{self.cases} cases ({self.patterns} patterns, {self.empty} without a row), {self.rows} rows, "
+            f"{self.late} late and {self.duplicates} duplicate events, seed {self.seed}, {self.seconds:.0f} s: "
+            f"{len(self.disagreements)} disagreements"
+        )
         return "\n".join([head, *map(str, self.disagreements)])
 
 
 def campaign(
-    lab: Lab, number: int, *, seed: int = 1, parallelism: int = 2,
-    progress: Callable[[int], None] = lambda done: None,
-) -> Campaign:  # fmt: skip
+    lab: Lab, number: int, *, seed: int = 1, parallelism: int = 2, progress: Callable[[int], None] = lambda done: None
+) -> Campaign:
     """Run random cases on a lab that is up.
 
     Args:
@@ -142,9 +140,7 @@ def again(lab: Lab, stream: int, query: int, *, parallelism: int = 2) -> Campaig
     return result
 
 
-def _batch(
-    lab: Lab, number: int, queries: dict[int, Definition], parallelism: int, result: Campaign
-) -> None:
+def _batch(lab: Lab, number: int, queries: dict[int, Definition], parallelism: int, result: Campaign) -> None:
     drawn = cases.stream(number)
     source = f"agreement-{number}"
     folder = Path(tempfile.mkdtemp(prefix="rtap-agreement-"))
@@ -160,20 +156,19 @@ def _batch(
             each
             for r in read_range(lab.addresses.kafka, starts, ends)
             for each in judge.judge(r.value(), Place(r.partition() or 0, r.offset() or 0, r.timestamp()[1]))
-        ]  # fmt: skip
+        ]
         fates = Counter(each.fate for each in judged)
         counted = [each.event for each in judged if each.fate == "counted" and each.event]
         result.late += fates["late"]
         result.duplicates += fates["duplicate"]
-        found = _flink(lab, source, {p: e for (_, p), e in ends.items()}, drawn.bound_ms, queries,
-                       parallelism, folder)  # fmt: skip
+        found = _flink(lab, source, {p: e for (_, p), e in ends.items()}, drawn.bound_ms, queries, parallelism, folder)
         for query, definition in queries.items():
             result.cases += 1
             result.patterns += not described("q", definition).windowed
             sql = compile_query("q", definition)
             text = ";\n  ".join([*sql.views, sql.select])
             if isinstance(rows := found[query], str):
-                result.disagreements.append(Disagreement(number, query, text, [], [], rows, len(drawn.events)))  # fmt: skip
+                result.disagreements.append(Disagreement(number, query, text, [], [], rows, len(drawn.events)))
                 continue
             shape = described("q", definition)
             wanted = Counter(_comparable(shape, row) for row in rows_of(definition, counted))
@@ -183,7 +178,7 @@ def _batch(
             if wanted != there:
                 missing = [json.loads(row) for row in (wanted - there).elements()]
                 extra = [json.loads(row) for row in (there - wanted).elements()]
-                result.disagreements.append(Disagreement(number, query, text, missing, extra, "", len(drawn.events)))  # fmt: skip
+                result.disagreements.append(Disagreement(number, query, text, missing, extra, "", len(drawn.events)))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         if source in lab.sources():
@@ -195,30 +190,42 @@ def _comparable(shape: Query, row: dict[str, Any]) -> str:
 
 
 def _flink(
-    lab: Lab, source: str, ends: dict[int, int], bound_ms: int, queries: dict[int, Definition],
-    parallelism: int, folder: Path,
-) -> dict[int, list[dict[str, Any]] | str]:  # fmt: skip
+    lab: Lab,
+    source: str,
+    ends: dict[int, int],
+    bound_ms: int,
+    queries: dict[int, Definition],
+    parallelism: int,
+    folder: Path,
+) -> dict[int, list[dict[str, Any]] | str]:
     """Each query's rows, or the reason why Flink refuses it."""
     addresses = lab.addresses
     properties = session_properties(
-        JobParameters(bound_ms=bound_ms), name=f"agreement {source}", bounded=True,
-        checkpoints=(folder / "checkpoints").as_uri(), restore=None, parallelism=parallelism,
-    ) | {"restart-strategy.type": "none"}  # fmt: skip
+        JobParameters(bound_ms=bound_ms),
+        name=f"agreement {source}",
+        bounded=True,
+        checkpoints=(folder / "checkpoints").as_uri(),
+        restore=None,
+        parallelism=parallelism,
+    ) | {"restart-strategy.type": "none"}
     found: dict[int, list[dict[str, Any]] | str] = {}
     with Session(addresses.url("gateway"), properties) as session:
-        for statement in catalog(topic=events_topic(source), bootstrap=addresses.kafka, group=source,
-                                 bound_ms=bound_ms, ends=ends):  # fmt: skip
+        for statement in catalog(
+            topic=events_topic(source), bootstrap=addresses.kafka, group=source, bound_ms=bound_ms, ends=ends
+        ):
             session.configure(statement)
         inserts = []
         for number, definition in queries.items():
             name, compiled = f"q{number}", compile_query(f"q{number}", definition)
-            columns = ", ".join(f"`{c}` {SQL_TYPES[kind]}" for c, kind in described(name, definition).columns.items())  # fmt: skip
+            columns = ", ".join(f"`{c}` {SQL_TYPES[kind]}" for c, kind in described(name, definition).columns.items())
             path = (folder / name).as_uri()
             try:
                 for view in compiled.views:
                     session.configure(view)
-                session.configure(f"CREATE TABLE {name} ({columns}) WITH ('connector' = 'filesystem', 'path' = '{path}', "
-                                  "'format' = 'json', 'json.timestamp-format.standard' = 'ISO-8601')")  # fmt: skip
+                session.configure(
+                    f"CREATE TABLE {name} ({columns}) WITH ('connector' = 'filesystem', 'path' = '{path}', "
+                    "'format' = 'json', 'json.timestamp-format.standard' = 'ISO-8601')"
+                )
                 _plan(session, f"INSERT INTO {name} {compiled.select}")
             except StatementError as error:
                 found[number] = str(error)
@@ -238,7 +245,7 @@ def _flink(
         raise JobError(f"flink: the job of {source} ended {state}: {rest.root_exception(job_id)}")
     for number in queries.keys() - found.keys():
         files = sorted((folder / f"q{number}").glob("**/part-*"))
-        found[number] = [orjson.loads(line) for file in files for line in file.read_bytes().splitlines()]  # fmt: skip
+        found[number] = [orjson.loads(line) for file in files for line in file.read_bytes().splitlines()]
     return found
 
 
@@ -261,8 +268,9 @@ def engine_speed(size: int = 200_000) -> dict[str, float]:
     latest, events = 0, []
     for offset, event in enumerate(drawn.events):
         latest = max(latest, event["event_time"])
-        events += [each.event for each in judge.judge(encode(event), Place(0, offset, latest))
-                   if each.fate == "counted"]  # fmt: skip
+        events += [
+            each.event for each in judge.judge(encode(event), Place(0, offset, latest)) if each.fate == "counted"
+        ]
     queries: dict[str, Definition] = {
         "tumbling count": Windowed(TumbleWindow(60_000), {"n": count()}),
         **definitions(JobParameters()),

@@ -18,9 +18,7 @@ from rtap_lab.monitoring.latency import as_text
 GAP, WITHIN = "20s", "30s"
 
 
-def run(
-    state: Path, *, seconds: float | None, rate: float, delivery: str, say: Callable[[str], None]
-) -> int:
+def run(state: Path, *, seconds: float | None, rate: float, delivery: str, say: Callable[[str], None]) -> int:
     """Run the demo in a state folder of its own; the exit code.
 
     It passes when no service failed for good, a client saw live values, and verification is exact;
@@ -38,14 +36,14 @@ def run(
         _show(lab)
         collector = collect(lab)
         until = "until Ctrl-C" if seconds is None else f"for {seconds:g} s"
-        say(
-            f"a brisk shop, {rate:g} events/s, {until}; session gap {GAP}, carts within {WITHIN}, {delivery}"
-        )
+        say(f"a brisk shop, {rate:g} events/s, {until}; session gap {GAP}, carts within {WITHIN}, {delivery}")
         threading.Thread(target=_narrate, args=(collector, began, stop, say), daemon=True).start()
         measured = measure(lab, rate=rate, seconds=seconds, stop=stop, collector=collector)
         stop.set()
-        say(f"sent {measured.fed.sent} messages, {measured.fed.sent / measured.fed.seconds:.0f}/s, "
-            f"slip p99 {measured.fed.slip_ms(0.99):.1f} ms; a client received {measured.rows} rows")  # fmt: skip
+        say(
+            f"sent {measured.fed.sent} messages, {measured.fed.sent / measured.fed.seconds:.0f}/s, "
+            f"slip p99 {measured.fed.slip_ms(0.99):.1f} ms; a client received {measured.rows} rows"
+        )
         say(as_text(measured.latency))
         live = lab.verify(LIVE)  # also waits until the job has read all
         say(f"while it runs: {str(live).splitlines()[-1]}")
@@ -80,9 +78,7 @@ def _show(lab: Lab) -> None:
             webbrowser.open(lab.dashboard)
 
 
-def _narrate(
-    collector: object, began: float, stop: threading.Event, say: Callable[[str], None]
-) -> None:
+def _narrate(collector: object, began: float, stop: threading.Event, say: Callable[[str], None]) -> None:
     """Now and then say what the client sees."""
     from rtap_lab.monitoring.latency import Collector
 
@@ -95,6 +91,4 @@ def _narrate(
         traffic = [s.row for s in collector.seen if s.query == "traffic_hop"]
         if traffic:
             newest = traffic[-1]
-            say(
-                f"  {newest['window_end']}  {newest['views']} views by {newest['visitors']} visitors in a minute"
-            )
+            say(f"  {newest['window_end']}  {newest['views']} views by {newest['visitors']} visitors in a minute")

@@ -65,9 +65,7 @@ def run(state: Path, name: str, out: Path, *, quick: bool, say: Callable[[str], 
     from nbconvert import HTMLExporter
 
     if name not in templates():
-        raise SettingsError(
-            f"report {name!r} is not known", hint=f"one of {', '.join(templates())}"
-        )
+        raise SettingsError(f"report {name!r} is not known", hint=f"one of {', '.join(templates())}")
     template = notebooks_folder() / "reports" / f"{name}.ipynb"
     stamp = datetime.now(UTC)
     folder = out / name / f"{stamp:%Y%m%dT%H%M%SZ}"
@@ -81,18 +79,24 @@ def run(state: Path, name: str, out: Path, *, quick: bool, say: Callable[[str], 
         wanted = {"state": str(state), "out": str(folder.absolute()), "quick": quick}
         known = papermill.inspect_notebook(str(template))
         if set(wanted) - set(known):  # papermill itself would only warn
-            raise SettingsError(
-                f"report {name!r} takes no parameter {sorted(set(wanted) - set(known))}"
-            )
+            raise SettingsError(f"report {name!r} takes no parameter {sorted(set(wanted) - set(known))}")
         try:
             papermill.execute_notebook(
-                str(template), str(folder / "report.ipynb"), parameters=wanted, kernel_name="python3",
-                progress_bar=False, start_timeout=120, execution_timeout=3600, cwd=str(folder),
-            )  # fmt: skip
+                str(template),
+                str(folder / "report.ipynb"),
+                parameters=wanted,
+                kernel_name="python3",
+                progress_bar=False,
+                start_timeout=120,
+                execution_timeout=3600,
+                cwd=str(folder),
+            )
         except papermill.PapermillExecutionError as error:
             publishable(folder, template, state)
-            raise JobError(f"report {name}: cell {error.exec_count} failed: {error.ename}: {error.evalue}",
-                           hint=f"{folder / 'report.ipynb'} shows it") from error  # fmt: skip
+            raise JobError(
+                f"report {name}: cell {error.exec_count} failed: {error.ename}: {error.evalue}",
+                hint=f"{folder / 'report.ipynb'} shows it",
+            ) from error
     finally:
         if ours:
             lab.down()
@@ -101,9 +105,7 @@ def run(state: Path, name: str, out: Path, *, quick: bool, say: Callable[[str], 
     (folder / "report.html").write_text(html)
     (folder / "env.json").write_text(json.dumps(environment(1), indent=2) + "\n")
     if not (folder / "metrics.json").is_file():
-        raise JobError(
-            f"report {name} left no metrics.json", hint=f"{folder / 'report.ipynb'} shows why"
-        )
+        raise JobError(f"report {name} left no metrics.json", hint=f"{folder / 'report.ipynb'} shows why")
     return folder
 
 
@@ -117,8 +119,11 @@ def publishable(folder: Path, template: Path, state: Path) -> None:
     """
     notebook = folder / "report.ipynb"
     text = notebook.read_text()
-    shown = {template.absolute(): f"notebooks/reports/{template.name}", folder.absolute(): ".",
-             state.absolute(): ".rtap"}  # fmt: skip
+    shown = {
+        template.absolute(): f"notebooks/reports/{template.name}",
+        folder.absolute(): ".",
+        state.absolute(): ".rtap",
+    }
     for path, short in shown.items():
         text = text.replace(str(path), short)
     notebook.write_text(text)
@@ -156,9 +161,7 @@ def _figures(path: Path) -> dict[str, float]:
     found: dict[str, float] = {}
     for name, value in data.items():
         if isinstance(value, dict):
-            found |= {
-                f"{name}.{k}": float(v) for k, v in value.items() if isinstance(v, (int, float))
-            }
+            found |= {f"{name}.{k}": float(v) for k, v in value.items() if isinstance(v, (int, float))}
         elif isinstance(value, (int, float)) and not isinstance(value, bool):
             found[name] = float(value)
     return found

@@ -32,10 +32,16 @@ def collect(lab: Lab) -> Collector:
 
 
 def measure(
-    lab: Lab, *, scenario: str = "brisk", rate: float = 200, seconds: float | None = 60, seed: int = 1,
-    stop: threading.Event | None = None, collector: Collector | None = None,
+    lab: Lab,
+    *,
+    scenario: str = "brisk",
+    rate: float = 200,
+    seconds: float | None = 60,
+    seed: int = 1,
+    stop: threading.Event | None = None,
+    collector: Collector | None = None,
     progress: Callable[[int], None] = lambda sent: None,
-) -> Measured:  # fmt: skip
+) -> Measured:
     """Send traffic, receive the answers, and time them; joins the collector's end.
 
     Args:
@@ -51,9 +57,7 @@ def measure(
     topics = Topics(lab.addresses.kafka)
     starts = topics.ends([LIVE_EVENTS])
     collector = collector or collect(lab)
-    fed = lab.simulate(
-        scenario, rate=rate, seed=seed, seconds=seconds, stop=stop, progress=progress
-    )
+    fed = lab.simulate(scenario, rate=rate, seed=seed, seconds=seconds, stop=stop, progress=progress)
     collector.stop.wait(3.0)  # the last windows that are due still come
     collector.stop.set()
     collector.join(10)
@@ -61,7 +65,5 @@ def measure(
         raise collector.error
     parameters = JobParameters.from_json(lab.runs.get(LIVE)["parameters"])
     origins = Origins.read(lab.addresses.kafka, starts, topics.ends([LIVE_EVENTS]))
-    figures = latencies(
-        collector.seen, origins, bound_ms=parameters.bound_ms, within_ms=parameters.within_ms
-    )
+    figures = latencies(collector.seen, origins, bound_ms=parameters.bound_ms, within_ms=parameters.within_ms)
     return Measured(fed, len(collector.seen), figures)

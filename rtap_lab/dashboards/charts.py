@@ -17,9 +17,7 @@ from rtap_lab.dashboards.viewmodel import REDUCTIONS
 
 _COLOURS = ["#2f6fde", "#e07b39", "#3a9d6e", "#b04a9c"]
 _NUMBER = itertools.count(1)
-_TIMES = DatetimeTickFormatter(
-    seconds="%H:%M:%S", minsec="%H:%M:%S", minutes="%H:%M", hours="%H:%M"
-)
+_TIMES = DatetimeTickFormatter(seconds="%H:%M:%S", minsec="%H:%M:%S", minutes="%H:%M", hours="%H:%M")
 
 
 class HubFeed(JSComponent):
@@ -50,10 +48,17 @@ class LiveChart(pn.viewable.Viewer):
     """
 
     def __init__(
-        self, url: str, channel: str, *, source: str = "live", reduce: str = "series",
-        options: Mapping[str, Any], rows: Iterable[Mapping[str, Any]] = (), title: str = "",
+        self,
+        url: str,
+        channel: str,
+        *,
+        source: str = "live",
+        reduce: str = "series",
+        options: Mapping[str, Any],
+        rows: Iterable[Mapping[str, Any]] = (),
+        title: str = "",
         height: int = 260,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         options = dict(options)
         name = f"rtap-{next(_NUMBER)}"
@@ -61,22 +66,29 @@ class LiveChart(pn.viewable.Viewer):
         self.figure = _figure(reduce, options, self.data, title, height)
         self.figure.name = f"{name}-figure"
         self.feed = HubFeed(
-            url=url, channel=channel, source=source, target=name, reduce=reduce, options=options,
-            sizing_mode="stretch_width", height=20,
-        )  # fmt: skip
+            url=url,
+            channel=channel,
+            source=source,
+            target=name,
+            reduce=reduce,
+            options=options,
+            sizing_mode="stretch_width",
+            height=20,
+        )
 
     def __panel__(self) -> pn.viewable.Viewable:
         pane = pn.pane.Bokeh(self.figure, sizing_mode="stretch_width")
         return pn.Column(pane, self.feed, sizing_mode="stretch_width")
 
 
-def _figure(
-    reduce: str, options: Mapping[str, Any], data: ColumnDataSource, title: str, height: int
-) -> figure:
+def _figure(reduce: str, options: Mapping[str, Any], data: ColumnDataSource, title: str, height: int) -> figure:
     common: dict[str, Any] = {
-        "title": title, "height": height, "sizing_mode": "stretch_width", "toolbar_location": None,
+        "title": title,
+        "height": height,
+        "sizing_mode": "stretch_width",
+        "toolbar_location": None,
         "output_backend": "canvas",
-    }  # fmt: skip
+    }
     if reduce == "top":
         keys = list(reversed(data.data["key"]))
         plot = figure(y_range=FactorRange(factors=keys), **common)
@@ -106,21 +118,39 @@ def standard_charts(
 
     def chart(channel: str, title: str, reduce: str, **options: Any) -> LiveChart:
         return LiveChart(
-            url, channel, source=source, reduce=reduce, options=options, title=title,
-            rows=rows.get(channel, ()),
-        )  # fmt: skip
+            url, channel, source=source, reduce=reduce, options=options, title=title, rows=rows.get(channel, ())
+        )
 
     return {
-        "traffic_hop": chart("traffic_hop", "Views and visitors of the last minute", "series",
-                             x="window_end", ys=["views", "visitors"], keep=120),
-        "page_views_1m": chart("page_views_1m", "Top pages of the newest minute", "top",
-                               key="page", value="views", keep=10),
-        "traffic_cumulate": chart("traffic_cumulate", "Views and visitors of this hour", "series",
-                                  x="window_end", ys=["views", "visitors"], keep=180),
-        "sessions": chart("sessions", "Visits that ended, by 10 s", "count",
-                          x="window_end", step=10_000, keep=60),
-        "cart_to_purchase": chart("cart_to_purchase", "Purchases after an add to cart, by 10 s", "count",
-                                  x="purchase_time", step=10_000, keep=60),
-        "checkout_abandoned": chart("checkout_abandoned", "Abandoned carts, by 10 s", "count",
-                                    x="cart_time", step=10_000, keep=60),
-    }  # fmt: skip
+        "traffic_hop": chart(
+            "traffic_hop",
+            "Views and visitors of the last minute",
+            "series",
+            x="window_end",
+            ys=["views", "visitors"],
+            keep=120,
+        ),
+        "page_views_1m": chart(
+            "page_views_1m", "Top pages of the newest minute", "top", key="page", value="views", keep=10
+        ),
+        "traffic_cumulate": chart(
+            "traffic_cumulate",
+            "Views and visitors of this hour",
+            "series",
+            x="window_end",
+            ys=["views", "visitors"],
+            keep=180,
+        ),
+        "sessions": chart("sessions", "Visits that ended, by 10 s", "count", x="window_end", step=10_000, keep=60),
+        "cart_to_purchase": chart(
+            "cart_to_purchase",
+            "Purchases after an add to cart, by 10 s",
+            "count",
+            x="purchase_time",
+            step=10_000,
+            keep=60,
+        ),
+        "checkout_abandoned": chart(
+            "checkout_abandoned", "Abandoned carts, by 10 s", "count", x="cart_time", step=10_000, keep=60
+        ),
+    }

@@ -28,11 +28,7 @@ def top(rows: Iterable[Mapping[str, Any]], *, key: str, value: str, keep: int) -
     newest = max((_time(row["window_end"]) for row in rows), default=0)
     found = {row[key] or "(none)": row[value] for row in rows if _time(row["window_end"]) == newest}
     best = sorted(found.items(), key=lambda item: (-item[1], item[0]))[:keep]
-    return {
-        "key": [k for k, _ in best],
-        "value": [v for _, v in best],
-        "rank": list(range(len(best))),
-    }
+    return {"key": [k for k, _ in best], "value": [v for _, v in best], "rank": list(range(len(best)))}
 
 
 def count(rows: Iterable[Mapping[str, Any]], *, x: str, step: int, keep: int) -> Columns:

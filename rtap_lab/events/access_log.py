@@ -19,16 +19,27 @@ _COMMON_LINE = re.compile(_COMMON + r"\s*", re.ASCII)
 _ADDRESS = re.compile(
     r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.])|(?<![\w:])(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4}(?![\w:])"
 )
-_MONTHS = {m: i for i, m in enumerate(
-    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"], 1)}  # fmt: skip
-_TIME = re.compile(
-    r"(\d\d)/([A-Z][a-z]{2})/(\d{4}):(\d\d):(\d\d):(\d\d) ([+-])(\d\d)(\d\d)", re.ASCII
-)
+_MONTHS = {
+    m: i for i, m in enumerate(["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"], 1)
+}
+_TIME = re.compile(r"(\d\d)/([A-Z][a-z]{2})/(\d{4}):(\d\d):(\d\d):(\d\d) ([+-])(\d\d)(\d\d)", re.ASCII)
 
 NOT_PAGES = (
-    ".css", ".js", ".png", ".jpg", ".jpeg", ".gif", ".ico", ".svg",
-    ".webp", ".woff", ".woff2", ".ttf", ".eot", ".map",
-)  # fmt: skip
+    ".css",
+    ".js",
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".gif",
+    ".ico",
+    ".svg",
+    ".webp",
+    ".woff",
+    ".woff2",
+    ".ttf",
+    ".eot",
+    ".map",
+)
 """Endings of a path that is no page."""
 
 
@@ -92,11 +103,7 @@ def event(line: str, *, event_id: str, key: bytes) -> dict[str, Any] | None:
         return None
     method, _, rest = request.partition(" ")
     page = path_of(rest.partition(" ")[0] or request)
-    is_page = (
-        method == "GET"
-        and (status.startswith("2") or status == "304")
-        and not page.lower().endswith(NOT_PAGES)
-    )
+    is_page = method == "GET" and (status.startswith("2") or status == "304") and not page.lower().endswith(NOT_PAGES)
     found: dict[str, Any] = {
         "event_id": event_id,
         "event_type": "page_view" if is_page else "custom",

@@ -19,9 +19,17 @@ Reason = Literal["parse", "missing", "type", "event_type", "time", "future", "si
 """Why a record is rejected; a closed list."""
 
 STRING_FIELDS = (
-    "event_id", "event_type", "visitor_id", "name", "session_id",
-    "page", "referrer", "campaign", "device", "country",
-)  # fmt: skip
+    "event_id",
+    "event_type",
+    "visitor_id",
+    "name",
+    "session_id",
+    "page",
+    "referrer",
+    "campaign",
+    "device",
+    "country",
+)
 
 
 @dataclass(slots=True)
@@ -63,10 +71,7 @@ def schema() -> dict[str, Any]:
         "properties": {
             "event_id": {"type": "string"},
             "event_type": {"type": "string", "enum": list(EVENT_TYPES)},
-            "event_time": {
-                "type": "string",
-                "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$",
-            },
+            "event_time": {"type": "string", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$"},
             "visitor_id": {"type": "string"},
             "name": {"type": "string"},
             **optional,

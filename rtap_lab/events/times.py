@@ -10,9 +10,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
-_INSTANT = re.compile(
-    r"(-?\d{4}|[+-]\d{5,10})-(\d\d)-(\d\d)T(\d\d):(\d\d)(?::(\d\d)(?:\.(\d{0,9}))?)?Z", re.ASCII
-)
+_INSTANT = re.compile(r"(-?\d{4}|[+-]\d{5,10})-(\d\d)-(\d\d)T(\d\d):(\d\d)(?::(\d\d)(?:\.(\d{0,9}))?)?Z", re.ASCII)
 _DAYS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 

@@ -11,17 +11,7 @@ from dataclasses import dataclass
 from rtap_lab.errors import SettingsError
 from rtap_lab.flink.standard import interval, literal
 from rtap_lab.streams.aggregates import Aggregate
-from rtap_lab.streams.conditions import (
-    FIELDS,
-    Both,
-    Compared,
-    Condition,
-    Either,
-    Literal_,
-    Missing,
-    Not,
-    Operand,
-)
+from rtap_lab.streams.conditions import FIELDS, Both, Compared, Condition, Either, Literal_, Missing, Not, Operand
 from rtap_lab.streams.engine import Definition
 from rtap_lab.streams.patterns import Matched, Measure, Step
 from rtap_lab.streams.windowing import Windowed
@@ -80,7 +70,7 @@ def _condition(condition: Condition, row: str = "", own: str | None = None) -> s
     """
     match condition:
         case Compared(operator=sign, left=left, right=right):
-            other = _operand(right, row, own) if isinstance(right, Operand) else _literal(left, right)  # fmt: skip
+            other = _operand(right, row, own) if isinstance(right, Operand) else _literal(left, right)
             return f"{_operand(left, row, own)} {sign} {other}"
         case Missing(operand=operand):
             return f"{_operand(operand, row, own)} IS NULL"
@@ -136,17 +126,14 @@ def _windowed(name: str, query: Windowed) -> Compiled:
             windows = f"CUMULATE({table}, {rowtime}, {interval(step)}, {interval(size)})"
         case SessionWindow(gap_ms=gap):
             # sessions begin at any event: what is filtered must be filtered before, in the view
-            windows = (
-                f"SESSION({table} PARTITION BY ({', '.join(keys)}), {rowtime}, {interval(gap)})"
-            )
+            windows = f"SESSION({table} PARTITION BY ({', '.join(keys)}), {rowtime}, {interval(gap)})"
             length = None
     chosen = [
         "CAST(window_start AS TIMESTAMP_LTZ(3)) AS window_start",
         "CAST(window_end AS TIMESTAMP_LTZ(3)) AS window_end",
         *(f"{_quoted(f)} AS {_quoted(column)}" for column, f in query.keys.items()),
-        *(f"{_aggregate(column, each, length)} AS {_quoted(column)}"
-          for column, each in query.measures.items()),
-    ]  # fmt: skip
+        *(f"{_aggregate(column, each, length)} AS {_quoted(column)}" for column, each in query.measures.items()),
+    ]
     groups = ", ".join(dict.fromkeys([*keys, "window_start", "window_end"]))
     return Compiled(views, f"SELECT {', '.join(chosen)} FROM TABLE({windows}) GROUP BY {groups}")
 
@@ -162,11 +149,15 @@ def _aggregate(column: str, aggregate: Aggregate, length_ms: int | None) -> str:
             text = f"COUNT(DISTINCT {name}){kept}"
         case "rate":
             if length_ms is None:
-                raise SettingsError(f"measure {column!r}: rate needs windows of one length (tumble, hop)")  # fmt: skip
+                raise SettingsError(f"measure {column!r}: rate needs windows of one length (tumble, hop)")
             per = aggregate.per_ms / length_ms
             return f"CAST(COUNT(*){kept} AS DOUBLE) * CAST('{per!r}' AS DOUBLE)"
         case "sum":
-            of = name if aggregate.default is None else f"COALESCE({name}, CAST('{float(aggregate.default)!r}' AS DOUBLE))"  # fmt: skip
+            of = (
+                name
+                if aggregate.default is None
+                else f"COALESCE({name}, CAST('{float(aggregate.default)!r}' AS DOUBLE))"
+            )
             text = f"SUM({of}){kept}"
         case "mean":
             text = f"AVG({name}){kept}"
@@ -179,7 +170,9 @@ def _aggregate(column: str, aggregate: Aggregate, length_ms: int | None) -> str:
             if kind == "time":
                 return f"{least}({name}){kept}"
             if kind == "number":
-                raise SettingsError(f"measure {column!r}: Flink SQL cannot order numbers by time; use a text field, min or max")  # fmt: skip
+                raise SettingsError(
+                    f"measure {column!r}: Flink SQL cannot order numbers by time; use a text field, min or max"
+                )
             # by event time whatever the order of arrival; the time in front has 23 characters
             return f"SUBSTR({least}({_TIME_TEXT.format(rowtime='rowtime')} || {name}){kept}, 24)"
     return text if aggregate.equals is None else f"{text} = {aggregate.equals}"
@@ -201,14 +194,11 @@ def _matched(name: str, query: Matched) -> Compiled:
         ("`_last_rowtime`", "MATCH_ROWTIME(rowtime)"),
     ]
     measures = [(_quoted(c), _measure(m)) for c, m in query.measures.items()]
-    found = ", ".join(f"{text} AS {column}" for column, text in measures + (extra if absence else []))  # fmt: skip
+    found = ", ".join(f"{text} AS {column}" for column, text in measures + (extra if absence else []))
     pattern, defines = _steps(query.pattern.steps)
     within = query.pattern.within_ms
     skip = {"past_last_row": "PAST LAST ROW", "to_next_row": "TO NEXT ROW"}.get(query.pattern.skip)
-    skip = (
-        skip
-        or f"{query.pattern.skip.upper().replace('_', ' ')} {_variable(query.pattern.skip_to or '')}"
-    )
+    skip = skip or f"{query.pattern.skip.upper().replace('_', ' ')} {_variable(query.pattern.skip_to or '')}"
     matches = (
         f"SELECT * FROM {view} MATCH_RECOGNIZE (PARTITION BY {', '.join(keys)} ORDER BY rowtime ASC, event_id ASC "
         f"MEASURES {found} ONE ROW PER MATCH AFTER MATCH SKIP {skip} PATTERN ({pattern})"

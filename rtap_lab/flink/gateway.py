@@ -45,10 +45,7 @@ class Session:
         return self
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
 
@@ -65,8 +62,10 @@ class Session:
         try:
             answer = self._http.request(method, path, **arguments)
         except httpx.HTTPError as error:
-            raise JobError(f"flink: the SQL Gateway does not answer ({type(error).__name__})",
-                           hint="`rtap status` shows it; it is restarted by itself") from error  # fmt: skip
+            raise JobError(
+                f"flink: the SQL Gateway does not answer ({type(error).__name__})",
+                hint="`rtap status` shows it; it is restarted by itself",
+            ) from error
         if answer.is_error:
             raise StatementError(f"flink: {cause(answer.text)}", sql=sql)
         return answer.json()

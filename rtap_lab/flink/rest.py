@@ -34,8 +34,10 @@ class FlinkRest:
         try:
             answer = self._http.request(method, path, **arguments)
         except httpx.HTTPError as error:
-            raise JobError(f"flink: the JobManager does not answer ({type(error).__name__})",
-                           hint="`rtap status` shows it; it is restarted by itself") from error  # fmt: skip
+            raise JobError(
+                f"flink: the JobManager does not answer ({type(error).__name__})",
+                hint="`rtap status` shows it; it is restarted by itself",
+            ) from error
         if answer.is_error:
             raise JobError(f"flink: {method} {path}: {answer.status_code} {cause(answer.text)}")
         return answer.json() if answer.content else None

@@ -14,9 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 
-def table_environment(
-    rest: str, catalog: Iterable[str], *, java: Path, jars: Iterable[Path]
-) -> Any:
+def table_environment(rest: str, catalog: Iterable[str], *, java: Path, jars: Iterable[Path]) -> Any:
     """A `pyflink.table.TableEnvironment` that submits to a cluster.
 
     Args:

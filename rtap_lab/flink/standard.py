@@ -11,12 +11,21 @@ from rtap_lab.settings import DEDUPLICATION_MS, JobParameters
 from rtap_lab.streams.queries import STANDARD, Kind
 
 SQL_TYPES: dict[Kind, str] = {
-    "text": "STRING", "integer": "BIGINT", "number": "DOUBLE", "boolean": "BOOLEAN",
+    "text": "STRING",
+    "integer": "BIGINT",
+    "number": "DOUBLE",
+    "boolean": "BOOLEAN",
     "time": "TIMESTAMP_LTZ(3)",
-}  # fmt: skip
+}
 
-_RECORD = {"source": "STRING", "run": "STRING", "partition": "INT", "offset": "BIGINT",
-           "event_id": "STRING", "reason": "STRING"}  # fmt: skip
+_RECORD = {
+    "source": "STRING",
+    "run": "STRING",
+    "partition": "INT",
+    "offset": "BIGINT",
+    "event_id": "STRING",
+    "reason": "STRING",
+}
 _SHARED = {
     "rejected": _RECORD | {"arrival": "TIMESTAMP_LTZ(3)"},
     "late": _RECORD | {"event_time": "TIMESTAMP_LTZ(3)", "arrival": "TIMESTAMP_LTZ(3)"},
@@ -33,9 +42,7 @@ def interval(milliseconds: int) -> str:
     hours, minute = divmod(minutes, 60)
     days, hour = divmod(hours, 24)
     digits = max(2, len(str(days)))
-    return (
-        f"INTERVAL '{days} {hour:02}:{minute:02}:{second:02}.{milli:03}' DAY({digits}) TO SECOND(3)"
-    )
+    return f"INTERVAL '{days} {hour:02}:{minute:02}:{second:02}.{milli:03}' DAY({digits}) TO SECOND(3)"
 
 
 def literal(text: str) -> str:
@@ -53,9 +60,14 @@ def _statements(name: str, values: dict[str, str]) -> list[str]:
 
 
 def catalog(
-    *, topic: str, bootstrap: str, group: str, bound_ms: int, ends: Mapping[int, int] | None,
+    *,
+    topic: str,
+    bootstrap: str,
+    group: str,
+    bound_ms: int,
+    ends: Mapping[int, int] | None,
     resumed_by: str | None = None,
-) -> list[str]:  # fmt: skip
+) -> list[str]:
     """The statements that make `events_raw` and `events` of one source.
 
     Args:
@@ -75,16 +87,28 @@ def catalog(
         bounded = "\n  'scan.bounded.mode' = 'latest-offset',"
     else:
         bounded = f"\n  'scan.bounded.mode' = 'specific-offsets',\n  'scan.bounded.specific-offsets' = '{offsets}',"
-    return _statements("catalog.sql", {
-        "topic": f"{topic};{resumed_by}" if resumed_by else topic, "bootstrap": bootstrap,
-        "group": group, "bound": interval(bound_ms), "startup": "earliest-offset", "bounded": bounded,
-    })  # fmt: skip
+    return _statements(
+        "catalog.sql",
+        {
+            "topic": f"{topic};{resumed_by}" if resumed_by else topic,
+            "bootstrap": bootstrap,
+            "group": group,
+            "bound": interval(bound_ms),
+            "startup": "earliest-offset",
+            "bounded": bounded,
+        },
+    )
 
 
 def _sink(
-    name: str, columns: dict[str, str], keys: list[str], topic: str, bootstrap: str,
-    prefix: str, parameters: JobParameters,
-) -> str:  # fmt: skip
+    name: str,
+    columns: dict[str, str],
+    keys: list[str],
+    topic: str,
+    bootstrap: str,
+    prefix: str,
+    parameters: JobParameters,
+) -> str:
     options = {
         "connector": "kafka",
         "topic": topic,
@@ -94,12 +118,13 @@ def _sink(
         "json.timestamp-format.standard": "ISO-8601",
     }
     if keys:
-        options |= {"key.format": "json", "key.fields": ";".join(keys),
-                    "key.json.timestamp-format.standard": "ISO-8601"}  # fmt: skip
+        options |= {
+            "key.format": "json",
+            "key.fields": ";".join(keys),
+            "key.json.timestamp-format.standard": "ISO-8601",
+        }
         options["value.format"] = options.pop("format")
-        options["value.json.timestamp-format.standard"] = options.pop(
-            "json.timestamp-format.standard"
-        )
+        options["value.json.timestamp-format.standard"] = options.pop("json.timestamp-format.standard")
     if parameters.delivery == "exactly_once":
         options |= {
             "sink.delivery-guarantee": "exactly-once",
@@ -117,9 +142,7 @@ def _sink(
     return f"CREATE TABLE {name} ({body}) WITH ({given})"
 
 
-def standard(
-    *, source: str, run: str, bootstrap: str, topics: dict[str, str], parameters: JobParameters
-) -> list[str]:
+def standard(*, source: str, run: str, bootstrap: str, topics: dict[str, str], parameters: JobParameters) -> list[str]:
     """The sinks and the statement set of the standard job; the last statement submits it.
 
     Args:
@@ -136,29 +159,26 @@ def standard(
     for query in STANDARD.values():
         columns = {name: SQL_TYPES[kind] for name, kind in query.columns.items()}
         prefix = f"rtap-{source}-{query.name}"
-        sinks.append(
-            _sink(
-                query.name,
-                columns,
-                query.identity,
-                topics[query.name],
-                bootstrap,
-                prefix,
-                parameters,
-            )
-        )
+        sinks.append(_sink(query.name, columns, query.identity, topics[query.name], bootstrap, prefix, parameters))
     values = {
-        "source": literal(source), "run": literal(run), "gap": interval(parameters.gap_ms),
+        "source": literal(source),
+        "run": literal(run),
+        "gap": interval(parameters.gap_ms),
         "within": interval(parameters.within_ms),
         "less_than_within": interval(parameters.within_ms - 1),
-    }  # fmt: skip
+    }
     return sinks + _statements("standard.sql", values)
 
 
 def session_properties(
-    parameters: JobParameters, *, name: str, bounded: bool, checkpoints: str, restore: str | None,
+    parameters: JobParameters,
+    *,
+    name: str,
+    bounded: bool,
+    checkpoints: str,
+    restore: str | None,
     parallelism: int | None = None,
-) -> dict[str, str]:  # fmt: skip
+) -> dict[str, str]:
     """Flink's configuration of one run of the standard job.
 
     Args:

@@ -20,9 +20,7 @@ def notebooks_folder() -> Path:
     """
     folder = Path(__file__).parents[2] / "notebooks"
     if not (folder / "00_start_here.ipynb").is_file():
-        raise SettingsError(
-            f"there are no notebooks at {folder}", hint="run it from a checkout of the project"
-        )
+        raise SettingsError(f"there are no notebooks at {folder}", hint="run it from a checkout of the project")
     return folder
 
 
@@ -37,17 +35,27 @@ def run(state: State, *, port: int | None, browser: bool) -> int:
     port = port or free_port()
     token = state.secret("jupyter.token")
     command = [
-        sys.executable, "-m", "jupyter", "lab", "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}",
-        "--ServerApp.port_retries=0", f"--ServerApp.root_dir={folder}",
+        sys.executable,
+        "-m",
+        "jupyter",
+        "lab",
+        "--ServerApp.ip=127.0.0.1",
+        f"--ServerApp.port={port}",
+        "--ServerApp.port_retries=0",
+        f"--ServerApp.root_dir={folder}",
         f"--ServerApp.open_browser={browser and bool(os.environ.get('DISPLAY'))}",
-        "--LabApp.default_url=/lab/tree/00_start_here.ipynb", "--ServerApp.allow_root=True",
-        "--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-    ]  # fmt: skip
+        "--LabApp.default_url=/lab/tree/00_start_here.ipynb",
+        "--ServerApp.allow_root=True",
+        "--LabApp.news_url=None",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    ]
     # the token goes by the environment: arguments can be read by other users
     server = spawn(
-        command, log=state.log("jupyter"), cwd=folder,
+        command,
+        log=state.log("jupyter"),
+        cwd=folder,
         environment={"JUPYTER_TOKEN": token, "RTAP_STATE": str(state.folder)},
-    )  # fmt: skip
+    )
     print(f"http://127.0.0.1:{port}/lab/tree/00_start_here.ipynb?token={token}", flush=True)
     return _wait(server)
 

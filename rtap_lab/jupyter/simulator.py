@@ -89,9 +89,7 @@ def panel(lab: Lab) -> Any:
         lab.simulator.stop()
 
     def injecting(kind: str) -> Any:
-        button = widgets.Button(
-            description=kind, tooltip=f"{kind} now, for a minute of the scenario"
-        )
+        button = widgets.Button(description=kind, tooltip=f"{kind} now, for a minute of the scenario")
 
         @trying
         def on_click(_: Any) -> None:
@@ -108,6 +106,4 @@ def panel(lab: Lab) -> Any:
     pause.observe(on_pause, names="value")
     tell()
     now = widgets.HBox([widgets.Label("let happen now:"), *map(injecting, INJECTED)])
-    return widgets.VBox(
-        [widgets.HBox([scenario, rate]), story, widgets.HBox([start, pause, stop]), now, said]
-    )
+    return widgets.VBox([widgets.HBox([scenario, rate]), story, widgets.HBox([start, pause, stop]), now, said])

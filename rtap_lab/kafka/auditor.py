@@ -34,9 +34,7 @@ class Auditor:
             only; the verifier counts for itself.
     """
 
-    def __init__(
-        self, bootstrap: str, warn: Callable[[str], None], counts: dict[str, dict[str, int]]
-    ) -> None:
+    def __init__(self, bootstrap: str, warn: Callable[[str], None], counts: dict[str, dict[str, int]]) -> None:
         self.bootstrap = bootstrap
         self.warn = warn
         self.counts = counts
@@ -109,10 +107,15 @@ class Auditor:
 
     def _write_whole(self, row: dict[str, Any], record: Message) -> None:
         full = reject_row(
-            source=row["source"], reason=row["reason"], record=record.value(), event_id=row["event_id"],
-            partition=row["partition"], offset=row["offset"], run=row["run"],
+            source=row["source"],
+            reason=row["reason"],
+            record=record.value(),
+            event_id=row["event_id"],
+            partition=row["partition"],
+            offset=row["offset"],
+            run=row["run"],
             arrival_ms=record.timestamp()[1],
-        )  # fmt: skip
+        )
         full["event_time"] = row.get("event_time")
         self._out.produce(LATE, encode_row(full), key_of(full))
 
@@ -147,8 +150,13 @@ def rejected(record: Message, source: str = "live") -> list[dict[str, Any]]:
             reasons.append((reason, row.event_id))
     return [
         reject_row(
-            source=source, reason=reason, record=value, event_id=event_id, arrival_ms=arrival_ms,
-            partition=record.partition(), offset=record.offset(),
+            source=source,
+            reason=reason,
+            record=value,
+            event_id=event_id,
+            arrival_ms=arrival_ms,
+            partition=record.partition(),
+            offset=record.offset(),
         )
         for reason, event_id in reasons
-    ]  # fmt: skip
+    ]

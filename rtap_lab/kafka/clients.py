@@ -11,9 +11,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from rtap_lab.errors import ServiceError
 
 
-def producer(
-    bootstrap: str, *, transactional_id: str | None = None, linger_ms: int = 0
-) -> Producer:
+def producer(bootstrap: str, *, transactional_id: str | None = None, linger_ms: int = 0) -> Producer:
     """An idempotent producer that places keys as Java clients do."""
     config: dict[str, str | int | bool] = {
         "bootstrap.servers": bootstrap,
@@ -31,19 +29,21 @@ def producer(
 
 def consumer(bootstrap: str, *, group: str = "rtap-reader", committed: bool = True) -> Consumer:
     """A consumer that is told where to read (`assign`) and commits only when asked."""
-    return Consumer({
-        "bootstrap.servers": bootstrap,
-        "group.id": group,
-        "enable.auto.commit": False,
-        "enable.partition.eof": True,
-        "auto.offset.reset": "earliest",
-        "isolation.level": "read_committed" if committed else "read_uncommitted",
-        "fetch.wait.max.ms": 100,
-        "fetch.error.backoff.ms": 50,
-        "reconnect.backoff.max.ms": 1000,
-        "queued.max.messages.kbytes": 16_384,
-        "log_level": 2,
-    })  # fmt: skip
+    return Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": group,
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "auto.offset.reset": "earliest",
+            "isolation.level": "read_committed" if committed else "read_uncommitted",
+            "fetch.wait.max.ms": 100,
+            "fetch.error.backoff.ms": 50,
+            "reconnect.backoff.max.ms": 1000,
+            "queued.max.messages.kbytes": 16_384,
+            "log_level": 2,
+        }
+    )
 
 
 @dataclass
@@ -86,10 +86,15 @@ def drain(reader: Consumer, timeout: float, most: int = 5000) -> Batch:
 
 
 _PASSING = {
-    KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._TIMED_OUT,
-    KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN_TOPIC_OR_PART,
-    KafkaError._MAX_POLL_EXCEEDED, KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError._RESOLVE,
-}  # fmt: skip
+    KafkaError._ALL_BROKERS_DOWN,
+    KafkaError._TRANSPORT,
+    KafkaError._TIMED_OUT,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError._MAX_POLL_EXCEEDED,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError._RESOLVE,
+}
 
 
 def read_range(

@@ -105,12 +105,7 @@ def feed(
                     run.at_pace(run.rate, now_ns)
                     paused = False
                 batch = run.block(wall_ns=BLOCK_MS * NS)
-                block = (
-                    batch,
-                    batch.due_ns.tolist(),
-                    keys(batch.messages),
-                    batch.values().to_pylist(),
-                )
+                block = (batch, batch.due_ns.tolist(), keys(batch.messages), batch.values().to_pylist())
                 while not over.is_set():
                     try:
                         made.put(block, timeout=0.1)
@@ -120,9 +115,7 @@ def feed(
         except Exception as error:  # raised again where it is noticed
             made.put(error)
 
-    schema: list[tuple[str, str | bytes | None]] = (
-        [("schema_id", str(schema_id))] if schema_id is not None else []
-    )
+    schema: list[tuple[str, str | bytes | None]] = [("schema_id", str(schema_id))] if schema_id is not None else []
     maker = threading.Thread(target=make, name="simulator", daemon=True)
     switch = sys.getswitchinterval()
     sys.setswitchinterval(0.0003)  # making a block must not hold up the sending of the one before
@@ -143,9 +136,7 @@ def feed(
                 raise block
             batch, dues, ids, values = block
             for due, key, value in zip(dues, ids, values, strict=True):
-                if (events is not None and result.sent >= events) or (
-                    end_ns is not None and due >= end_ns
-                ):
+                if (events is not None and result.sent >= events) or (end_ns is not None and due >= end_ns):
                     going = False
                     break
                 wait = due - (time.monotonic_ns() - began_ns)
@@ -187,7 +178,8 @@ def feed(
         raise ServiceError(
             f"kafka: {len(errors) + left} of {result.sent} messages were not accepted"
             + (f" ({errors[0]})" if errors else ""),
-            service="kafka", hint="`rtap status` shows the broker; `rtap logs kafka` its log",
-        )  # fmt: skip
+            service="kafka",
+            hint="`rtap status` shows the broker; `rtap logs kafka` its log",
+        )
     progress(result.sent)
     return result

@@ -49,9 +49,7 @@ def open_input(path: str) -> tuple[BinaryIO, str]:
             digest.update(piece)
         stream.seek(0)
     except (OSError, EOFError) as error:
-        raise SourceError(
-            f"{path} cannot be read: {getattr(error, 'strerror', None) or error}"
-        ) from error
+        raise SourceError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
     return stream, digest.hexdigest()
 
 
@@ -73,26 +71,17 @@ def check_format(stream: BinaryIO, path: str) -> None:
     Raises:
         SourceError: When the first lines are all common, none combined.
     """
-    first = [
-        line.text.decode("utf-8", "replace")
-        for line, _ in zip(lines_of(stream), range(100), strict=False)
-    ]
+    first = [line.text.decode("utf-8", "replace") for line, _ in zip(lines_of(stream), range(100), strict=False)]
     stream.seek(0)
     written = [line for line in first if line.strip()]
-    if (
-        written
-        and not any(map(access_log.is_combined, written))
-        and any(map(access_log.is_common, written))
-    ):
+    if written and not any(map(access_log.is_combined, written)) and any(map(access_log.is_common, written)):
         raise SourceError(
             f"{path} is in the common log format: the fields Referer and User-Agent are missing",
             hint="log in the combined format: visitors are told apart by address and user agent",
         )
 
 
-def read_line(
-    line: Line, form: Format, digest: str, key: bytes, now_ms: int
-) -> dict[str, Any] | str:
+def read_line(line: Line, form: Format, digest: str, key: bytes, now_ms: int) -> dict[str, Any] | str:
     """The event of a line, `event_time` in milliseconds; or the reason why it is none."""
     if len(line.text) > LINE_LIMIT:
         return "size"
@@ -115,8 +104,7 @@ def read_line(
     if row.event_time > now_ms:
         return "future"
     # the bytes go in as they are: what the file says is what is recorded
-    return {"event_id": row.event_id, "visitor_id": row.visitor_id, "event_time": row.event_time,
-            "bytes": line.text}  # fmt: skip
+    return {"event_id": row.event_id, "visitor_id": row.visitor_id, "event_time": row.event_time, "bytes": line.text}
 
 
 def kept_of(line: Line, form: Format) -> bytes:

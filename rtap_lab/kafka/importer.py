@@ -61,10 +61,14 @@ class Importer:
     """
 
     def __init__(
-        self, bootstrap: str, key: bytes, load: Callable[[], Sources],
-        save: Callable[[Sources], None], schema_id: int | None = None,
+        self,
+        bootstrap: str,
+        key: bytes,
+        load: Callable[[], Sources],
+        save: Callable[[Sources], None],
+        schema_id: int | None = None,
         progress: Callable[[int], None] = lambda lines: None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.bootstrap = bootstrap
         self.key = key
         self.load = load
@@ -97,9 +101,7 @@ class Importer:
         result.seconds = time.monotonic() - began
         return result
 
-    def _one(
-        self, stream: BinaryIO, digest: str, path: str, form: Format, source: str, result: Imported
-    ) -> None:
+    def _one(self, stream: BinaryIO, digest: str, path: str, form: Format, source: str, result: Imported) -> None:
         table = self.load()
         facts = table[source]
         name = "-" if path == "-" else Path(path).name
@@ -119,43 +121,35 @@ class Importer:
                 if isinstance(event, str):
                     rejected += 1
                     result.reasons[event] = result.reasons.get(event, 0) + 1
-                    row = reject_row(source=source, reason=event, record=kept_of(line, form),
-                                     line=line.number, file=digest[:24])  # fmt: skip
+                    row = reject_row(
+                        source=source, reason=event, record=kept_of(line, form), line=line.number, file=digest[:24]
+                    )
                     self._produce(out, REJECTED, encode_row(row), key_of(row), None, marker)
                 else:
                     imported += 1
-                    latest = (
-                        event["event_time"] if latest is None else max(latest, event["event_time"])
-                    )
+                    latest = event["event_time"] if latest is None else max(latest, event["event_time"])
                     disorder = max(disorder, latest - event["event_time"])
                     value = event["bytes"] if "bytes" in event else encode(event)
-                    self._produce(
-                        out,
-                        topic,
-                        value,
-                        event["visitor_id"].encode(),
-                        latest,
-                        [*marker, *self._schema],
-                    )
+                    self._produce(out, topic, value, event["visitor_id"].encode(), latest, [*marker, *self._schema])
                 if read % 2000 == 0:
                     out.poll(0)
                     self.progress(result.read + read)
             counted = {"name": name, "read": read, "imported": imported, "rejected": rejected}
             after = facts | {
-                "latest_ms": latest, "disorder_ms": disorder, "format": form,
+                "latest_ms": latest,
+                "disorder_ms": disorder,
+                "format": form,
                 "files": facts["files"] | {digest: counted},
-            }  # fmt: skip
+            }
             # written before the commit, so that a kill in between is told apart afterwards
             starts = {str(partition): end for (_, partition), end in ends.items()}
-            self.save(table | {source: facts | {"pending": {"after": after, "starts": starts}}})  # fmt: skip
+            self.save(table | {source: facts | {"pending": {"after": after, "starts": starts}}})
             out.commit_transaction(600)
         except Exception as error:
             try:
                 out.abort_transaction(10)
             except Exception as second:
-                raise ServiceError(
-                    f"kafka: the import of {path} failed: {error} ({second})"
-                ) from error
+                raise ServiceError(f"kafka: the import of {path} failed: {error} ({second})") from error
             if isinstance(error, SourceError):
                 raise
             raise ServiceError(
@@ -184,9 +178,7 @@ class Importer:
         self.save(table | {source: pending["after"] if came else table[source]})
 
     @staticmethod
-    def _produce(
-        out: Any, topic: str, value: bytes, key: bytes, timestamp_ms: int | None, headers: Any
-    ) -> None:
+    def _produce(out: Any, topic: str, value: bytes, key: bytes, timestamp_ms: int | None, headers: Any) -> None:
         while True:
             try:
                 stamp = {"timestamp": max(0, timestamp_ms)} if timestamp_ms is not None else {}
@@ -225,8 +217,13 @@ class Importer:
                     if isinstance(event, str):
                         result.rejected += 1
                         result.reasons[event] = result.reasons.get(event, 0) + 1
-                        row = reject_row(source="live", reason=event, record=kept_of(line, form),
-                                         line=line.number, file=f"{digest[:24]}/{run}")  # fmt: skip
+                        row = reject_row(
+                            source="live",
+                            reason=event,
+                            record=kept_of(line, form),
+                            line=line.number,
+                            file=f"{digest[:24]}/{run}",
+                        )
                         self._produce(out, REJECTED, encode_row(row), key_of(row), None, [])
                         continue
                     if first is None:
@@ -238,23 +235,17 @@ class Importer:
                         out.poll(0)
                         sleep(wait)
                     event_time = started_ms + int((event["event_time"] - first) / speed)
-                    result.disorder_ms = max(
-                        result.disorder_ms, int((latest - event["event_time"]) / speed)
-                    )
+                    result.disorder_ms = max(result.disorder_ms, int((latest - event["event_time"]) / speed))
                     result.late += due - event_time >= bound_ms
                     value = _renewed(event, f"{run}-{line.number}", event_time)
                     headers = [("created", str(int(due))), *self._schema]
-                    self._produce(
-                        out, LIVE_EVENTS, value, event["visitor_id"].encode(), None, headers
-                    )
+                    self._produce(out, LIVE_EVENTS, value, event["visitor_id"].encode(), None, headers)
                     result.imported += 1
                     if result.imported % 200 == 0:
                         out.poll(0)
                         self.progress(result.read)
         if out.flush(60):
-            raise ServiceError(
-                "kafka: not all events were accepted", hint="`rtap status` shows the broker"
-            )
+            raise ServiceError("kafka: not all events were accepted", hint="`rtap status` shows the broker")
         result.seconds = time.monotonic() - began
         return result
 

@@ -34,18 +34,13 @@ class TopicReader:
 
     def follow(self, topics: Mapping[str, int]) -> None:
         """Read these topics from these offsets on, and no others."""
-        self._consumer.assign(
-            [TopicPartition(topic, 0, offset) for topic, offset in topics.items()]
-        )
+        self._consumer.assign([TopicPartition(topic, 0, offset) for topic, offset in topics.items()])
         self._assigned = bool(topics)
 
     def poll(self, timeout: float) -> Arrived:
         """What has arrived, after so many seconds at most."""
         batch = drain(self._consumer, timeout)
-        rows = [
-            (str(r.topic()), r.offset() or 0, r.value() or b"", r.timestamp()[1])
-            for r in batch.records
-        ]
+        rows = [(str(r.topic()), r.offset() or 0, r.value() or b"", r.timestamp()[1]) for r in batch.records]
         return Arrived(rows, {topic: offset for (topic, _), offset in batch.positions().items()})
 
     def acknowledge(self, positions: Mapping[str, int]) -> None:

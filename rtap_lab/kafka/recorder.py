@@ -33,14 +33,18 @@ def read(
 def recorded(record: Message) -> Recorded:
     """A Kafka record as it goes into a slice."""
     headers = tuple(
-        (name, value.encode() if isinstance(value, str) else value)
-        for name, value in record.headers() or ()
+        (name, value.encode() if isinstance(value, str) else value) for name, value in record.headers() or ()
     )
     key = record.key()
     return Recorded(
-        str(record.topic()), int(record.partition() or 0), int(record.offset() or 0), record.timestamp()[1],
-        key.encode() if isinstance(key, str) else key, record.value(), headers,
-    )  # fmt: skip
+        str(record.topic()),
+        int(record.partition() or 0),
+        int(record.offset() or 0),
+        record.timestamp()[1],
+        key.encode() if isinstance(key, str) else key,
+        record.value(),
+        headers,
+    )
 
 
 def offsets_at(bootstrap: str, topic: str, moment_ms: int) -> dict[tuple[str, int], int]:
@@ -51,18 +55,20 @@ def offsets_at(bootstrap: str, topic: str, moment_ms: int) -> dict[tuple[str, in
     try:
         asked = [TopicPartition(topic, p, moment_ms) for _, p in ends]
         found = reader.offsets_for_times(asked, timeout=10)
-        return {
-            (p.topic, p.partition): p.offset if p.offset >= 0 else ends[p.topic, p.partition]
-            for p in found
-        }
+        return {(p.topic, p.partition): p.offset if p.offset >= 0 else ends[p.topic, p.partition] for p in found}
     finally:
         reader.close()
 
 
 def replay(
-    bootstrap: str, records: Iterable[Recorded], topic: str, source: str, *, speed: float | None,
+    bootstrap: str,
+    records: Iterable[Recorded],
+    topic: str,
+    source: str,
+    *,
+    speed: float | None,
     progress: Callable[[int], None] = lambda n: None,
-) -> tuple[int, int]:  # fmt: skip
+) -> tuple[int, int]:
     """Write records into a source's empty topic: partitions, order, timestamps and bytes as they were.
 
     What is rejected of them goes to `events.rejected`, as the auditor does it for live records.
@@ -95,8 +101,11 @@ def replay(
     def commit() -> None:
         nonlocal refused
         if out.flush(120) or errors:
-            raise ServiceError(f"kafka: the replay into {source} failed: {errors[0] if errors else 'no answer'}",
-                               service="kafka", hint="`rtap status` shows the broker; then replay again")  # fmt: skip
+            raise ServiceError(
+                f"kafka: the replay into {source} failed: {errors[0] if errors else 'no answer'}",
+                service="kafka",
+                hint="`rtap status` shows the broker; then replay again",
+            )
         for row in bad:
             out.produce(REJECTED, encode_row(row), key_of(row))
         refused += len(bad)
@@ -118,8 +127,15 @@ def replay(
                     time.sleep(max(0.0, wait))
             while True:
                 try:
-                    out.produce(topic, each.value, each.key, each.partition, headers=list(each.headers),
-                                timestamp=each.timestamp_ms, on_delivery=delivered)  # fmt: skip
+                    out.produce(
+                        topic,
+                        each.value,
+                        each.key,
+                        each.partition,
+                        headers=list(each.headers),
+                        timestamp=each.timestamp_ms,
+                        on_delivery=delivered,
+                    )
                     break
                 except BufferError:
                     out.poll(0.1)

@@ -61,9 +61,5 @@ def encode_row(row: dict[str, Any]) -> bytes:
 
 def key_of(row: dict[str, Any]) -> bytes:
     """The row's key: its place."""
-    place = (
-        (row["file"], row["line"])
-        if row.get("line") is not None
-        else (row["partition"], row["offset"])
-    )
+    place = (row["file"], row["line"]) if row.get("line") is not None else (row["partition"], row["offset"])
     return f"{row['source']}/{place[0]}/{place[1]}".encode()

@@ -41,8 +41,9 @@ class Registry:
         except SchemaRegistryError as error:
             raise ServiceError(
                 f"registry: the schema of {subject} was refused: {error.error_message}",
-                service="registry", hint=f"under {RULE} only optional fields may be added",
-            ) from error  # fmt: skip
+                service="registry",
+                hint=f"under {RULE} only optional fields may be added",
+            ) from error
 
     def schema(self, schema_id: int) -> dict[str, Any]:
         """A registered schema."""

@@ -86,9 +86,7 @@ def in_order(records: Iterable[Recorded]) -> list[Recorded]:
     latest: dict[int, int] = {}
     keyed = []
     for each in records:
-        latest[each.partition] = max(
-            latest.get(each.partition, each.timestamp_ms), each.timestamp_ms
-        )
+        latest[each.partition] = max(latest.get(each.partition, each.timestamp_ms), each.timestamp_ms)
         keyed.append((latest[each.partition], each.partition, each.offset, each))
     return [each for *_, each in sorted(keyed, key=lambda k: k[:3])]
 
@@ -97,10 +95,17 @@ def _schema() -> Any:
     import pyarrow as pa
 
     header = pa.struct([("name", pa.string()), ("value", pa.binary())])
-    return pa.schema([
-        ("topic", pa.string()), ("partition", pa.int32()), ("offset", pa.int64()), ("timestamp", pa.int64()),
-        ("key", pa.binary()), ("value", pa.binary()), ("headers", pa.list_(header)),
-    ])  # fmt: skip
+    return pa.schema(
+        [
+            ("topic", pa.string()),
+            ("partition", pa.int32()),
+            ("offset", pa.int64()),
+            ("timestamp", pa.int64()),
+            ("key", pa.binary()),
+            ("value", pa.binary()),
+            ("headers", pa.list_(header)),
+        ]
+    )
 
 
 def write(path: Path, about: About, records: list[Recorded]) -> None:
@@ -112,15 +117,20 @@ def write(path: Path, about: About, records: list[Recorded]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.new")
     try:
-        with pq.ParquetWriter(
-            beside, schema, compression="zstd", write_page_checksum=True
-        ) as writer:
+        with pq.ParquetWriter(beside, schema, compression="zstd", write_page_checksum=True) as writer:
             for start in range(0, max(len(records), 1), _BLOCK):
                 rows = [
-                    {"topic": r.topic, "partition": r.partition, "offset": r.offset, "timestamp": r.timestamp_ms, "key": r.key,
-                     "value": r.value, "headers": [{"name": n, "value": v} for n, v in r.headers]}
+                    {
+                        "topic": r.topic,
+                        "partition": r.partition,
+                        "offset": r.offset,
+                        "timestamp": r.timestamp_ms,
+                        "key": r.key,
+                        "value": r.value,
+                        "headers": [{"name": n, "value": v} for n, v in r.headers],
+                    }
                     for r in records[start : start + _BLOCK]
-                ]  # fmt: skip
+                ]
                 writer.write_table(pa.Table.from_pylist(rows, schema=schema))
         beside.replace(path)
     finally:
@@ -141,24 +151,16 @@ def about(path: Path) -> About:
     except FileNotFoundError as error:
         raise SourceError(f"slice {path}: there is no such file") from error
     except (OSError, pa.ArrowException) as error:
-        raise SourceError(
-            f"slice {path} is not readable Parquet: {_first_line(error)}", hint=_AGAIN
-        ) from error
+        raise SourceError(f"slice {path} is not readable Parquet: {_first_line(error)}", hint=_AGAIN) from error
     if META not in metadata:
-        raise SourceError(
-            f"{path} is Parquet, but not a slice: its metadata have no {META.decode()}"
-        )
+        raise SourceError(f"{path} is Parquet, but not a slice: its metadata have no {META.decode()}")
     try:
         facts = orjson.loads(metadata[META])
         if facts.get("version") != VERSION:
-            raise SourceError(
-                f"slice {path} has version {facts.get('version')!r}; this lab reads {VERSION}"
-            )
+            raise SourceError(f"slice {path} has version {facts.get('version')!r}; this lab reads {VERSION}")
         return About(**facts)
     except (orjson.JSONDecodeError, TypeError, AttributeError) as error:
-        raise SourceError(
-            f"slice {path}: its metadata {META.decode()} are damaged: {error}", hint=_AGAIN
-        ) from error
+        raise SourceError(f"slice {path}: its metadata {META.decode()} are damaged: {error}", hint=_AGAIN) from error
 
 
 _AGAIN = "the file is damaged: export or record it again"
@@ -182,23 +184,16 @@ def read(path: Path) -> tuple[About, list[Recorded]]:
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             if file.schema_arrow.remove_metadata() != _schema():
-                raise SourceError(
-                    f"slice {path}: its columns are not a slice's: {', '.join(file.schema_arrow.names)}"
-                )
+                raise SourceError(f"slice {path}: its columns are not a slice's: {', '.join(file.schema_arrow.names)}")
             for batch in file.iter_batches(_BLOCK):
                 records += _records(batch)
     except (OSError, pa.ArrowException) as error:
-        raise SourceError(
-            f"slice {path}, after record {len(records)}: {_first_line(error)}", hint=_AGAIN
-        ) from error
+        raise SourceError(f"slice {path}, after record {len(records)}: {_first_line(error)}", hint=_AGAIN) from error
     if len(records) != facts.records:
-        raise SourceError(
-            f"slice {path} says {facts.records} records and holds {len(records)}", hint=_AGAIN
-        )
+        raise SourceError(f"slice {path} says {facts.records} records and holds {len(records)}", hint=_AGAIN)
     if (found := digest_of(records)) != facts.digest:
         raise SourceError(
-            f"slice {path}: its records have digest {found[:16]}…, it says {facts.digest[:16]}…",
-            hint=_AGAIN,
+            f"slice {path}: its records have digest {found[:16]}…, it says {facts.digest[:16]}…", hint=_AGAIN
         )
     return facts, records
 

@@ -22,12 +22,17 @@ Answer = TypeVar("Answer")
 
 _PATIENCE = 20.0
 _PASSING = {  # a topic that was just made, a broker that just came back
-    KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE,
-    KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._TRANSPORT, KafkaError._TIMED_OUT,
-    KafkaError.UNKNOWN_LEADER_EPOCH, KafkaError.FENCED_LEADER_EPOCH,
-    KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError._TRANSPORT,
+    KafkaError._TIMED_OUT,
+    KafkaError.UNKNOWN_LEADER_EPOCH,
+    KafkaError.FENCED_LEADER_EPOCH,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
     KafkaError.NOT_COORDINATOR,
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
@@ -104,8 +109,7 @@ class Topics:
             ServiceError: When the broker refuses.
         """
         there = self.names()
-        missing = [NewTopic(t.name, t.partitions, config=dict(t.config)) for t in topics
-                   if t.name not in there]  # fmt: skip
+        missing = [NewTopic(t.name, t.partitions, config=dict(t.config)) for t in topics if t.name not in there]
         if not missing:
             return
         for name, made in self.admin.create_topics(missing, operation_timeout=20).items():
@@ -140,9 +144,7 @@ class Topics:
         """
         return self._offsets(topics, OffsetSpec.latest(), committed)
 
-    def await_committed(
-        self, topics: Iterable[str], patience: float = 60
-    ) -> dict[tuple[str, int], int]:
+    def await_committed(self, topics: Iterable[str], patience: float = 60) -> dict[tuple[str, int], int]:
         """Wait until committed readers see all that is in these topics now; where they read up to.
 
         A commit is answered when the coordinator has noted it; the markers that make its records
@@ -169,9 +171,7 @@ class Topics:
         """The offset of each partition's first record that is still there."""
         return self._offsets(topics, OffsetSpec.earliest(), False)
 
-    def _offsets(
-        self, topics: Iterable[str], spec: OffsetSpec, committed: bool
-    ) -> dict[tuple[str, int], int]:
+    def _offsets(self, topics: Iterable[str], spec: OffsetSpec, committed: bool) -> dict[tuple[str, int], int]:
         from confluent_kafka import IsolationLevel
 
         level = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED

@@ -11,10 +11,23 @@ from rtap_lab.stack.process import free_port, is_free, port_owner
 from rtap_lab.stack.state import State
 
 _NAMES = [
-    "kafka", "kafka-2", "kafka-3", "controller", "controller-2", "controller-3",
-    "registry", "registry-management", "flink", "flink-rpc", "flink-blob",
-    "taskmanager-data", "gateway", "store", "hub", "dashboard",
-]  # fmt: skip
+    "kafka",
+    "kafka-2",
+    "kafka-3",
+    "controller",
+    "controller-2",
+    "controller-3",
+    "registry",
+    "registry-management",
+    "flink",
+    "flink-rpc",
+    "flink-blob",
+    "taskmanager-data",
+    "gateway",
+    "store",
+    "hub",
+    "dashboard",
+]
 _ALIASES = {"kafka-1": "kafka", "jobmanager": "flink"}
 
 
@@ -59,9 +72,7 @@ def choose(state: State, profile: Profile, wanted: Mapping[str, int], *, living:
         for name, port in wanted.items():
             name = _ALIASES.get(name, name)
             if name not in _NAMES:
-                raise SettingsError(
-                    f"--port {name}: no such service", hint=f"one of {', '.join(_NAMES)}"
-                )
+                raise SettingsError(f"--port {name}: no such service", hint=f"one of {', '.join(_NAMES)}")
             if not is_free(port):
                 raise SettingsError(
                     f"port {port}, wanted for {name}, is taken by {port_owner(port)}",

@@ -32,10 +32,7 @@ def statements(lab: Lab, source: str) -> list[str]:
     if source != LIVE:
         found = Topics(addresses.kafka).ends([topic], committed=True)
         ends = {partition: end for (_, partition), end in found.items()}
-    return catalog(
-        topic=topic, bootstrap=addresses.kafka, group=f"rtap-query-{source}", bound_ms=bound,
-        ends=ends,
-    )  # fmt: skip
+    return catalog(topic=topic, bootstrap=addresses.kafka, group=f"rtap-query-{source}", bound_ms=bound, ends=ends)
 
 
 def query(
@@ -44,9 +41,7 @@ def query(
     """See `Lab.sql`."""
     statement = statement.strip().rstrip(";").strip()
     if not statement:
-        raise SettingsError(
-            "the statement is empty", hint='for example: rtap sql "SELECT * FROM events"'
-        )
+        raise SettingsError("the statement is empty", hint='for example: rtap sql "SELECT * FROM events"')
     properties = {
         "execution.runtime-mode": "streaming",
         "table.local-time-zone": "UTC",
@@ -73,9 +68,7 @@ def query(
                     if not started:
                         deadline = max(deadline, time.monotonic() + min(seconds, 1.0))
                         if time.monotonic() > deadline + 60:
-                            raise StatementError(
-                                "flink: the statement did not start", sql=statement
-                            )
+                            raise StatementError("flink: the statement did not start", sql=statement)
                     time.sleep(0.05)
                 else:
                     if not started:
@@ -112,7 +105,5 @@ def _apply(rows: list[dict[str, Any]], kind: str, row: dict[str, Any]) -> None:
 
 def _value(value: Any) -> Any:
     if isinstance(value, dict) and "epochSecond" in value:
-        return instant_text(
-            int(value["epochSecond"]) * 1000 + int(value.get("nano", 0)) // 1_000_000
-        )
+        return instant_text(int(value["epochSecond"]) * 1000 + int(value.get("nano", 0)) // 1_000_000)
     return value

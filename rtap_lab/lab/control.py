@@ -41,17 +41,14 @@ def check_machine(settings: Settings) -> None:
         ComponentError: When Java does not fit.
     """
     if not (sys.platform.startswith("linux") or sys.platform == "darwin"):
-        raise ServiceError(
-            f"{sys.platform} is not supported", hint="use Linux, macOS, or WSL on Windows"
-        )
+        raise ServiceError(f"{sys.platform} is not supported", hint="use Linux, macOS, or WSL on Windows")
     java_version(find_java(settings.java))
     free = psutil.virtual_memory().available
     needed = NEEDED_MEMORY[settings.profile]
     if free < needed:
         raise ServiceError(
             f"too little memory: {free / 1e9:.1f} GB are free, profile {settings.profile} needs {needed / 1e9:.1f} GB",
-            hint="close other programs"
-            + (", or use --profile core" if settings.profile == "full" else ""),
+            hint="close other programs" + (", or use --profile core" if settings.profile == "full" else ""),
         )
     space = shutil.disk_usage(settings.state).free
     if space < NEEDED_DISK:
@@ -78,27 +75,24 @@ def _launch(state: State) -> Identity:
     (state.folder / "supervisor.json").unlink(missing_ok=True)
     with state.log("supervisor").open("ab") as output:
         subprocess.Popen(
-            [sys.executable, "-m", "rtap_lab.lab", str(state.folder)], stdin=subprocess.DEVNULL,
-            stdout=output, stderr=subprocess.STDOUT, cwd=state.folder, start_new_session=True,
-        )  # fmt: skip
+            [sys.executable, "-m", "rtap_lab.lab", str(state.folder)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=state.folder,
+            start_new_session=True,
+        )
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         supervisor = running(state)
         if supervisor and state.read("services"):
             return supervisor
         time.sleep(0.05)
-    raise ServiceError("the supervisor did not start", service="supervisor",
-                       log_tail=state.log_tail("supervisor"))  # fmt: skip
+    raise ServiceError("the supervisor did not start", service="supervisor", log_tail=state.log_tail("supervisor"))
 
 
 def up(
-    state: State,
-    settings: Settings,
-    *,
-    job: Mapping[str, Any] | None,
-    chosen: bool,
-    timeout: float,
-    told: Told,
+    state: State, settings: Settings, *, job: Mapping[str, Any] | None, chosen: bool, timeout: float, told: Told
 ) -> bool:
     """Bring the stack up, with the standard job running on `events` unless `job` is None.
 
@@ -143,10 +137,14 @@ def up(
             components.flink_home()
             base_archive(find_java(settings.java))
             choose(state, settings.profile, dict(settings.ports), living=False)
-            state.write("settings", {
-                "profile": settings.profile, "store": settings.store,
-                "java": str(settings.java) if settings.java else None,
-            })  # fmt: skip
+            state.write(
+                "settings",
+                {
+                    "profile": settings.profile,
+                    "store": settings.store,
+                    "java": str(settings.java) if settings.java else None,
+                },
+            )
             _launch(state)
         try:
             _await_ready(state, {"schema"}, _core, deadline, told)
@@ -182,14 +180,16 @@ def _check_profile(state: State, settings: Settings) -> None:
 
 def _tick(deadline: float, what: str, state: State, service: str) -> None:
     if time.monotonic() > deadline:
-        raise ServiceNotReadyError(f"{what} in time", service=service, log_tail=state.log_tail(service),
-                                   hint="a longer --timeout, or `rtap logs` and `rtap doctor`")  # fmt: skip
+        raise ServiceNotReadyError(
+            f"{what} in time",
+            service=service,
+            log_tail=state.log_tail(service),
+            hint="a longer --timeout, or `rtap logs` and `rtap doctor`",
+        )
     time.sleep(0.1)
 
 
-def _await_ready(
-    state: State, files: set[str], wanted: Callable[[str], bool], deadline: float, told: Told
-) -> None:
+def _await_ready(state: State, files: set[str], wanted: Callable[[str], bool], deadline: float, told: Told) -> None:
     while True:
         table: Table = state.read("services") or {}
         told(table)
@@ -198,15 +198,16 @@ def _await_ready(
             name = failed[0]
             detail = table[name].get("detail", "")
             raise ServiceNotReadyError(
-                f"{name} does not start: {detail}", service=name, log_tail=state.log_tail(name),
+                f"{name} does not start: {detail}",
+                service=name,
+                log_tail=state.log_tail(name),
                 hint=None if "->" in detail else f"`rtap logs {name}` has more; `rtap doctor` looks at the machine",
-            )  # fmt: skip
+            )
         waiting = [n for n, each in table.items() if wanted(n) and each["state"] != "ready"]
         if table and not waiting and all(state.read(name) for name in files):
             return
         if running(state) is None:
-            raise ServiceError("the supervisor ended", service="supervisor",
-                               log_tail=state.log_tail("supervisor"))  # fmt: skip
+            raise ServiceError("the supervisor ended", service="supervisor", log_tail=state.log_tail("supervisor"))
         name = waiting[0] if waiting else "supervisor"
         detail = table.get(name, {}).get("detail", "")
         _tick(deadline, f"{name} was not ready ({detail})", state, name)

@@ -71,12 +71,21 @@ class Lab:
 
     @classmethod
     def up(
-        cls, state: str | Path | None = None, *, profile: str | None = None, store: str | None = None,
-        job: bool = True, gap: Duration | None = None, within: Duration | None = None,
-        bound: Duration | None = None, delivery: str | None = None, java: str | Path | None = None,
-        ports: Mapping[str, int] | None = None, timeout: float = 180,
+        cls,
+        state: str | Path | None = None,
+        *,
+        profile: str | None = None,
+        store: str | None = None,
+        job: bool = True,
+        gap: Duration | None = None,
+        within: Duration | None = None,
+        bound: Duration | None = None,
+        delivery: str | None = None,
+        java: str | Path | None = None,
+        ports: Mapping[str, int] | None = None,
+        timeout: float = 180,
         told: control.Told = lambda table: None,
-    ) -> Lab:  # fmt: skip
+    ) -> Lab:
         """Start the stack, or join the one that is up; ends with the standard job running.
 
         Args:
@@ -96,19 +105,14 @@ class Lab:
         lab = cls(state)
         before = lab.state.read("settings") or {} if lab.state.exists else {}
         settings = Settings(
-            lab.state.folder, profile=profile or before.get("profile", "core"),  # type: ignore[arg-type]
-            store=store or before.get("store", "sqlite"), java=Path(java) if java else None,  # type: ignore[arg-type]
+            lab.state.folder,
+            profile=profile or before.get("profile", "core"),  # type: ignore[arg-type]
+            store=store or before.get("store", "sqlite"),
+            java=Path(java) if java else None,  # type: ignore[arg-type]
             ports=tuple((ports or {}).items()),
-        )  # fmt: skip
-        changes = job_changes(gap, within, bound, delivery) if job else None
-        control.up(
-            lab.state,
-            settings,
-            job=changes,
-            chosen=bool(profile or store),
-            timeout=timeout,
-            told=told,
         )
+        changes = job_changes(gap, within, bound, delivery) if job else None
+        control.up(lab.state, settings, job=changes, chosen=bool(profile or store), timeout=timeout, told=told)
         return lab
 
     @staticmethod
@@ -133,9 +137,7 @@ class Lab:
             NotRunningError: When nothing is up.
         """
         if not self.state.exists or control.revive(self.state) is None:
-            raise NotRunningError(
-                f"no stack is up in {self.state.folder}", hint="start it: rtap up"
-            )
+            raise NotRunningError(f"no stack is up in {self.state.folder}", hint="start it: rtap up")
         return known(self.state)
 
     @property
@@ -164,8 +166,13 @@ class Lab:
         """The recorded sources."""
         return dict(self.state.read("sources") or {}) if self.state.exists else {}
 
-    def import_access_log(self, *paths: str | Path, source: str | None = None, speed: str = "max",
-                          progress: Callable[[int], None] = lambda n: None) -> Imported:  # fmt: skip
+    def import_access_log(
+        self,
+        *paths: str | Path,
+        source: str | None = None,
+        speed: str = "max",
+        progress: Callable[[int], None] = lambda n: None,
+    ) -> Imported:
         """Import access logs in the combined format into a recorded source.
 
         Args:
@@ -179,50 +186,45 @@ class Lab:
         """
         return self._import(list(map(str, paths)), "access-log", source, speed, progress)
 
-    def import_jsonl(self, *paths: str | Path, source: str | None = None, speed: str = "max",
-                     progress: Callable[[int], None] = lambda n: None) -> Imported:  # fmt: skip
+    def import_jsonl(
+        self,
+        *paths: str | Path,
+        source: str | None = None,
+        speed: str = "max",
+        progress: Callable[[int], None] = lambda n: None,
+    ) -> Imported:
         """Import events of the model, one JSON object a line; otherwise as `import_access_log`."""
         return self._import(list(map(str, paths)), "jsonl", source, speed, progress)
 
     def _import(
-        self,
-        paths: list[str],
-        form: Format,
-        source: str | None,
-        speed: str,
-        progress: Callable[[int], None],
+        self, paths: list[str], form: Format, source: str | None, speed: str, progress: Callable[[int], None]
     ) -> Imported:
         from rtap_lab.kafka.importer import Importer
         from rtap_lab.lab.simulating import keep_truths
 
         addresses = self._ready()
         key = bytes.fromhex(self.state.secret("visitor.key"))
-        importer = Importer(addresses.kafka, key, self.sources,
-                            lambda table: self.state.write("sources", table),
-                            (self.state.read("schema") or {}).get("id"), progress)  # fmt: skip
+        importer = Importer(
+            addresses.kafka,
+            key,
+            self.sources,
+            lambda table: self.state.write("sources", table),
+            (self.state.read("schema") or {}).get("id"),
+            progress,
+        )
         if speed != "max":
             try:
                 factor = 1.0 if speed == "live" else float(speed)
             except ValueError:
                 factor = 0.0
             if not 0 < factor < float("inf"):
-                raise SettingsError(
-                    f"--speed {speed!r}", hint='"max", "live" or a factor such as 60'
-                )
+                raise SettingsError(f"--speed {speed!r}", hint='"max", "live" or a factor such as 60')
             run = self.runs.all().get(LIVE)
-            bound = (
-                JobParameters.from_json(run["parameters"]).bound_ms
-                if run
-                else JobParameters().bound_ms
-            )
+            bound = JobParameters.from_json(run["parameters"]).bound_ms if run else JobParameters().bound_ms
             return importer.retime(paths, form, speed=factor, bound_ms=bound)
-        name = source or (
-            "stdin" if paths[0] == "-" else Path(paths[0].removesuffix(".gz")).stem.lower()
-        )
+        name = source or ("stdin" if paths[0] == "-" else Path(paths[0].removesuffix(".gz")).stem.lower())
         source_name(name, reserved=frozenset(STANDARD))
-        with self.state.lock(
-            f"source-{name}", timeout=1, busy=f"source {name!r} is being imported into"
-        ):
+        with self.state.lock(f"source-{name}", timeout=1, busy=f"source {name!r} is being imported into"):
             with self.state.lock("sources", timeout=30):
                 table = self.sources()
                 if name not in table:
@@ -268,10 +270,16 @@ class Lab:
             store.close()
 
     def simulate(
-        self, scenario: str = "brisk", *, rate: float | None = None, seed: int = 1,
-        seconds: float | None = None, events: int | None = None, stop: Any = None,
+        self,
+        scenario: str = "brisk",
+        *,
+        rate: float | None = None,
+        seed: int = 1,
+        seconds: float | None = None,
+        events: int | None = None,
+        stop: Any = None,
         progress: Callable[[int], None] = lambda sent: None,
-    ) -> Fed:  # fmt: skip
+    ) -> Fed:
         """Let a simulated website send events onto the live topic; returns when it has ended.
 
         While it runs, `lab.simulator` controls it, from any thread or process of the lab.
@@ -301,9 +309,16 @@ class Lab:
         playing = Playing(self.state, run, stop.set)
         try:
             return feed(
-                addresses.kafka, run, seconds=seconds, events=events, stop=stop, progress=progress,
-                schema_id=(self.state.read("schema") or {}).get("id"), control=playing.control, told=playing.told,
-            )  # fmt: skip
+                addresses.kafka,
+                run,
+                seconds=seconds,
+                events=events,
+                stop=stop,
+                progress=progress,
+                schema_id=(self.state.read("schema") or {}).get("id"),
+                control=playing.control,
+                told=playing.told,
+            )
         finally:
             playing.end()
 
@@ -317,10 +332,16 @@ class Lab:
     # --- slices ----------------------------------------------------------------------------------
 
     def record(
-        self, source: str = LIVE, span: Duration | None = None, *, begin: Moment | None = None,
-        end: Moment | None = None, name: str | None = None, stop: Any = None,
+        self,
+        source: str = LIVE,
+        span: Duration | None = None,
+        *,
+        begin: Moment | None = None,
+        end: Moment | None = None,
+        name: str | None = None,
+        stop: Any = None,
         progress: Callable[[int], None] = lambda n: None,
-    ) -> Slice:  # fmt: skip
+    ) -> Slice:
         """Record a piece of a source as a slice: every record as it is, garbage included.
 
         Args:
@@ -369,10 +390,16 @@ class Lab:
     # --- jobs and answers ------------------------------------------------------------------------
 
     def run_standard(
-        self, source: str = LIVE, *, gap: Duration | None = None, within: Duration | None = None,
-        bound: Duration | None = None, delivery: str | None = None, timeout: float = 1800,
+        self,
+        source: str = LIVE,
+        *,
+        gap: Duration | None = None,
+        within: Duration | None = None,
+        bound: Duration | None = None,
+        delivery: str | None = None,
+        timeout: float = 1800,
         progress: Callable[[int, int], None] = lambda done, of: None,
-    ) -> dict[str, Any]:  # fmt: skip
+    ) -> dict[str, Any]:
         """Run the standard job. On a recorded source it is bounded: waits for the end, closes every window.
 
         Raises:
@@ -387,9 +414,7 @@ class Lab:
             total = sum(Topics(self._ready().kafka).ends([events_topic(source)]).values())
         while run["state"] != ("finished" if source != LIVE else "running"):
             if time.monotonic() > deadline:
-                raise JobError(
-                    f"flink: the standard job on {source} took more than {timeout:.0f} s"
-                )
+                raise JobError(f"flink: the standard job on {source} took more than {timeout:.0f} s")
             time.sleep(0.2)
             if total:
                 done = Topics(self._ready().kafka).committed(group(source), events_topic(source))
@@ -432,18 +457,21 @@ class Lab:
         files = self.sources().get(source, {"files": {}})["files"]
         refused = sum(facts["rejected"] for facts in files.values())
         return Subject(
-            source, run["run"], JobParameters.from_json(run["parameters"]), self.runs.topics(source),
-            run["results_from"], refused, frozenset(digest[:24] for digest in files),
-        )  # fmt: skip
+            source,
+            run["run"],
+            JobParameters.from_json(run["parameters"]),
+            self.runs.topics(source),
+            run["results_from"],
+            refused,
+            frozenset(digest[:24] for digest in files),
+        )
 
     def _verifier(self, store: Store) -> Any:
         from rtap_lab.monitoring.verification import Verifier
 
         return Verifier(self._ready().kafka, store)
 
-    def verify(
-        self, source: str = LIVE, *, progress: Callable[[int], None] = lambda n: None
-    ) -> Report:
+    def verify(self, source: str = LIVE, *, progress: Callable[[int], None] = lambda n: None) -> Report:
         """Recompute every query from the topic and compare all rows, of topics and store.
 
         Raises:
@@ -457,9 +485,7 @@ class Lab:
             )
         return report
 
-    def score(
-        self, source: str = LIVE, *, progress: Callable[[int], None] = lambda n: None
-    ) -> Score:
+    def score(self, source: str = LIVE, *, progress: Callable[[int], None] = lambda n: None) -> Score:
         """Compare every answer with what the simulated visitors really did.
 
         Of input that no simulator made, the accepted records stand for what happened, late ones included.
@@ -500,9 +526,11 @@ class Lab:
             else:
                 active = runs.rest.active(runs.name(run))
                 if run["state"] != "running" or not active:
-                    raise JobError(f"verify: the standard job on {source} is {run['state']}: "
-                                   "there is no watermark to compare up to",
-                                   hint="`rtap jobs run standard` continues it")  # fmt: skip
+                    raise JobError(
+                        f"verify: the standard job on {source} is {run['state']}: "
+                        "there is no watermark to compare up to",
+                        hint="`rtap jobs run standard` continues it",
+                    )
 
                 def checkpoints() -> int:
                     # the job may be resubmitted meanwhile
@@ -556,13 +584,13 @@ class Lab:
 
         connector = [path for path in jars("flink") if "connector" in path.name]
         return table_environment(
-            self._ready().url("flink"), statements(self, source),
-            java=find_java(settings_of(self.state).java), jars=connector,
-        )  # fmt: skip
+            self._ready().url("flink"),
+            statements(self, source),
+            java=find_java(settings_of(self.state).java),
+            jars=connector,
+        )
 
-    def watch(
-        self, *queries: str, source: str = LIVE, stop: Any = None
-    ) -> Iterator[dict[str, Any]]:
+    def watch(self, *queries: str, source: str = LIVE, stop: Any = None) -> Iterator[dict[str, Any]]:
         """Yield snapshots and updates of queries from the hub, for ever or until `stop` is set."""
         from rtap_lab.live.client import watch
 
@@ -592,9 +620,7 @@ def in_order(shape: Query, rows: list[Row]) -> list[Row]:
     moments = {name for name, kind in shape.columns.items() if kind == "time"}
     return [
         {
-            name: instant_text(row[name])
-            if name in moments and row[name] is not None
-            else row[name]
+            name: instant_text(row[name]) if name in moments and row[name] is not None else row[name]
             for name in shape.columns
         }
         for row in rows

@@ -26,9 +26,11 @@ def settings_of(state: State) -> Settings:
     chosen: dict[str, Any] = state.read("settings") or {}
     java = chosen.get("java")
     return Settings(
-        state.folder, profile=chosen.get("profile", "core"), store=chosen.get("store", "sqlite"),
+        state.folder,
+        profile=chosen.get("profile", "core"),
+        store=chosen.get("store", "sqlite"),
         java=Path(java) if java else None,
-    )  # fmt: skip
+    )
 
 
 def supervisor_of(state: State) -> Supervisor:
@@ -41,9 +43,7 @@ def supervisor_of(state: State) -> Supervisor:
     def found() -> None:
         """Topics and schema, once Kafka and the registry are ready."""
         nonlocal founded
-        if founded or supervisor.not_ready(
-            [n for n in supervisor.services if n.startswith("kafka")]
-        ):
+        if founded or supervisor.not_ready([n for n in supervisor.services if n.startswith("kafka")]):
             return
         Topics(addresses.kafka).ensure(live_topics(STANDARD))
         if supervisor.not_ready(["registry"]):
@@ -62,9 +62,8 @@ def supervisor_of(state: State) -> Supervisor:
                 runs.stop(source, keep_wish=True)
 
     supervisor = Supervisor(
-        state, declare(state, settings_of(state), addresses), keepers=[found, keep],
-        before_stop=before_stop,
-    )  # fmt: skip
+        state, declare(state, settings_of(state), addresses), keepers=[found, keep], before_stop=before_stop
+    )
     return supervisor
 
 

@@ -64,13 +64,19 @@ class OfflineLab:
     def sources(self) -> dict[str, Any]:
         """The recorded sources: their files, events and disorder."""
         return {
-            name: {"files": list(each.files.values()), "events": len(each.records),
-                   "refused": len(each.refused), "disorder_ms": each.disorder_ms}
-            for name, each in self._sources.items() if name != LIVE
-        }  # fmt: skip
+            name: {
+                "files": list(each.files.values()),
+                "events": len(each.records),
+                "refused": len(each.refused),
+                "disorder_ms": each.disorder_ms,
+            }
+            for name, each in self._sources.items()
+            if name != LIVE
+        }
 
-    def import_access_log(self, *paths: str | Path, source: str | None = None,
-                          progress: Callable[[int], None] = lambda n: None) -> Imported:  # fmt: skip
+    def import_access_log(
+        self, *paths: str | Path, source: str | None = None, progress: Callable[[int], None] = lambda n: None
+    ) -> Imported:
         """Read access logs in the combined format into a recorded source, as `Lab.import_access_log`.
 
         Raises:
@@ -78,8 +84,9 @@ class OfflineLab:
         """
         return self._import(list(map(str, paths)), "access-log", source, progress)
 
-    def import_jsonl(self, *paths: str | Path, source: str | None = None,
-                     progress: Callable[[int], None] = lambda n: None) -> Imported:  # fmt: skip
+    def import_jsonl(
+        self, *paths: str | Path, source: str | None = None, progress: Callable[[int], None] = lambda n: None
+    ) -> Imported:
         """Read events of the model, one JSON object a line, as `Lab.import_jsonl`.
 
         Raises:
@@ -87,9 +94,7 @@ class OfflineLab:
         """
         return self._import(list(map(str, paths)), "jsonl", source, progress)
 
-    def _import(
-        self, paths: list[str], form: Format, name: str | None, progress: Callable[[int], None]
-    ) -> Imported:
+    def _import(self, paths: list[str], form: Format, name: str | None, progress: Callable[[int], None]) -> Imported:
         began = time.monotonic()
         name = name or Path(paths[0].removesuffix(".gz")).stem.lower()
         source_name(name, reserved=frozenset(STANDARD))
@@ -113,7 +118,7 @@ class OfflineLab:
                     if isinstance(event, str):
                         result.rejected += 1
                         result.reasons[event] = result.reasons.get(event, 0) + 1
-                        into.refused.append({"file": Path(path).name, "line": line.number, "reason": event})  # fmt: skip
+                        into.refused.append({"file": Path(path).name, "line": line.number, "reason": event})
                         continue
                     into.latest_ms = max(into.latest_ms, event["event_time"])
                     into.disorder_ms = max(into.disorder_ms, into.latest_ms - event["event_time"])
@@ -143,13 +148,9 @@ class OfflineLab:
         facts, records = read(Path(path))
         name = source_name(source or facts.name, reserved=frozenset(STANDARD))
         if name in self._sources:
-            raise SourceError(
-                f"there is a source {name!r} already", hint="give source= another name"
-            )
+            raise SourceError(f"there is a source {name!r} already", hint="give source= another name")
         of = _Source(
-            JobParameters(bound_ms=facts.bound_ms),
-            disorder_ms=facts.bound_ms - 1,
-            latest_ms=facts.last_ms or 0,
+            JobParameters(bound_ms=facts.bound_ms), disorder_ms=facts.bound_ms - 1, latest_ms=facts.last_ms or 0
         )
         of.files[facts.digest] = Path(path).name
         of.records = [(r.value or b"", Place(0, n, r.timestamp_ms)) for n, r in enumerate(records)]
@@ -166,8 +167,9 @@ class OfflineLab:
         del self._sources[source]
         self._truths.pop(source, None)
 
-    def simulate(self, scenario: str = "brisk", *, seed: int = 1, seconds: float | None = None,
-                 events: int | None = None) -> int:  # fmt: skip
+    def simulate(
+        self, scenario: str = "brisk", *, seed: int = 1, seconds: float | None = None, events: int | None = None
+    ) -> int:
         """Let a simulated website send events onto the live source, at once; how many messages came.
 
         Args:
@@ -189,9 +191,7 @@ class OfflineLab:
         begin = max(START_MS, live.latest_ms + 1)
         run = Run(scenario_named(scenario), seed, run=str(self._runs), zero_ms=begin)
         for batch in written(run, events=events, seconds=seconds):
-            for value, due_ns in zip(
-                batch.values().to_pylist(), batch.due_ns.tolist(), strict=True
-            ):
+            for value, due_ns in zip(batch.values().to_pylist(), batch.due_ns.tolist(), strict=True):
                 live.latest_ms = begin + due_ns // 1_000_000
                 live.records.append((value, Place(0, len(live.records), live.latest_ms)))
             sent += len(batch)
@@ -201,20 +201,25 @@ class OfflineLab:
     def _source(self, name: str) -> _Source:
         if name not in self._sources:
             known = ", ".join(self._sources)
-            raise SourceError(f"there is no source {name!r} in this offline lab", hint=f"there are: {known}; import one")  # fmt: skip
+            raise SourceError(
+                f"there is no source {name!r} in this offline lab", hint=f"there are: {known}; import one"
+            )
         return self._sources[name]
 
     # --- answers ---------------------------------------------------------------------------------
 
     def run_standard(
-        self, source: str = LIVE, *, gap: Duration | None = None, within: Duration | None = None,
+        self,
+        source: str = LIVE,
+        *,
+        gap: Duration | None = None,
+        within: Duration | None = None,
         bound: Duration | None = None,
-    ) -> dict[str, Any]:  # fmt: skip
+    ) -> dict[str, Any]:
         """Set the standard queries' parameters on a source; answers are computed when asked for."""
         into = self._source(source)
         into.parameters = replace(into.parameters, **job_changes(gap, within, bound, None))
-        return {"source": source, "state": "finished", "engine": "reference",
-                "parameters": into.parameters.as_json()}  # fmt: skip
+        return {"source": source, "state": "finished", "engine": "reference", "parameters": into.parameters.as_json()}
 
     def _judged(self, source: str) -> list[Judged]:
         of = self._source(source)
@@ -226,16 +231,20 @@ class OfflineLab:
         return of.judged[2]
 
     def _counted(self, source: str) -> list[Event]:
-        return [
-            each.event for each in self._judged(source) if each.fate == "counted" and each.event
-        ]
+        return [each.event for each in self._judged(source) if each.fate == "counted" and each.event]
 
     def ledger(self, source: str = LIVE) -> dict[str, int]:
         """Read = counted + duplicate + late + rejected; ticks and lines refused at import beside it."""
         fates = Counter(each.fate for each in self._judged(source))
-        return {"read": fates.total() - fates["tick"], "counted": fates["counted"], "duplicate": fates["duplicate"],
-                "late": fates["late"], "rejected": fates["rejected"], "ticks": fates["tick"],
-                "refused_lines": len(self._source(source).refused)}  # fmt: skip
+        return {
+            "read": fates.total() - fates["tick"],
+            "counted": fates["counted"],
+            "duplicate": fates["duplicate"],
+            "late": fates["late"],
+            "rejected": fates["rejected"],
+            "ticks": fates["tick"],
+            "refused_lines": len(self._source(source).refused),
+        }
 
     def refused(self, source: str) -> pd.DataFrame:
         """The lines that were refused at import: file, line, reason."""
@@ -248,7 +257,7 @@ class OfflineLab:
         import pandas as pd
 
         names = list(Event.__slots__)
-        frame = pd.DataFrame([[getattr(e, n) for n in names] for e in self._counted(source)], columns=names)  # fmt: skip
+        frame = pd.DataFrame([[getattr(e, n) for n in names] for e in self._counted(source)], columns=names)
         frame["event_time"] = pd.to_datetime(frame["event_time"], unit="ms", utc=True)
         return frame
 
@@ -300,19 +309,25 @@ class OfflineLab:
         if speed is not None and not speed > 0:
             raise SettingsError(f"speed {speed!r}: a factor above 0, or None")
         every = definitions(of.parameters)
-        engine = Engine({n: every[n] for n in shapes}, bound_ms=of.parameters.bound_ms, partitions=[0])  # fmt: skip
+        engine = Engine({n: every[n] for n in shapes}, bound_ms=of.parameters.bound_ms, partitions=[0])
         sequence = dict.fromkeys(shapes, 0)
         for name in shapes:
-            yield {"type": "snapshot", "channel": name, "source": source, "epoch": "offline",
-                   "seq": 0, "rows": []}  # fmt: skip
+            yield {"type": "snapshot", "channel": name, "source": source, "epoch": "offline", "seq": 0, "rows": []}
 
         def updates(rows: dict[str, list[Row]], arrival_ms: int) -> Iterator[dict[str, Any]]:
             for name, due in rows.items():
                 if due:
                     sequence[name] += 1
-                    yield {"type": "update", "channel": name, "source": source, "seq": sequence[name],
-                           "prev_seq": sequence[name] - 1, "rows": in_order(shapes[name], due),
-                           "appended_ms": arrival_ms, "received_ms": arrival_ms}  # fmt: skip
+                    yield {
+                        "type": "update",
+                        "channel": name,
+                        "source": source,
+                        "seq": sequence[name],
+                        "prev_seq": sequence[name] - 1,
+                        "rows": in_order(shapes[name], due),
+                        "appended_ms": arrival_ms,
+                        "received_ms": arrival_ms,
+                    }
 
         began, first = time.monotonic(), of.records[0][1].arrival_ms if of.records else 0
         for record in of.records:
@@ -331,8 +346,10 @@ class OfflineLab:
         Raises:
             JobError: Always.
         """
-        raise JobError(f"an offline lab cannot verify {source!r}: its answers are the reference's own",
-                       hint="start a stack with Lab.up(), and let Flink answer")  # fmt: skip
+        raise JobError(
+            f"an offline lab cannot verify {source!r}: its answers are the reference's own",
+            hint="start a stack with Lab.up(), and let Flink answer",
+        )
 
     def score(self, source: str = LIVE) -> Score:
         """Compare every answer with what the simulated visitors really did, as `Lab.score`."""
@@ -343,8 +360,7 @@ class OfflineLab:
         subject = Subject(source, "offline", of.parameters, {}, {}, len(of.refused))
         rows = standard_rows(self._counted(source), of.parameters)
         found = {
-            name: [normal(query, dict(row)) for row in self.rows(name, source)]
-            for name, query in STANDARD.items()
+            name: [normal(query, dict(row)) for row in self.rows(name, source)] for name, query in STANDARD.items()
         }
         began = time.monotonic()
         result = score(subject, self._truths.get(source, []), self._judged(source), rows, found)
@@ -361,12 +377,13 @@ class OfflineLab:
         Raises:
             JobError: Always.
         """
-        raise JobError("an offline lab has no SQL: it has no Flink",
-                       hint="preview(Windowed(…)) answers here; SQL needs Lab.up()")  # fmt: skip
+        raise JobError(
+            "an offline lab has no SQL: it has no Flink", hint="preview(Windowed(…)) answers here; SQL needs Lab.up()"
+        )
 
     def __repr__(self) -> str:
         return f"OfflineLab({', '.join(self._sources)}; {NOT_FLINK})"
 
     def _repr_html_(self) -> str:
-        rows = "".join(f"<tr><td>{n}</td><td>{len(s.records)}</td></tr>" for n, s in self._sources.items())  # fmt: skip
+        rows = "".join(f"<tr><td>{n}</td><td>{len(s.records)}</td></tr>" for n, s in self._sources.items())
         return f"<p><b>Offline lab</b>, {NOT_FLINK}</p><table><tr><th>source</th><th>records</th></tr>{rows}</table>"

@@ -46,11 +46,17 @@ def open_store(state: State, addresses: Addresses, kind: str) -> Store:
 def feeds(state: State, runs: Runs) -> list[Feed]:
     """The result topics of all current runs."""
     return [
-        Feed(topic, query, source, run["run"], run["results_from"][topic],
-             JobParameters.from_json(run["parameters"]).within_ms)
+        Feed(
+            topic,
+            query,
+            source,
+            run["run"],
+            run["results_from"][topic],
+            JobParameters.from_json(run["parameters"]).within_ms,
+        )
         for source, run in runs.all().items()
         for query, topic in runs.topics(source).items()
-    ]  # fmt: skip
+    ]
 
 
 def decode(feed: Feed, value: bytes) -> Point:
@@ -164,9 +170,8 @@ def hub(process: _Process) -> None:
             for topic, new in rows.items():
                 feed = followed[topic]
                 publish = partial(
-                    server.publish, feed.query, feed.source, new,
-                    appended_ms=appended[topic], received_ms=received_ms,
-                )  # fmt: skip
+                    server.publish, feed.query, feed.source, new, appended_ms=appended[topic], received_ms=received_ms
+                )
                 loop.call_soon_threadsafe(publish)
 
         process.patiently(step)

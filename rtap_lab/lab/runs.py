@@ -67,8 +67,9 @@ class Runs:
         run = self.all().get(source)
         if run is None:
             option = "" if source == LIVE else f" --source {source}"
-            raise JobError(f"the standard job has not run on {source!r}",
-                           hint=f"run it: rtap jobs run standard{option}")  # fmt: skip
+            raise JobError(
+                f"the standard job has not run on {source!r}", hint=f"run it: rtap jobs run standard{option}"
+            )
         return run
 
     def _save(self, source: str, **changes: Any) -> Run:
@@ -100,9 +101,7 @@ class Runs:
 
     # --- wishes ----------------------------------------------------------------------------------
 
-    def wish(
-        self, source: str, changes: dict[str, Any] | None = None, *, anew: bool = False
-    ) -> Run:
+    def wish(self, source: str, changes: dict[str, Any] | None = None, *, anew: bool = False) -> Run:
         """Write down that a run of the standard job should be running.
 
         It goes on with the current run, unless that was drained or has other parameters; then a new
@@ -123,14 +122,19 @@ class Runs:
             if source != LIVE:
                 known = (self.state.read("sources") or {}).get(source)
                 if known is None:
-                    raise SourceError(f"there is no recorded source {source!r}",
-                                      hint="`rtap sources list` shows them; `rtap import` makes one")  # fmt: skip
+                    raise SourceError(
+                        f"there is no recorded source {source!r}",
+                        hint="`rtap sources list` shows them; `rtap import` makes one",
+                    )
                 base = replace(JobParameters(), bound_ms=known["disorder_ms"] + 1)
             wanted = replace(base, **(changes or {}))
             if (
-                current and not anew and source == LIVE
-                and wanted.as_json() == current["parameters"] and current["state"] != "drained"
-            ):  # fmt: skip
+                current
+                and not anew
+                and source == LIVE
+                and wanted.as_json() == current["parameters"]
+                and current["state"] != "drained"
+            ):
                 return self._save(source, desired="running", failures=0, error="")
             if current:
                 self._end(current)
@@ -138,11 +142,18 @@ class Runs:
             moment = datetime.now(UTC)
             ends = topics.ends([self._events(source)], committed=True) if source != LIVE else {}
             return self._save(
-                source, run=f"{moment:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}",
-                parameters=wanted.as_json(), desired="running", state="submitting", job_id=None,
-                results_from=topics.empty(self.topics(source).values()), failures=0, error="",
-                started=moment.timestamp(), ends={str(p): end for (_, p), end in ends.items()},
-            )  # fmt: skip
+                source,
+                run=f"{moment:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}",
+                parameters=wanted.as_json(),
+                desired="running",
+                state="submitting",
+                job_id=None,
+                results_from=topics.empty(self.topics(source).values()),
+                failures=0,
+                error="",
+                started=moment.timestamp(),
+                ends={str(p): end for (_, p), end in ends.items()},
+            )
 
     def _end(self, run: Run) -> None:
         """End what still runs of a run, and forget its checkpoints."""
@@ -188,11 +199,7 @@ class Runs:
     def keep(self) -> None:
         """Make every wish true; called about once a second by the supervisor."""
         for source, run in self.all().items():
-            if run["desired"] == "running" and run["state"] not in (
-                "failed",
-                "finished",
-                "drained",
-            ):
+            if run["desired"] == "running" and run["state"] not in ("failed", "finished", "drained"):
                 self.ensure(source)
 
     def ensure(self, source: str) -> Run:
@@ -205,10 +212,7 @@ class Runs:
             run = self.get(source)
             if run["desired"] != "running":
                 return run
-            mine = sorted(
-                (j for j in self.rest.jobs() if j["name"] == self.name(run)),
-                key=lambda j: j["start-time"],
-            )
+            mine = sorted((j for j in self.rest.jobs() if j["name"] == self.name(run)), key=lambda j: j["start-time"])
             if mine:
                 newest = mine[-1]
                 if newest["state"] not in TERMINAL:
@@ -245,24 +249,32 @@ class Runs:
             if restore is None or f"/{old.name}/" not in restore:
                 shutil.rmtree(old, ignore_errors=True)
         properties = session_properties(
-            parameters, name=self.name(run), bounded=recorded is not None,
-            checkpoints=folder.as_uri(), restore=restore, parallelism=run.get("parallelism"),
-        )  # fmt: skip
+            parameters,
+            name=self.name(run),
+            bounded=recorded is not None,
+            checkpoints=folder.as_uri(),
+            restore=restore,
+            parallelism=run.get("parallelism"),
+        )
         resumed_by = self._renew_resumed_by(source, bool(recorded and restore))
         *tables, job = [
             *catalog(
-                topic=events_topic(recorded), bootstrap=self.addresses.kafka, group=group(source),
+                topic=events_topic(recorded),
+                bootstrap=self.addresses.kafka,
+                group=group(source),
                 bound_ms=parameters.bound_ms,
                 # what a later import adds belongs to a later run
                 ends={int(p): end for p, end in run["ends"].items()} if recorded else None,
                 resumed_by=resumed_by,
             ),
             *standard(
-                source=source, run=run["run"], bootstrap=self.addresses.kafka,
+                source=source,
+                run=run["run"],
+                bootstrap=self.addresses.kafka,
                 topics=self.topics(source) | {"late": LATE, "rejected": REJECTED},
                 parameters=parameters,
             ),
-        ]  # fmt: skip
+        ]
         with Session(self.addresses.url("gateway"), properties) as session:
             for statement in tables:
                 session.configure(statement)
@@ -301,10 +313,7 @@ class Runs:
             if not active:
                 if drain:
                     raise JobError(f"the standard job on {source} is not running: nothing to drain")
-                return self._save(
-                    source,
-                    state=run["state"] if run["state"] in ("drained", "finished") else "stopped",
-                )
+                return self._save(source, state=run["state"] if run["state"] in ("drained", "finished") else "stopped")
             job_id = active[0]
             folder = (self.folder(run) / "savepoints").as_uri()
             try:
@@ -332,7 +341,5 @@ class Runs:
         active = self.rest.active(self.name(run))
         if not active:
             raise JobError(f"the standard job on {source} is not running")
-        request = self.rest.savepoint(
-            active[0], (self.state.folder / "flink" / "savepoints").as_uri()
-        )
+        request = self.rest.savepoint(active[0], (self.state.folder / "flink" / "savepoints").as_uri())
         return self._await_savepoint(active[0], request, 120)

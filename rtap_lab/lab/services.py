@@ -29,9 +29,7 @@ def declare(state: State, settings: Settings, addresses: Addresses) -> list[Serv
     ports = addresses.ports
     services: list[Service] = []
 
-    def java_service(
-        name: str, build: Callable[[], Jvm], probe: Callable[[], str | None], **facts: object
-    ) -> None:
+    def java_service(name: str, build: Callable[[], Jvm], probe: Callable[[], str | None], **facts: object) -> None:
         last: list[Jvm] = []
 
         def prepare() -> list[str]:
@@ -45,9 +43,7 @@ def declare(state: State, settings: Settings, addresses: Addresses) -> list[Serv
         # writing a class-data archive at the end takes a JVM a few seconds, once per user
         services.append(Service(name, prepare, probe, grace=25, archive=archive, **facts))  # type: ignore[arg-type]
 
-    def python_service(
-        name: str, probe: Callable[[], str | None], depends: tuple[str, ...], **facts: object
-    ) -> None:
+    def python_service(name: str, probe: Callable[[], str | None], depends: tuple[str, ...], **facts: object) -> None:
         command = [sys.executable, "-m", "rtap_lab.lab.processes", name, str(folder)]
         services.append(Service(name, lambda: command, probe, depends, **facts))  # type: ignore[arg-type]
 
@@ -55,8 +51,7 @@ def declare(state: State, settings: Settings, addresses: Addresses) -> list[Serv
     names = ["kafka-1", "kafka-2", "kafka-3"] if settings.profile == "full" else ["kafka"]
     suffixes = ["", "-2", "-3"][: len(names)]
     nodes = [
-        Node(number, ports[f"kafka{suffix}"], ports[f"controller{suffix}"])
-        for number, suffix in enumerate(suffixes, 1)
+        Node(number, ports[f"kafka{suffix}"], ports[f"controller{suffix}"]) for number, suffix in enumerate(suffixes, 1)
     ]
     cluster_id = cluster_of(state)
 
@@ -73,10 +68,13 @@ def declare(state: State, settings: Settings, addresses: Addresses) -> list[Serv
         java_service(name, build, kafka_probe, port=node.port)
 
     # Flink ---------------------------------------------------------------------------------------
-    cluster = FlinkCluster(java, folder / "flink", FlinkPorts(
-        ports["flink"], ports["flink-rpc"], ports["flink-blob"],
-        ports["taskmanager-data"], ports["gateway"],
-    ))  # fmt: skip
+    cluster = FlinkCluster(
+        java,
+        folder / "flink",
+        FlinkPorts(
+            ports["flink"], ports["flink-rpc"], ports["flink-blob"], ports["taskmanager-data"], ports["gateway"]
+        ),
+    )
     rest = FlinkRest(addresses.url("flink"))
     environment = cluster.environment()
 
@@ -89,17 +87,23 @@ def declare(state: State, settings: Settings, addresses: Addresses) -> list[Serv
         return None if slots >= SLOTS else f"{slots} of {SLOTS} slots"
 
     java_service(
-        "jobmanager", cluster.jobmanager(), jobmanager_probe, port=ports["flink"],
-        environment=environment, link=addresses.url("flink"),
-    )  # fmt: skip
-    java_service(
-        "taskmanager", cluster.taskmanager(), taskmanager_probe, depends=("jobmanager",),
+        "jobmanager",
+        cluster.jobmanager(),
+        jobmanager_probe,
+        port=ports["flink"],
         environment=environment,
-    )  # fmt: skip
+        link=addresses.url("flink"),
+    )
     java_service(
-        "gateway", cluster.gateway(), lambda: gateway_ready(addresses.url("gateway")),
-        port=ports["gateway"], environment=environment,
-    )  # fmt: skip
+        "taskmanager", cluster.taskmanager(), taskmanager_probe, depends=("jobmanager",), environment=environment
+    )
+    java_service(
+        "gateway",
+        cluster.gateway(),
+        lambda: gateway_ready(addresses.url("gateway")),
+        port=ports["gateway"],
+        environment=environment,
+    )
 
     # Registry, store -----------------------------------------------------------------------------
     def registry_probe() -> str | None:
@@ -108,19 +112,27 @@ def declare(state: State, settings: Settings, addresses: Addresses) -> list[Serv
         return Registry(addresses.url("registry")).ready()
 
     java_service(
-        "registry", registry(java, folder / "registry", ports["registry"], ports["registry-management"]),
-        registry_probe, port=ports["registry"], link=addresses.url("registry"),
-    )  # fmt: skip
+        "registry",
+        registry(java, folder / "registry", ports["registry"], ports["registry-management"]),
+        registry_probe,
+        port=ports["registry"],
+        link=addresses.url("registry"),
+    )
     if settings.store == "influxdb":
 
         def influx_probe() -> str | None:
             answer = httpx.get(f"{addresses.url('store')}/health", timeout=2, trust_env=False)
             return None if answer.json().get("status") == "pass" else "not healthy"
 
-        services.append(Service(
-            "store", lambda: influxdb.command(folder / "influxdb", ports["store"]), influx_probe,
-            port=ports["store"], link=addresses.url("store"),
-        ))  # fmt: skip
+        services.append(
+            Service(
+                "store",
+                lambda: influxdb.command(folder / "influxdb", ports["store"]),
+                influx_probe,
+                port=ports["store"],
+                link=addresses.url("store"),
+            )
+        )
 
     # Our own -------------------------------------------------------------------------------------
     kafka = tuple(names)
@@ -154,15 +166,38 @@ def declare(state: State, settings: Settings, addresses: Addresses) -> list[Serv
     app = str(Path(__file__).parents[1] / "dashboards" / "app.py")
     port = str(ports["dashboard"])
     dashboard = [
-        sys.executable, "-m", "panel", "serve", app, "--address", "127.0.0.1", "--port", port,
-        "--allow-websocket-origin", f"127.0.0.1:{port}", "--allow-websocket-origin", f"localhost:{port}",
-        "--index", "app", "--liveness", "--log-level", "warning", "--unused-session-lifetime", "5000",
-        "--args", addresses.hub,
-    ]  # fmt: skip
-    services.append(Service(
-        "dashboard", lambda: dashboard, dashboard_probe, port=ports["dashboard"],
-        link=f"{addresses.url('dashboard')}/app",
-    ))  # fmt: skip
+        sys.executable,
+        "-m",
+        "panel",
+        "serve",
+        app,
+        "--address",
+        "127.0.0.1",
+        "--port",
+        port,
+        "--allow-websocket-origin",
+        f"127.0.0.1:{port}",
+        "--allow-websocket-origin",
+        f"localhost:{port}",
+        "--index",
+        "app",
+        "--liveness",
+        "--log-level",
+        "warning",
+        "--unused-session-lifetime",
+        "5000",
+        "--args",
+        addresses.hub,
+    ]
+    services.append(
+        Service(
+            "dashboard",
+            lambda: dashboard,
+            dashboard_probe,
+            port=ports["dashboard"],
+            link=f"{addresses.url('dashboard')}/app",
+        )
+    )
     return services
 
 

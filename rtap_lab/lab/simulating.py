@@ -80,9 +80,7 @@ class Controls:
         """
         facts = (self._state.read("simulator") or {}) if self._state.exists else {}
         if not facts or not _alive(facts["pid"]):
-            raise NotRunningError(
-                f"no simulator runs in {self._state.folder}", hint="start one: rtap simulate"
-            )
+            raise NotRunningError(f"no simulator runs in {self._state.folder}", hint="start one: rtap simulate")
         return dict(facts)
 
     def _tell(self, **command: Any) -> None:
@@ -154,11 +152,20 @@ class Playing:
 
     def _note(self) -> None:
         act = self._run.act
-        self._state.write("simulator", {
-            "pid": os.getpid(), "run": self._run.run, "scenario": act.scenario.name, "rate": self._run.rate or act.scenario.rate,
-            "seed": self._run.seed, "paused": self._paused, "sent": self._sent,
-            "scenario_seconds": round(act.until_ms / 1000, 1), "truth": str(self._truth),
-        })  # fmt: skip
+        self._state.write(
+            "simulator",
+            {
+                "pid": os.getpid(),
+                "run": self._run.run,
+                "scenario": act.scenario.name,
+                "rate": self._run.rate or act.scenario.rate,
+                "seed": self._run.seed,
+                "paused": self._paused,
+                "sent": self._sent,
+                "scenario_seconds": round(act.until_ms / 1000, 1),
+                "truth": str(self._truth),
+            },
+        )
 
     def control(self, run: Run, now_ns: int) -> bool:
         """Apply what was commanded since the last time; True while paused."""
@@ -247,9 +254,7 @@ def read_truth(path: Path) -> Truth:
         if manifest["version"] != 1:
             raise KeyError("version")
     except (OSError, orjson.JSONDecodeError, KeyError, TypeError) as error:
-        raise SourceError(
-            f"{path} is not the ground truth of a simulator's run: {error}"
-        ) from error
+        raise SourceError(f"{path} is not the ground truth of a simulator's run: {error}") from error
     return Truth(manifest)
 
 

@@ -57,9 +57,8 @@ class Slice:
         return self.path.stem
 
     def replay(
-        self, source: str | None = None, *, speed: float | str = "max",
-        progress: Callable[[int], None] = lambda n: None,
-    ) -> Replayed:  # fmt: skip
+        self, source: str | None = None, *, speed: float | str = "max", progress: Callable[[int], None] = lambda n: None
+    ) -> Replayed:
         """Play the slice into a fresh source, in the original partitions, order and timestamps.
 
         Args:
@@ -86,9 +85,7 @@ class Slice:
         try:
             shutil.copyfile(self.path, to)
         except OSError as error:
-            raise SourceError(
-                f"slice {self.name} cannot be exported to {to}: {error.strerror or error}"
-            ) from error
+            raise SourceError(f"slice {self.name} cannot be exported to {to}: {error.strerror or error}") from error
         return to
 
     def remove(self) -> None:
@@ -105,8 +102,10 @@ class Slice:
     def _repr_html_(self) -> str:
         a = self.about
         span = f"{_instant(a.first_ms)} to {_instant(a.last_ms)}"
-        return (f"<b>slice {self.name}</b>: {a.records:,} records of <code>{a.topic}</code>, {span}, "
-                f"{self.path.stat().st_size / 1e6:.1f} MB, digest <code>{a.digest[:16]}</code>")  # fmt: skip
+        return (
+            f"<b>slice {self.name}</b>: {a.records:,} records of <code>{a.topic}</code>, {span}, "
+            f"{self.path.stat().st_size / 1e6:.1f} MB, digest <code>{a.digest[:16]}</code>"
+        )
 
 
 def _instant(ms: int | None) -> str:
@@ -132,10 +131,7 @@ def named(lab: Lab, name: str) -> Slice:
     path = folder(lab) / f"{checked(name)}.parquet"
     if not path.exists():
         there = ", ".join(p.stem for p in sorted(folder(lab).glob("*.parquet"))) or "none yet"
-        raise SourceError(
-            f"there is no slice {name!r}",
-            hint=f"there are: {there}; `rtap slices record` makes one",
-        )
+        raise SourceError(f"there is no slice {name!r}", hint=f"there are: {there}; `rtap slices record` makes one")
     return Slice(lab, path)
 
 
@@ -146,9 +142,7 @@ def checked(name: str) -> str:
         SettingsError: When it is none.
     """
     if not _NAME.fullmatch(name):
-        raise SettingsError(
-            f"slice {name!r}: a slice's name is up to 40 of a-z 0-9 _ -, not beginning with _ or -"
-        )
+        raise SettingsError(f"slice {name!r}: a slice's name is up to 40 of a-z 0-9 _ -, not beginning with _ or -")
     return name
 
 
@@ -168,24 +162,25 @@ def imported(lab: Lab, path: str | Path, name: str | None = None) -> Slice:
 def _free(lab: Lab, name: str) -> Path:
     path = folder(lab) / f"{checked(name)}.parquet"
     if path.exists():
-        raise SourceError(
-            f"there is a slice {name!r} already",
-            hint=f"another --name, or `rtap slices remove {name}`",
-        )
+        raise SourceError(f"there is a slice {name!r} already", hint=f"another --name, or `rtap slices remove {name}`")
     return path
 
 
 def record(
-    lab: Lab, source: str, span: str | float | None, begin: Moment | None, end: Moment | None, name: str | None,
-    progress: Callable[[int], None], stop: Any = None,
-) -> Slice:  # fmt: skip
+    lab: Lab,
+    source: str,
+    span: str | float | None,
+    begin: Moment | None,
+    end: Moment | None,
+    name: str | None,
+    progress: Callable[[int], None],
+    stop: Any = None,
+) -> Slice:
     """Record a piece of a source; see `Lab.record`."""
     from rtap_lab.kafka import recorder
 
     if span is not None and (begin is not None or end is not None):
-        raise SettingsError(
-            "record: give a span, or from and to", hint='"30s" records what comes in the next 30 s'
-        )
+        raise SettingsError("record: give a span, or from and to", hint='"30s" records what comes in the next 30 s')
     if source != LIVE and source not in lab.sources():
         raise SourceError(f"there is no recorded source {source!r}", hint="`rtap sources list`")
     path = _free(lab, name or f"{source}-{datetime.now(UTC):%Y%m%dt%H%M%S}")
@@ -196,16 +191,12 @@ def record(
     if span is not None:
         starts = topics.ends([topic])
         deadline = time.monotonic() + duration_ms(span, name="span") / 1000
-        while (left := deadline - time.monotonic()) > 0 and not (
-            stop is not None and stop.is_set()
-        ):
+        while (left := deadline - time.monotonic()) > 0 and not (stop is not None and stop.is_set()):
             time.sleep(min(left, 0.2))
             progress(sum(topics.ends([topic]).values()) - sum(starts.values()))
     ends = topics.await_committed([topic])
     if begin is not None:
-        starts = {
-            k: max(v, starts[k]) for k, v in _offsets(kafka, topic, begin, starts, "from").items()
-        }
+        starts = {k: max(v, starts[k]) for k, v in _offsets(kafka, topic, begin, starts, "from").items()}
     if end is not None:
         ends = {k: min(v, ends[k]) for k, v in _offsets(kafka, topic, end, ends, "to").items()}
     records = recorder.read(kafka, starts, ends, progress)
@@ -220,9 +211,17 @@ def record(
     else:
         bound_ms = lab.sources()[source]["disorder_ms"] + 1
     about = About(
-        path.stem, topic, len(records), slice_files.digest_of(records), bound_ms, len(starts),
-        records[0].timestamp_ms, records[-1].timestamp_ms, instant_text(time.time_ns() // 1_000_000), schema(),
-    )  # fmt: skip
+        path.stem,
+        topic,
+        len(records),
+        slice_files.digest_of(records),
+        bound_ms,
+        len(starts),
+        records[0].timestamp_ms,
+        records[-1].timestamp_ms,
+        instant_text(time.time_ns() // 1_000_000),
+        schema(),
+    )
     slice_files.write(path, about, records)
     return Slice(lab, path)
 
@@ -235,22 +234,17 @@ def _offsets(
     if isinstance(moment, Mapping):
         unknown = [p for p in moment if (topic, p) not in others]
         if unknown:
-            raise SettingsError(
-                f"record: {what} names partition {unknown[0]}, which {topic} does not have"
-            )
+            raise SettingsError(f"record: {what} names partition {unknown[0]}, which {topic} does not have")
         return {key: moment.get(key[1], offset) for key, offset in others.items()}
     at = round(moment.timestamp() * 1000) if isinstance(moment, datetime) else instant_ms(moment)
     if at is None:
         raise SettingsError(
-            f"record: {what} {moment!r} is not an instant",
-            hint="RFC 3339 in UTC, 2026-11-23T10:00:00Z",
+            f"record: {what} {moment!r} is not an instant", hint="RFC 3339 in UTC, 2026-11-23T10:00:00Z"
         )
     return offsets_at(kafka, topic, at)
 
 
-def _replay(
-    lab: Lab, of: Slice, source: str, speed: float | str, progress: Callable[[int], None]
-) -> Replayed:
+def _replay(lab: Lab, of: Slice, source: str, speed: float | str, progress: Callable[[int], None]) -> Replayed:
     from rtap_lab.kafka import recorder
 
     try:
@@ -262,14 +256,10 @@ def _replay(
     facts, records = slice_files.read(of.path)
     source_name(source, reserved=frozenset(STANDARD))
     kafka = lab.addresses.kafka
-    with lab.state.lock(
-        f"source-{source}", timeout=1, busy=f"source {source!r} is being written to"
-    ):
+    with lab.state.lock(f"source-{source}", timeout=1, busy=f"source {source!r} is being written to"):
         there = lab.sources().get(source)
         if there is not None and there.get("format") != "slice":
-            raise SourceError(
-                f"source {source!r} holds an import", hint="replay into another: --into NAME"
-            )
+            raise SourceError(f"source {source!r} holds an import", hint="replay into another: --into NAME")
         if there is not None:
             lab.remove_source(source)
         topics = source_topics(source, STANDARD)
@@ -284,7 +274,16 @@ def _replay(
             raise
         with lab.state.lock("sources", timeout=30):
             counted = {"name": of.path.name, "read": sent, "imported": sent, "rejected": 0}
-            lab.state.write("sources", lab.sources() | {source: {
-                "latest_ms": facts.last_ms, "disorder_ms": facts.bound_ms - 1, "files": {facts.digest: counted}, "format": "slice",
-            }})  # fmt: skip
+            lab.state.write(
+                "sources",
+                lab.sources()
+                | {
+                    source: {
+                        "latest_ms": facts.last_ms,
+                        "disorder_ms": facts.bound_ms - 1,
+                        "files": {facts.digest: counted},
+                        "format": "slice",
+                    }
+                },
+            )
     return Replayed(source, sent, refused)

@@ -28,14 +28,7 @@ def status(lab: Lab) -> dict[str, Any]:
     """State, port, memory, uptime and links of the services; watermark, lag and shares of the jobs."""
     state = lab.state
     if not state.exists or control.revive(state) is None:
-        return {
-            "services": [],
-            "supervisor": {"pid": None},
-            "addresses": {},
-            "jobs": [],
-            "problems": [],
-            "ok": False,
-        }
+        return {"services": [], "supervisor": {"pid": None}, "addresses": {}, "jobs": [], "problems": [], "ok": False}
     addresses = known(state)
     chosen = state.read("settings") or {}
     table: dict[str, dict[str, Any]] = state.read("services") or {}
@@ -46,14 +39,14 @@ def status(lab: Lab) -> dict[str, Any]:
     supervisor = running(state)
     jobs = _jobs(lab, addresses)
     store = (
-        addresses.url("store")
-        if chosen.get("store") == "influxdb"
-        else str(state.folder / "store" / "points.sqlite")
+        addresses.url("store") if chosen.get("store") == "influxdb" else str(state.folder / "store" / "points.sqlite")
     )
     free = shutil.disk_usage(state.folder).free
     problems = []
     if free < FULL_BYTES:
-        problems.append(f"the disk is full: {free / 1e6:.0f} MB are free where {state.folder} is; free some, services come back by themselves")  # fmt: skip
+        problems.append(
+            f"the disk is full: {free / 1e6:.0f} MB are free where {state.folder} is; free some, services come back by themselves"
+        )
     ok = (
         not problems
         and all(s["state"] == "ready" for s in services)
@@ -63,15 +56,19 @@ def status(lab: Lab) -> dict[str, Any]:
         "services": services,
         "supervisor": {"pid": supervisor.pid if supervisor else None},
         "addresses": {
-            "kafka": addresses.kafka, "registry": addresses.url("registry"),
-            "flink": addresses.url("flink"), "gateway": addresses.url("gateway"),
-            "hub": addresses.hub, "dashboard": f"{addresses.url('dashboard')}/app", "store": store,
+            "kafka": addresses.kafka,
+            "registry": addresses.url("registry"),
+            "flink": addresses.url("flink"),
+            "gateway": addresses.url("gateway"),
+            "hub": addresses.hub,
+            "dashboard": f"{addresses.url('dashboard')}/app",
+            "store": store,
         },
         "profile": chosen.get("profile"),
         "jobs": jobs,
         "problems": problems,
         "ok": ok,
-    }  # fmt: skip
+    }
 
 
 def _service(name: str, each: dict[str, Any]) -> dict[str, Any]:
@@ -86,10 +83,16 @@ def _service(name: str, each: dict[str, Any]) -> dict[str, Any]:
         except psutil.Error:  # the supervisor will say so, unless its disk is full
             now, detail = "dead", "its process is gone"
     return {
-        "name": name, "state": now, "pid": each.get("pid"), "port": each.get("port"),
-        "rss_mb": memory, "uptime_s": uptime, "restarts": each.get("restarts", 0),
-        "detail": detail, "links": [each["link"]] if each.get("link") else [],
-    }  # fmt: skip
+        "name": name,
+        "state": now,
+        "pid": each.get("pid"),
+        "port": each.get("port"),
+        "rss_mb": memory,
+        "uptime_s": uptime,
+        "restarts": each.get("restarts", 0),
+        "detail": detail,
+        "links": [each["link"]] if each.get("link") else [],
+    }
 
 
 def _jobs(lab: Lab, addresses: Addresses) -> list[dict[str, Any]]:
@@ -99,10 +102,18 @@ def _jobs(lab: Lab, addresses: Addresses) -> list[dict[str, Any]]:
     jobs = []
     for source, run in runs.all().items():
         job: dict[str, Any] = {
-            "name": "standard", "source": source, "run": run["run"], "job_id": run["job_id"],
-            "parameters": run["parameters"], "state": run["state"].upper(), "watermark": None,
-            "lag": None, "late_share": None, "rejected_share": None, "error": run.get("error") or None,
-        }  # fmt: skip
+            "name": "standard",
+            "source": source,
+            "run": run["run"],
+            "job_id": run["job_id"],
+            "parameters": run["parameters"],
+            "state": run["state"].upper(),
+            "watermark": None,
+            "lag": None,
+            "late_share": None,
+            "rejected_share": None,
+            "error": run.get("error") or None,
+        }
         try:
             if run["state"] == "running" and run["job_id"]:
                 found = runs.rest.job(run["job_id"])
@@ -137,15 +148,11 @@ def as_html(lab: Lab) -> str:
     except NotRunningError:
         facts = {"services": [], "jobs": []}
     if not facts["services"]:
-        return (
-            f"<b>rtap lab</b> at <code>{html.escape(str(lab.state.folder))}</code>: nothing is up"
-        )
+        return f"<b>rtap lab</b> at <code>{html.escape(str(lab.state.folder))}</code>: nothing is up"
 
     def links(each: dict[str, Any]) -> str:
         return " ".join(
-            f'<a href="{u}" target="_blank">{html.escape(u)}</a>'
-            if u.startswith("http")
-            else html.escape(u)
+            f'<a href="{u}" target="_blank">{html.escape(u)}</a>' if u.startswith("http") else html.escape(u)
             for u in each["links"]
         )
 

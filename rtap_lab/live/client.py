@@ -46,9 +46,7 @@ def watch(
     names = list(channels)
     while not stop.is_set():
         try:
-            with connect(
-                url, open_timeout=5, close_timeout=0.5, max_size=None, proxy=None
-            ) as socket:
+            with connect(url, open_timeout=5, close_timeout=0.5, max_size=None, proxy=None) as socket:
                 for name in names:
                     socket.send(_subscribe(name, source))
                 have: dict[str, int] = {}
@@ -73,9 +71,7 @@ def watch(
                     yield message
         except (OSError, ConnectionClosed, WebSocketException) as error:
             if not reconnect:
-                raise LiveError(
-                    f"hub: {url} does not answer: {error}", hint="`rtap status`"
-                ) from error
+                raise LiveError(f"hub: {url} does not answer: {error}", hint="`rtap status`") from error
             stop.wait(0.3)
 
 

@@ -77,23 +77,30 @@ class Hub:
     def _snapshot(self, place: Place) -> dict[str, Any]:
         channel = self._channels.get(place) or _Channel()
         return {
-            "type": "snapshot", "channel": place[0], "source": place[1], "epoch": self.epoch,
-            "seq": channel.seq, "rows": list(channel.rows),
-        }  # fmt: skip
+            "type": "snapshot",
+            "channel": place[0],
+            "source": place[1],
+            "epoch": self.epoch,
+            "seq": channel.seq,
+            "rows": list(channel.rows),
+        }
 
-    def publish(
-        self, channel: str, source: str, rows: list[Row], *, appended_ms: int, received_ms: int
-    ) -> set[object]:
+    def publish(self, channel: str, source: str, rows: list[Row], *, appended_ms: int, received_ms: int) -> set[object]:
         """Rows came; returns the clients that have something to read now."""
         place = (channel, source)
         known = self._channels.setdefault(place, _Channel())
         known.rows.extend(rows)
         known.seq += 1
         message = {
-            "type": "update", "channel": channel, "source": source, "seq": known.seq,
-            "prev_seq": known.seq - 1, "rows": rows, "appended_ms": appended_ms,
+            "type": "update",
+            "channel": channel,
+            "source": source,
+            "seq": known.seq,
+            "prev_seq": known.seq - 1,
+            "rows": rows,
+            "appended_ms": appended_ms,
             "received_ms": received_ms,
-        }  # fmt: skip
+        }
         return self._tell(place, message)
 
     def reset(self, source: str) -> set[object]:

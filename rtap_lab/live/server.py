@@ -37,9 +37,14 @@ class LiveServer:
             OSError: When the port is taken.
         """
         self._server = await serve(
-            self._serve, "127.0.0.1", port, compression=None, max_size=65_536,
-            process_request=self._check, ping_interval=20,
-        )  # fmt: skip
+            self._serve,
+            "127.0.0.1",
+            port,
+            compression=None,
+            max_size=65_536,
+            process_request=self._check,
+            ping_interval=20,
+        )
 
     async def stop(self) -> None:
         """Close all connections and stop listening."""

@@ -35,8 +35,18 @@ class Finding:
 def examine(state: State) -> list[Finding]:
     """Look at everything a lab needs; starts nothing, changes nothing."""
     checks: list[Callable[[State], Finding]] = [
-        _python, _java, _memory, _disk, _ports, _locale, _clock, _lock, _flink, _influxd, _stack,
-    ]  # fmt: skip
+        _python,
+        _java,
+        _memory,
+        _disk,
+        _ports,
+        _locale,
+        _clock,
+        _lock,
+        _flink,
+        _influxd,
+        _stack,
+    ]
     findings = []
     for check in checks:
         try:
@@ -61,13 +71,9 @@ def _java(state: State) -> Finding:
 def _memory(state: State) -> Finding:
     free = psutil.virtual_memory().available / 1e9
     if free < 1.8:
-        return Finding(
-            "FAIL", "memory", f"{free:.1f} GB free", "close other programs: a lab needs 1.8 GB"
-        )
+        return Finding("FAIL", "memory", f"{free:.1f} GB free", "close other programs: a lab needs 1.8 GB")
     if free < 3.5:
-        return Finding(
-            "WARN", "memory", f"{free:.1f} GB free", "enough for profile core, not for full"
-        )
+        return Finding("WARN", "memory", f"{free:.1f} GB free", "enough for profile core, not for full")
     return Finding("OK", "memory", f"{free:.1f} GB free")
 
 
@@ -77,13 +83,9 @@ def _disk(state: State) -> Finding:
         place = place.parent
     free = shutil.disk_usage(place).free / 1e9
     if free < 1:
-        return Finding(
-            "FAIL", "disk", f"{free:.1f} GB free at {place}", "free 1 GB, or set RTAP_STATE"
-        )
+        return Finding("FAIL", "disk", f"{free:.1f} GB free at {place}", "free 1 GB, or set RTAP_STATE")
     if free < 5:
-        return Finding(
-            "WARN", "disk", f"{free:.1f} GB free at {place}", "a long session may need 5 GB"
-        )
+        return Finding("WARN", "disk", f"{free:.1f} GB free at {place}", "a long session may need 5 GB")
     return Finding("OK", "disk", f"{free:.0f} GB free at {place}")
 
 
@@ -96,8 +98,9 @@ def _ports(state: State) -> Finding:
     taken = {name: port for name, port in ports.items() if not is_free(port)}
     if taken:
         name, port = next(iter(taken.items()))
-        return Finding("WARN", "ports", f"{port} of {name} is taken by {port_owner(port)}",
-                       "the next `rtap up` chooses another")  # fmt: skip
+        return Finding(
+            "WARN", "ports", f"{port} of {name} is taken by {port_owner(port)}", "the next `rtap up` chooses another"
+        )
     return Finding("OK", "ports", f"{len(ports)} chosen, free")
 
 
@@ -111,9 +114,7 @@ def _locale(state: State) -> Finding:
 def _clock(state: State) -> Finding:
     now = time.time()
     if not 1_750_000_000 < now < 4_000_000_000:
-        return Finding(
-            "FAIL", "clock", time.ctime(now), "set the machine's clock: events are judged by it"
-        )
+        return Finding("FAIL", "clock", time.ctime(now), "set the machine's clock: events are judged by it")
     return Finding("OK", "clock", f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(now))}")
 
 
@@ -121,8 +122,9 @@ def _lock(state: State) -> Finding:
     wanted = components.locked()
     lacking = components.missing(wanted)
     if lacking:
-        return Finding("WARN", "lock", f"{len(lacking)} of {len(wanted)} components are not here",
-                       "`rtap fetch` brings them")  # fmt: skip
+        return Finding(
+            "WARN", "lock", f"{len(lacking)} of {len(wanted)} components are not here", "`rtap fetch` brings them"
+        )
     components.jars("kafka")
     components.jars("flink")
     components.unpacked("registry")
@@ -151,7 +153,5 @@ def _stack(state: State) -> Finding:
     table: dict[str, dict[str, str]] = state.read("services") or {}
     away = [name for name, each in table.items() if each["state"] != "ready"]
     if away:
-        return Finding(
-            "WARN", "stack", f"up, but not ready: {', '.join(away)}", f"`rtap logs {away[0]}`"
-        )
+        return Finding("WARN", "stack", f"up, but not ready: {', '.join(away)}", f"`rtap logs {away[0]}`")
     return Finding("OK", "stack", f"up, {len(table)} services ready")

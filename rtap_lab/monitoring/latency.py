@@ -17,12 +17,7 @@ from rtap_lab.events.codec import decode
 from rtap_lab.kafka.clients import read_range
 from rtap_lab.streams.queries import STANDARD, normal
 
-STAGES = (
-    "created_to_topic_ms",
-    "topic_to_flink_output_ms",
-    "flink_output_to_hub_ms",
-    "hub_to_client_ms",
-)
+STAGES = ("created_to_topic_ms", "topic_to_flink_output_ms", "flink_output_to_hub_ms", "hub_to_client_ms")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +54,14 @@ class Collector(threading.Thread):
                     continue
                 for row in message["rows"]:
                     self.seen.append(
-                        Seen(message["channel"], row, message["appended_ms"],
-                             message["received_ms"], message["client_ms"])
-                    )  # fmt: skip
+                        Seen(
+                            message["channel"],
+                            row,
+                            message["appended_ms"],
+                            message["received_ms"],
+                            message["client_ms"],
+                        )
+                    )
                 self.first.set()
         except Exception as error:  # shown by whoever reads the outcome
             self.error = error
@@ -78,10 +78,7 @@ class Origins:
 
     @classmethod
     def read(
-        cls,
-        bootstrap: str,
-        starts: Mapping[tuple[str, int], int],
-        ends: Mapping[tuple[str, int], int],
+        cls, bootstrap: str, starts: Mapping[tuple[str, int], int], ends: Mapping[tuple[str, int], int]
     ) -> Origins:
         """Read them from a topic."""
         origins = cls()
@@ -125,9 +122,7 @@ def quantiles(values: Iterable[float]) -> dict[str, float]:
     return pick | {"n": len(ordered)}
 
 
-def latencies(
-    seen: Iterable[Seen], origins: Origins, *, bound_ms: int, within_ms: int
-) -> dict[str, dict[str, float]]:
+def latencies(seen: Iterable[Seen], origins: Origins, *, bound_ms: int, within_ms: int) -> dict[str, dict[str, float]]:
     """Quantiles of the whole way and of each stage, in milliseconds.
 
     Returns:
@@ -153,10 +148,16 @@ def latencies(
         created, arrival = origin
         whole.append(each.client_ms - created)
         freshness.append(each.client_ms - due)
-        for name, value in zip(STAGES, (
-            arrival - created, each.appended_ms - arrival,
-            each.received_ms - each.appended_ms, each.client_ms - each.received_ms,
-        ), strict=True):  # fmt: skip
+        for name, value in zip(
+            STAGES,
+            (
+                arrival - created,
+                each.appended_ms - arrival,
+                each.received_ms - each.appended_ms,
+                each.client_ms - each.received_ms,
+            ),
+            strict=True,
+        ):
             stages[name].append(value)
     result = {"created_to_client_ms": quantiles(whole)}
     result |= {name: quantiles(values) for name, values in stages.items()}
@@ -167,6 +168,7 @@ def as_text(figures: Mapping[str, Mapping[str, float]]) -> str:
     """The figures as a table."""
     lines = [f"{'milliseconds':<28}{'p50':>9}{'p95':>9}{'p99':>9}{'n':>8}"]
     for name, q in figures.items():
-        lines.append(f"{name.removesuffix('_ms').replace('_', ' '):<28}"
-                     f"{q['p50']:>9}{q['p95']:>9}{q['p99']:>9}{q['n']:>8}")  # fmt: skip
+        lines.append(
+            f"{name.removesuffix('_ms').replace('_', ' '):<28}{q['p50']:>9}{q['p95']:>9}{q['p99']:>9}{q['n']:>8}"
+        )
     return "\n".join(lines)

@@ -73,8 +73,12 @@ class Detection:
     """From its beginning to the end of the window that showed it; None when none did."""
 
     def as_json(self) -> dict[str, Any]:
-        return {"kind": self.anomaly.kind, "from": instant_text(self.anomaly.from_ms), "by": self.by,
-                "delay_s": self.delay_s}  # fmt: skip
+        return {
+            "kind": self.anomaly.kind,
+            "from": instant_text(self.anomaly.from_ms),
+            "by": self.by,
+            "delay_s": self.delay_s,
+        }
 
 
 @dataclass
@@ -117,14 +121,21 @@ class Score:
 
     def as_json(self) -> dict[str, Any]:
         return {
-            "source": self.source, "truth": self.truth, "upto": self.upto, "exact": self.exact,
-            "unexplained": self.unexplained, "queries": [vars(each) for each in self.queries], "fates": self.fates,
+            "source": self.source,
+            "truth": self.truth,
+            "upto": self.upto,
+            "exact": self.exact,
+            "unexplained": self.unexplained,
+            "queries": [vars(each) for each in self.queries],
+            "fates": self.fates,
             "sessions": self.sessions.as_json() if self.sessions else None,
             "bots": self.bots.as_json() if self.bots else None,
             "funnel": {"true": self.funnel_true, "found": self.funnel_found, "error": self.funnel_error},
-            "visits": self.visits, "abandonments": self.abandonments,
-            "detections": [each.as_json() for each in self.detections], "seconds": self.seconds,
-        }  # fmt: skip
+            "visits": self.visits,
+            "abandonments": self.abandonments,
+            "detections": [each.as_json() for each in self.detections],
+            "seconds": self.seconds,
+        }
 
     def _repr_html_(self) -> str:
         from html import escape
@@ -132,9 +143,7 @@ class Score:
         names = ("true", "found", "exact", "wrong", "missing", "extra", "unexplained")
         head = "".join(f"<th>{name}</th>" for name in ("query", *names))
         body = "".join(
-            f"<tr><td>{q.name}</td>"
-            + "".join(f"<td>{getattr(q, n):,}</td>" for n in names)
-            + "</tr>"
+            f"<tr><td>{q.name}</td>" + "".join(f"<td>{getattr(q, n):,}</td>" for n in names) + "</tr>"
             for q in self.queries
         )
         rest = "<br>".join(escape(line) for line in str(self).splitlines()[len(self.queries) + 1 :])
@@ -144,24 +153,26 @@ class Score:
         lines = [
             f"{'query':<20}{'true':>8}{'found':>8}{'exact':>8}{'wrong':>7}{'missing':>9}{'extra':>7}{'unexplained':>13}"
         ]
-        lines += [f"{q.name:<20}{q.true:>8}{q.found:>8}{q.exact:>8}{q.wrong:>7}{q.missing:>9}{q.extra:>7}{q.unexplained:>13}"
-                  for q in self.queries]  # fmt: skip
+        lines += [
+            f"{q.name:<20}{q.true:>8}{q.found:>8}{q.exact:>8}{q.wrong:>7}{q.missing:>9}{q.extra:>7}{q.unexplained:>13}"
+            for q in self.queries
+        ]
         for fate, counts in self.fates.items():
-            lines.append(
-                f"{fate:<12} as sent {counts['sent']:>8}   as arrived {counts['arrived']:>8}"
-            )
+            lines.append(f"{fate:<12} as sent {counts['sent']:>8}   as arrived {counts['arrived']:>8}")
         for name, agreement in (("sessions", self.sessions), ("bots", self.bots)):
             if agreement:
-                lines.append(f"{name}: {agreement.true} true, {agreement.found} found, precision "
-                             f"{_share(agreement.precision)}, recall {_share(agreement.recall)}")  # fmt: skip
+                lines.append(
+                    f"{name}: {agreement.true} true, {agreement.found} found, precision "
+                    f"{_share(agreement.precision)}, recall {_share(agreement.recall)}"
+                )
         if self.funnel_error is not None:
-            lines.append(f"carts bought: true {_share(self.funnel_true)}, found {_share(self.funnel_found)}, "
-                         f"error {self.funnel_error * 100:+.2f} points")  # fmt: skip
+            lines.append(
+                f"carts bought: true {_share(self.funnel_true)}, found {_share(self.funnel_found)}, "
+                f"error {self.funnel_error * 100:+.2f} points"
+            )
         for each in self.detections:
             shown = "never shown" if each.delay_s is None else f"shown after {each.delay_s:.1f} s"
-            lines.append(
-                f"{each.anomaly.kind} from {instant_text(each.anomaly.from_ms)}: {shown} ({each.by})"
-            )
+            lines.append(f"{each.anomaly.kind} from {instant_text(each.anomaly.from_ms)}: {shown} ({each.by})")
         for query in self.queries:
             lines += [
                 f"  {query.name}, {each['what']}: expected {each['expected']}, found {each['found']}"
@@ -178,9 +189,15 @@ def _share(value: float | None) -> str:
 
 
 def score(
-    subject: Subject, truths: Iterable[Truth], judged: Iterable[Judged], expected: Mapping[str, list[Row]],
-    found: Mapping[str, list[Row]], *, w_ms: int | None = None, since_ms: int = -(2**62),
-) -> Score:  # fmt: skip
+    subject: Subject,
+    truths: Iterable[Truth],
+    judged: Iterable[Judged],
+    expected: Mapping[str, list[Row]],
+    found: Mapping[str, list[Row]],
+    *,
+    w_ms: int | None = None,
+    since_ms: int = -(2**62),
+) -> Score:
     """Compare answers with what really happened.
 
     Args:
@@ -199,10 +216,12 @@ def score(
     others = [j.event for j in judged if j.event is not None and j.event.event_id not in known]
     true_rows = standard_rows([*real, *others], subject.parameters)
     result = Score(
-        subject.source, "the simulator's truth" if truths else "the accepted records",
-        instant_text(w_ms) if w_ms is not None else None, [],
+        subject.source,
+        "the simulator's truth" if truths else "the accepted records",
+        instant_text(w_ms) if w_ms is not None else None,
+        [],
         _fates(subject, messages, judged),
-    )  # fmt: skip
+    )
     due_rows: dict[str, list[Row]] = {}
     for name, query in STANDARD.items():
         wanted = {identity(query, row): row for row in true_rows[name]}
@@ -210,20 +229,23 @@ def score(
         implied = {identity(query, row): row for row in expected[name]}
         arrived = compare(query, "store", implied, found[name], subject, w_ms, since_ms)
         within = subject.parameters.within_ms
-        due_rows[name] = [
-            r for r in found[name] if w_ms is None or query.row_time_ms(r, within_ms=within) <= w_ms
-        ]
-        result.queries.append(Scored(
-            name, truly.rows, len(found[name]) - truly.open, truly.rows - truly.missing - truly.wrong, truly.wrong,
-            truly.missing, truly.extra, arrived.differences, arrived.first,
-        ))  # fmt: skip
+        due_rows[name] = [r for r in found[name] if w_ms is None or query.row_time_ms(r, within_ms=within) <= w_ms]
+        result.queries.append(
+            Scored(
+                name,
+                truly.rows,
+                len(found[name]) - truly.open,
+                truly.rows - truly.missing - truly.wrong,
+                truly.wrong,
+                truly.missing,
+                truly.extra,
+                arrived.differences,
+                arrived.first,
+            )
+        )
     within = subject.parameters.within_ms
     true_due = {
-        name: [
-            r
-            for r in true_rows[name]
-            if w_ms is None or STANDARD[name].row_time_ms(r, within_ms=within) <= w_ms
-        ]
+        name: [r for r in true_rows[name] if w_ms is None or STANDARD[name].row_time_ms(r, within_ms=within) <= w_ms]
         for name in ("cart_to_purchase", "checkout_abandoned")
     }
     result.funnel_true, result.funnel_found = _funnel(true_due), _funnel(due_rows)
@@ -239,22 +261,23 @@ def score(
 
 
 def _event(message: Happened) -> Event:
-    return Event(message.event_id, message.event_type, message.moment_ms, message.visitor_id, message.name,
-                 message.page, message.value, message.session_id)  # fmt: skip
+    return Event(
+        message.event_id,
+        message.event_type,
+        message.moment_ms,
+        message.visitor_id,
+        message.name,
+        message.page,
+        message.value,
+        message.session_id,
+    )
 
 
-def _fates(
-    subject: Subject, messages: list[Happened], judged: list[Judged]
-) -> dict[str, dict[str, int]]:
+def _fates(subject: Subject, messages: list[Happened], judged: list[Judged]) -> dict[str, dict[str, int]]:
     sent = Counter(message.fate(subject.parameters.bound_ms) for message in messages)
     arrived = Counter(each.fate for each in judged)
     arrived["rejected"] += subject.refused_lines
-    names = {
-        "on time": "counted",
-        "late": "late",
-        "duplicate": "duplicate",
-        "malformed": "rejected",
-    }
+    names = {"on time": "counted", "late": "late", "duplicate": "duplicate", "malformed": "rejected"}
     if not messages:
         return {}
     if subject.source != "live":  # a recorded source's time is its events' own: see its bound
@@ -270,71 +293,52 @@ def _funnel(rows: Mapping[str, list[Row]]) -> float | None:
 def _sessions(visits: list[Visit], rows: list[Row], gap_ms: int, w_ms: int | None) -> Agreement:
     """A session is right when it is one true visit from its first event to its last."""
     ours = {visit.visitor_id for visit in visits}
-    true = {
-        (v.visitor_id, v.begin_ms, v.end_ms)
-        for v in visits
-        if w_ms is None or v.end_ms + gap_ms - 1 <= w_ms
-    }
-    found = {
-        (r["visitor_id"], r["window_start"], r["window_end"] - gap_ms)
-        for r in rows
-        if r["visitor_id"] in ours
-    }
+    true = {(v.visitor_id, v.begin_ms, v.end_ms) for v in visits if w_ms is None or v.end_ms + gap_ms - 1 <= w_ms}
+    found = {(r["visitor_id"], r["window_start"], r["window_end"] - gap_ms) for r in rows if r["visitor_id"] in ours}
     return Agreement(len(true), len(found), len(true & found))
 
 
 def _bots(visits: list[Visit], rows: list[Row], gap_ms: int, w_ms: int | None) -> Agreement | None:
     """A visitor is taken for a bot by the pace of a session."""
     ours = {visit.visitor_id for visit in visits}
-    true = {
-        v.visitor_id for v in visits if v.bot and (w_ms is None or v.end_ms + gap_ms - 1 <= w_ms)
-    }
+    true = {v.visitor_id for v in visits if v.bot and (w_ms is None or v.end_ms + gap_ms - 1 <= w_ms)}
     found = {
-        row["visitor_id"] for row in rows
-        if row["visitor_id"] in ours and row["events"] >= BOT_EVENTS
+        row["visitor_id"]
+        for row in rows
+        if row["visitor_id"] in ours
+        and row["events"] >= BOT_EVENTS
         and row["window_end"] - gap_ms - row["window_start"] < row["events"] * BOT_PACE_MS
-    }  # fmt: skip
+    }
     return Agreement(len(true), len(found), len(true & found)) if true or found else None
 
 
-def _detected(
-    anomaly: Anomaly, rows: Mapping[str, list[Row]], judged: list[Judged]
-) -> Detection | None:
+def _detected(anomaly: Anomaly, rows: Mapping[str, list[Row]], judged: list[Judged]) -> Detection | None:
     """When a simple watch on the answers would have noticed; None for what is no anomaly of theirs."""
     begin = anomaly.from_ms
     end = anomaly.to_ms or 2**62
     if anomaly.kind == "outage":
         by = "purchases in conversions_1m below half of before"
-        counts = {
-            r["window_end"]: r["conversions"]
-            for r in rows["conversions_1m"]
-            if r["goal"] == "purchase"
-        }
+        counts = {r["window_end"]: r["conversions"] for r in rows["conversions_1m"] if r["goal"] == "purchase"}
         minutes = sorted({r["window_end"] for r in rows["traffic_cumulate"]})
         series = [(m, counts.get(m, 0)) for m in minutes]
-        return Detection(
-            anomaly, by, _crossed(series, MINUTE, begin, end, lambda n, usual: n < usual / 2)
-        )
+        return Detection(anomaly, by, _crossed(series, MINUTE, begin, end, lambda n, usual: n < usual / 2))
     if anomaly.kind in ("surge", "bots", "campaign"):
         by = "views in traffic_hop above one and a half of before"
         series = sorted((r["window_end"], r["views"]) for r in rows["traffic_hop"])
-        return Detection(
-            anomaly, by, _crossed(series, MINUTE, begin, end, lambda n, usual: n > usual * 1.5)
-        )
+        return Detection(anomaly, by, _crossed(series, MINUTE, begin, end, lambda n, usual: n > usual * 1.5))
     if anomaly.kind == "broken":
         by = "rejected records a minute above three times of before"
         per_minute: Counter[int] = Counter()
         for each in judged:
             minute = each.place.arrival_ms // MINUTE * MINUTE + MINUTE
             per_minute[minute] += each.fate == "rejected"
-        return Detection(anomaly, by, _crossed(sorted(per_minute.items()), MINUTE, begin, end,
-                                               lambda n, usual: n > usual * 3 + 5))  # fmt: skip
+        return Detection(
+            anomaly, by, _crossed(sorted(per_minute.items()), MINUTE, begin, end, lambda n, usual: n > usual * 3 + 5)
+        )
     return None
 
 
-def _crossed(
-    series: list[tuple[int, int]], width_ms: int, begin: int, end: int, crosses: Any
-) -> float | None:
+def _crossed(series: list[tuple[int, int]], width_ms: int, begin: int, end: int, crosses: Any) -> float | None:
     """Seconds from an anomaly's beginning to the end of the first window that shows it."""
     whole = series[1:]  # the first window began before the traffic did
     before = [count for at, count in whole if at <= begin][-5:]

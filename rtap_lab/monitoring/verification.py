@@ -102,8 +102,9 @@ class Report:
             f"{'rows of':<20}{'in':<8}{'expected':>9}{'missing':>9}{'extra':>7}{'wrong':>7}{'repeated':>10}{'open':>7}"
         ]
         for c in self.compared:
-            lines.append(f"{c.name:<20}{c.where:<8}{c.rows:>9}{c.missing:>9}{c.extra:>7}{c.wrong:>7}"
-                         f"{c.repeated:>10}{c.open:>7}")  # fmt: skip
+            lines.append(
+                f"{c.name:<20}{c.where:<8}{c.rows:>9}{c.missing:>9}{c.extra:>7}{c.wrong:>7}{c.repeated:>10}{c.open:>7}"
+            )
         led = self.ledger
         lines.append(
             f"read {led['read']} = counted {led['counted']} + duplicate {led['duplicate']} + late {led['late']}"
@@ -111,8 +112,10 @@ class Report:
         )
         for c in self.compared:
             for each in c.first:
-                lines.append(f"  {c.name} in {c.where}, {each['what']}: expected {_shown(each['expected'])}, "
-                             f"found {_shown(each['found'])}")  # fmt: skip
+                lines.append(
+                    f"  {c.name} in {c.where}, {each['what']}: expected {_shown(each['expected'])}, "
+                    f"found {_shown(each['found'])}"
+                )
         lines += [f"  {problem}" for problem in self.problems]
         upto = f"up to {self.upto}" if self.upto else "whole"
         verdict = "EXACT" if self.exact else "NOT EXACT"
@@ -123,9 +126,7 @@ class Report:
 def _shown(row: Any) -> str:
     if not isinstance(row, dict):
         return str(row)
-    return str(
-        {k: instant_text(v) if isinstance(v, int) and v > 10**11 else v for k, v in row.items()}
-    )
+    return str({k: instant_text(v) if isinstance(v, int) and v > 10**11 else v for k, v in row.items()})
 
 
 @dataclass(frozen=True)
@@ -167,12 +168,7 @@ class Verifier:
         self.topics = Topics(bootstrap)
 
     def live_upto(
-        self,
-        subject: Subject,
-        group: str,
-        checkpoints: Callable[[], int],
-        *,
-        patience: float = 60.0,
+        self, subject: Subject, group: str, checkpoints: Callable[[], int], *, patience: float = 60.0
     ) -> Upto:
         """Wait until a live job and the store have passed the topic's ends as they are now.
 
@@ -192,8 +188,10 @@ class Verifier:
         def wait(condition: Callable[[], bool], what: str) -> None:
             while not condition():
                 if time.monotonic() > deadline:
-                    raise JobError(f"verify: {what} within {patience:.0f} s",
-                                   hint="`rtap status` shows the job's lag and watermark")  # fmt: skip
+                    raise JobError(
+                        f"verify: {what} within {patience:.0f} s",
+                        hint="`rtap status` shows the job's lag and watermark",
+                    )
                 time.sleep(0.1)
 
         done: dict[int, int] = {}
@@ -207,12 +205,13 @@ class Verifier:
         # a watermark leaves the source up to 50 ms after its record: what it closes is in a
         # checkpoint or two after the one with these offsets
         begun, count = time.monotonic(), checkpoints()
-        wait(lambda: checkpoints() >= count + 3 and time.monotonic() - begun > 0.5,
-             "the job completed no checkpoints")  # fmt: skip
+        wait(lambda: checkpoints() >= count + 3 and time.monotonic() - begun > 0.5, "the job completed no checkpoints")
         arrivals = self._last_arrivals(starts, offsets)
         if len(arrivals) < len(ends):
-            raise JobError("verify: some partitions never had a record, so no watermark moves",
-                           hint="is the ticker running? `rtap status`")  # fmt: skip
+            raise JobError(
+                "verify: some partitions never had a record, so no watermark moves",
+                hint="is the ticker running? `rtap status`",
+            )
         self.await_store(subject, deadline - time.monotonic())
         return Upto(offsets, min(arrivals.values()) - subject.parameters.bound_ms)
 
@@ -236,31 +235,31 @@ class Verifier:
         deadline = time.monotonic() + max(patience, 1)
         ends = self.topics.await_committed(subject.results.values(), max(patience, 1))
         while True:
-            held = (
-                self.store.offsets() if self.store.runs().get(subject.source) == subject.run else {}
-            )
-            behind = {
-                t: end - held.get(t, 0) for (t, _), end in ends.items() if held.get(t, 0) < end
-            }
+            held = self.store.offsets() if self.store.runs().get(subject.source) == subject.run else {}
+            behind = {t: end - held.get(t, 0) for (t, _), end in ends.items() if held.get(t, 0) < end}
             if not behind:
                 return
             if time.monotonic() > deadline:
-                raise JobError(f"the store is behind the result topics: {behind}",
-                               hint="`rtap status` shows the writer; `rtap logs writer` its log")  # fmt: skip
+                raise JobError(
+                    f"the store is behind the result topics: {behind}",
+                    hint="`rtap status` shows the writer; `rtap logs writer` its log",
+                )
             time.sleep(0.1)
 
-    def verify(
-        self, subject: Subject, upto: Upto, *, progress: Callable[[int], None] = lambda n: None
-    ) -> Report:
+    def verify(self, subject: Subject, upto: Upto, *, progress: Callable[[int], None] = lambda n: None) -> Report:
         """Compare one run with the reference."""
         began = time.monotonic()
         starts, judged, records, since_ms, expected = self._recompute(subject, upto, progress)
         fates = Counter(j.fate for j in judged)
         ledger = {
-            "read": len(judged) - fates["tick"], "counted": fates["counted"],
-            "duplicate": fates["duplicate"], "late": fates["late"], "rejected": fates["rejected"],
-            "ticks": fates["tick"], "refused_lines": subject.refused_lines,
-        }  # fmt: skip
+            "read": len(judged) - fates["tick"],
+            "counted": fates["counted"],
+            "duplicate": fates["duplicate"],
+            "late": fates["late"],
+            "rejected": fates["rejected"],
+            "ticks": fates["tick"],
+            "refused_lines": subject.refused_lines,
+        }
         compared = []
         for query in STANDARD.values():
             in_topic = self._topic_rows(subject, query)
@@ -272,9 +271,7 @@ class Verifier:
             wanted_records = [j for j in judged if j.fate == fate]
             compared.append(self._kept(subject, name, wanted_records, records, starts, upto))
         shown = instant_text(upto.w_ms) if upto.w_ms is not None else None
-        report = Report(
-            subject.source, subject.run, subject.parameters.delivery, shown, ledger, compared
-        )
+        report = Report(subject.source, subject.run, subject.parameters.delivery, shown, ledger, compared)
         deadline = time.monotonic() + 20
         kept = self._refused_lines(subject)
         while kept < subject.refused_lines and time.monotonic() < deadline:
@@ -290,9 +287,8 @@ class Verifier:
         return report
 
     def score(
-        self, subject: Subject, upto: Upto, truths: Iterable[Truth], *,
-        progress: Callable[[int], None] = lambda n: None,
-    ) -> Score:  # fmt: skip
+        self, subject: Subject, upto: Upto, truths: Iterable[Truth], *, progress: Callable[[int], None] = lambda n: None
+    ) -> Score:
         """Compare one run with what really happened."""
         from rtap_lab.monitoring.scoring import score
 
@@ -305,9 +301,7 @@ class Verifier:
 
     def _recompute(
         self, subject: Subject, upto: Upto, progress: Callable[[int], None]
-    ) -> tuple[
-        Any, list[Judged], dict[tuple[int, int], tuple[int, str]], int, dict[str, list[Row]]
-    ]:
+    ) -> tuple[Any, list[Judged], dict[tuple[int, int], tuple[int, str]], int, dict[str, list[Row]]]:
         """Where the topic starts, the fates of its records, what is kept of some, since when, and the rows."""
         topic = events_topic(None if subject.source == "live" else subject.source)
         starts = self.topics.starts([topic])
@@ -316,11 +310,7 @@ class Verifier:
         return starts, judged, records, since_ms, standard_rows(events, subject.parameters)
 
     def _judge(
-        self,
-        subject: Subject,
-        starts: Mapping[tuple[str, int], int],
-        upto: Upto,
-        progress: Callable[[int], None],
+        self, subject: Subject, starts: Mapping[tuple[str, int], int], upto: Upto, progress: Callable[[int], None]
     ) -> tuple[list[Judged], dict[tuple[int, int], tuple[int, str]], int]:
         """Fates of all records, size and digest of those that are kept, and since when all are there."""
         judge = Judge(subject.parameters.bound_ms)
@@ -402,17 +392,12 @@ class Verifier:
                 compared.note("wrong", row | {"sha256": digests[key[:2]][1]}, whole[key])
         for key, found in {**by_sql, **whole}.items():
             if key not in expected:
-                compared.note(
-                    "extra",
-                    None,
-                    {k: found[k] for k in ("partition", "offset", "event_id", "reason")},
-                )
+                compared.note("extra", None, {k: found[k] for k in ("partition", "offset", "event_id", "reason")})
         return compared
 
     def _kept_rows(
-        self, subject: Subject, topic: str, source_topic: str,
-        starts: Mapping[tuple[str, int], int], upto: Upto,
-    ) -> tuple[dict[Any, Row], dict[Any, Row]]:  # fmt: skip
+        self, subject: Subject, topic: str, source_topic: str, starts: Mapping[tuple[str, int], int], upto: Upto
+    ) -> tuple[dict[Any, Row], dict[Any, Row]]:
         """Rows of a shared topic about this run's records: the SQL's, and those with content."""
         by_sql: dict[Any, Row] = {}
         whole: dict[Any, Row] = {}
@@ -446,9 +431,14 @@ def identity(query: Query, row: Row) -> tuple[Any, ...]:
 
 
 def compare(
-    query: Query, where: str, expected: Mapping[tuple[Any, ...], Row], found: Iterable[Row],
-    subject: Subject, w_ms: int | None, since_ms: int,
-) -> Compared:  # fmt: skip
+    query: Query,
+    where: str,
+    expected: Mapping[tuple[Any, ...], Row],
+    found: Iterable[Row],
+    subject: Subject,
+    w_ms: int | None,
+    since_ms: int,
+) -> Compared:
     """Compare rows that are due and whose records are all still there."""
     compared = Compared(query.name, where)
     within = subject.parameters.within_ms

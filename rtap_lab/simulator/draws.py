@@ -46,9 +46,7 @@ def draws(key: Words | np.uint64, numbers: Ints, purpose: int) -> Words:
         purpose: Tells draws for the same number apart.
     """
     with np.errstate(over="ignore"):
-        return mixed(
-            key + _GOLDEN * (numbers.astype(np.uint64) * np.uint64(64) + np.uint64(purpose))
-        )
+        return mixed(key + _GOLDEN * (numbers.astype(np.uint64) * np.uint64(64) + np.uint64(purpose)))
 
 
 def bits(words: Words, start: int, count: int) -> Ints:
@@ -65,9 +63,7 @@ def threshold(share: float, width: int = 16) -> int:
 def exponential() -> Ints:
     """The inverse of the exponential distribution: 1,024 quantiles, in 1/1,024 of the mean."""
     context = Context(prec=20)
-    quantiles = [
-        -context.ln(1 - (Decimal(2 * step + 1) / Decimal(2048))) * 1024 for step in range(1024)
-    ]
+    quantiles = [-context.ln(1 - (Decimal(2 * step + 1) / Decimal(2048))) * 1024 for step in range(1024)]
     return np.array([int(each.to_integral_value()) for each in quantiles], dtype=np.int64)
 
 

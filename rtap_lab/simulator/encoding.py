@@ -29,16 +29,13 @@ class Encoder:
     def __init__(self, trace: Trace, run: str = "") -> None:
         self.trace = trace
         self.prefix = f'{{"event_id":"{run}{"-" if run else ""}{trace.seed}-'
-        self._nodes = pa.array([self._node(node, product) for node in range(len(trace.visitors.nodes))
-                                for product in range(len(PRODUCTS))])  # fmt: skip
+        self._nodes = pa.array(
+            [self._node(node, product) for node in range(len(trace.visitors.nodes)) for product in range(len(PRODUCTS))]
+        )
 
     def _node(self, node: int, product: int) -> str:
         """What an event of a node says, without its value."""
-        facts = zip(
-            ("event_type", "name", "page"),
-            says(self.trace.visitors.nodes, node, product),
-            strict=True,
-        )
+        facts = zip(("event_type", "name", "page"), says(self.trace.visitors.nodes, node, product), strict=True)
         return "".join(f',"{name}":{json.dumps(said)}' for name, said in facts if said is not None)
 
     def encode(self, messages: Columns, event_ms: Ints) -> pa.Array:
@@ -57,46 +54,50 @@ class Encoder:
         stream = pa.array([stream_name(n) for n in range(len(visitors.streams))])
         visit = [stream.take(pa.array(messages["stream"])), _text(messages["number"])]
         seconds, at = np.unique(event_ms // 1000, return_inverse=True)
-        instants = pa.array([
-            f'","event_time":"{datetime.fromtimestamp(s, UTC):%Y-%m-%dT%H:%M:%S}' for s in seconds.tolist()
-        ])  # fmt: skip
+        instants = pa.array(
+            [f'","event_time":"{datetime.fromtimestamp(s, UTC):%Y-%m-%dT%H:%M:%S}' for s in seconds.tolist()]
+        )
         value = messages["cents"]
         worth = pc.if_else(
             pa.array(value > 0),
-            pc.binary_join_element_wise(
-                ',"value":', _text(value // 100), _CENTS.take(pa.array(value % 100)), ""
-            ),
+            pc.binary_join_element_wise(',"value":', _text(value // 100), _CENTS.take(pa.array(value % 100)), ""),
             "",
         )
         node = messages["node"] * len(PRODUCTS) + messages["product"]
         joined = pc.binary_join_element_wise(
-            self.prefix, *visit, "-", _text(messages["step"]),
-            instants.take(pa.array(at)), _MILLIS.take(pa.array(event_ms % 1000)),
-            '","visitor_id":"v', _padded(messages["visitor"]), '","session_id":"', *visit, '"',
-            self._nodes.take(pa.array(node)), worth, self._who(messages), self._fields(messages), "}", "",
-        ).cast(pa.binary())  # fmt: skip
+            self.prefix,
+            *visit,
+            "-",
+            _text(messages["step"]),
+            instants.take(pa.array(at)),
+            _MILLIS.take(pa.array(event_ms % 1000)),
+            '","visitor_id":"v',
+            _padded(messages["visitor"]),
+            '","session_id":"',
+            *visit,
+            '"',
+            self._nodes.take(pa.array(node)),
+            worth,
+            self._who(messages),
+            self._fields(messages),
+            "}",
+            "",
+        ).cast(pa.binary())
         bad = np.flatnonzero(messages["bad"])
         if not len(bad):
             return joined
         spoilt = [
             spoil(text, MALFORMED[kind - 1])
             for text, kind in zip(joined.take(pa.array(bad)).to_pylist(), messages["bad"][bad].tolist(), strict=True)
-        ]  # fmt: skip
-        return pc.replace_with_mask(
-            joined, pa.array(messages["bad"] > 0), pa.array(spoilt, pa.binary())
-        )
+        ]
+        return pc.replace_with_mask(joined, pa.array(messages["bad"] > 0), pa.array(spoilt, pa.binary()))
 
     def _who(self, messages: Columns) -> pa.Array:
         """Device, country, campaign and (at the start) referrer: there are few combinations."""
         visitors = self.trace.visitors
         referrer = np.where(messages["node"] == START, messages["referrer"], 0)
-        sizes = [
-            len(x)
-            for x in (visitors.devices, visitors.countries, visitors.campaigns, visitors.referrers)
-        ]
-        code = np.ravel_multi_index(
-            (messages["device"], messages["country"], messages["campaign"], referrer), sizes
-        )
+        sizes = [len(x) for x in (visitors.devices, visitors.countries, visitors.campaigns, visitors.referrers)]
+        code = np.ravel_multi_index((messages["device"], messages["country"], messages["campaign"], referrer), sizes)
         found, at = np.unique(code, return_inverse=True)
         texts = []
         for device, country, campaign, came in zip(*np.unravel_index(found, sizes), strict=True):
@@ -113,7 +114,7 @@ class Encoder:
         texts = [""] + [
             f',"properties":{json.dumps({c.name: c.page}, separators=(",", ":"))}' if c.kind == "field" else ""
             for c in self.trace.changes
-        ]  # fmt: skip
+        ]
         return pa.array(texts).take(pa.array(messages["field"]))
 
 

@@ -16,16 +16,20 @@ from rtap_lab.errors import SettingsError
 from rtap_lab.simulator.scenario import FOREVER, KINDS, Change, Disorder, Scenario
 from rtap_lab.simulator.site import LEAVE, SHOP, nodes_of
 
-_NEEDED = {"outage": (), "surge": ("visits_per_second",), "bots": ("visits_per_second",),
-           "campaign": ("visits_per_second", "name"), "broken": ("share",), "field": ("name", "value")}  # fmt: skip
+_NEEDED = {
+    "outage": (),
+    "surge": ("visits_per_second",),
+    "bots": ("visits_per_second",),
+    "campaign": ("visits_per_second", "name"),
+    "broken": ("share",),
+    "field": ("name", "value"),
+}
 
 
 def names() -> list[str]:
     """The packaged scenarios."""
     folder = resources.files("rtap_lab.simulator") / "stories"
-    return sorted(
-        each.name.removesuffix(".yaml") for each in folder.iterdir() if each.name.endswith(".yaml")
-    )
+    return sorted(each.name.removesuffix(".yaml") for each in folder.iterdir() if each.name.endswith(".yaml"))
 
 
 def scenario_named(name: str) -> Scenario:
@@ -47,11 +51,11 @@ def scenario_named(name: str) -> Scenario:
         return scenario_of(text, name)
     if name not in names():
         near = difflib.get_close_matches(name, names(), 1)
-        raise SettingsError(f"scenario {name!r} is not known{f'; {near[0]!r}?' if near else ''}",
-                            hint=f"one of {', '.join(names())}, or a YAML file")  # fmt: skip
-    text = (resources.files("rtap_lab.simulator") / "stories" / f"{name}.yaml").read_text(
-        encoding="utf-8"
-    )
+        raise SettingsError(
+            f"scenario {name!r} is not known{f'; {near[0]!r}?' if near else ''}",
+            hint=f"one of {', '.join(names())}, or a YAML file",
+        )
+    text = (resources.files("rtap_lab.simulator") / "stories" / f"{name}.yaml").read_text(encoding="utf-8")
     return scenario_of(text, f"{name}.yaml")
 
 
@@ -70,13 +74,10 @@ def scenario_of(text: str, where: str) -> Scenario:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
-        raise SettingsError(
-            f"{where}{line}: this is not YAML: {getattr(error, 'problem', None) or error}"
-        ) from error
+        raise SettingsError(f"{where}{line}: this is not YAML: {getattr(error, 'problem', None) or error}") from error
     if root is None:
         raise SettingsError(
-            f"{where}: the file is empty",
-            hint="a scenario needs name, story, rate and visits_per_second",
+            f"{where}: the file is empty", hint="a scenario needs name, story, rate and visits_per_second"
         )
     scenario = _scenario(_At(root, where, ""))
     return replace(scenario, text=text)
@@ -90,16 +91,16 @@ class _At:
 
     def fail(self, words: str) -> NoReturn:
         what = f"{self.path} " if self.path else ""
-        raise SettingsError(f"{self.file}, line {self.node.start_mark.line + 1}: {what}{words}",
-                            hint="docs/scenarios.md lists every setting")  # fmt: skip
+        raise SettingsError(
+            f"{self.file}, line {self.node.start_mark.line + 1}: {what}{words}",
+            hint="docs/scenarios.md lists every setting",
+        )
 
     @property
     def value(self) -> Any:
         return yaml.SafeLoader("").construct_object(self.node, deep=True)
 
-    def under(
-        self, allowed: Iterable[str] | None = None, needed: Iterable[str] = ()
-    ) -> dict[str, _At]:
+    def under(self, allowed: Iterable[str] | None = None, needed: Iterable[str] = ()) -> dict[str, _At]:
         """The entries of a mapping."""
         if not isinstance(self.node, yaml.MappingNode):
             self.fail("must be a mapping (name: value)")
@@ -132,11 +133,7 @@ class _At:
 
     def number(self, least: float, most: float, what: str = "a number") -> float:
         value = self.value
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, (int, float))
-            or not least <= value <= most
-        ):
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
             self.fail(f"is {value!r}; it must be {what} from {least:g} to {most:g}")
         return float(value)
 
@@ -167,16 +164,36 @@ class _At:
 def _scenario(at: _At) -> Scenario:
     base = Scenario("", "", 1, 1)
     top = at.under(
-        ("name", "story", "rate", "visits_per_second", "curve", "period", "dwell", "bounce", "returning", "devices",
-         "countries", "campaigns", "referrers", "landings", "landings_by_campaign",
-         "landings_by_referrer", "site", "disorder", "changes", "lasts"),
+        (
+            "name",
+            "story",
+            "rate",
+            "visits_per_second",
+            "curve",
+            "period",
+            "dwell",
+            "bounce",
+            "returning",
+            "devices",
+            "countries",
+            "campaigns",
+            "referrers",
+            "landings",
+            "landings_by_campaign",
+            "landings_by_referrer",
+            "site",
+            "disorder",
+            "changes",
+            "lasts",
+        ),
         ("name", "story", "rate", "visits_per_second"),
-    )  # fmt: skip
+    )
     facts: dict[str, Any] = {
-        "name": top["name"].text(), "story": top["story"].text(),
+        "name": top["name"].text(),
+        "story": top["story"].text(),
         "rate": top["rate"].number(0.01, 10**6, "messages a second"),
         "visits_per_second": top["visits_per_second"].number(0.001, 20_000, "visits a second"),
-    }  # fmt: skip
+    }
     for name in ("period", "dwell", "lasts"):
         if name in top:
             facts[name] = top[name].seconds(0.1, 10**6)
@@ -227,14 +244,8 @@ def _site(at: _At) -> dict[str, Any]:
     for name, each in at.under().items():
         for linked in [name, *given[name]]:
             kind, _, goal = linked.partition(":")
-            if (
-                linked != LEAVE
-                and not linked.startswith("/")
-                and not (kind in ("custom", "conversion") and goal)
-            ):
-                each.fail(
-                    f"names {linked!r}; a node is a page (/…), custom:NAME, conversion:NAME or {LEAVE}"
-                )
+            if linked != LEAVE and not linked.startswith("/") and not (kind in ("custom", "conversion") and goal):
+                each.fail(f"names {linked!r}; a node is a page (/…), custom:NAME, conversion:NAME or {LEAVE}")
             if linked != LEAVE and linked not in site:
                 each.fail(f"links to {linked!r}, which has no links of its own")
     if len(nodes_of(site)) > 200:
@@ -243,18 +254,14 @@ def _site(at: _At) -> dict[str, Any]:
 
 
 def _disorder(at: _At, devices: dict[str, float]) -> Disorder:
-    top = at.under(
-        ("delay", "late", "late_between", "duplicates", "malformed", "skew", "idle_partition")
-    )
+    top = at.under(("delay", "late", "late_between", "duplicates", "malformed", "skew", "idle_partition"))
     facts: dict[str, Any] = {}
 
     def each_device(under: _At) -> dict[str, _At]:
         return under.under([*devices, "*"])
 
     if "delay" in top:
-        facts["delay_ms"] = {
-            n: round(a.seconds(0, 3600) * 1000) for n, a in each_device(top["delay"]).items()
-        }
+        facts["delay_ms"] = {n: round(a.seconds(0, 3600) * 1000) for n, a in each_device(top["delay"]).items()}
     if "late" in top:
         facts["late"] = {n: a.share() for n, a in each_device(top["late"]).items()}
     if "late_between" in top:
@@ -264,13 +271,8 @@ def _disorder(at: _At, devices: dict[str, float]) -> Disorder:
         if name in top:
             facts[name] = top[name].share()
     if "skew" in top:
-        pairs = {
-            n: a.pair(lambda x: x.seconds(-86_400, 86_400))
-            for n, a in top["skew"].under(list(devices)).items()
-        }
-        facts["skew_ms"] = {
-            n: (round(low * 1000), round(high * 1000)) for n, (low, high) in pairs.items()
-        }
+        pairs = {n: a.pair(lambda x: x.seconds(-86_400, 86_400)) for n, a in top["skew"].under(list(devices)).items()}
+        facts["skew_ms"] = {n: (round(low * 1000), round(high * 1000)) for n, (low, high) in pairs.items()}
     if "idle_partition" in top:
         number = top["idle_partition"].number(0, 11, "a partition")
         if number != int(number):
@@ -284,9 +286,7 @@ def _change(at: _At, devices: dict[str, float], pages: set[str]) -> Change:
     if len(entry) != 1:
         at.fail(f"must be one of {', '.join(KINDS)}")
     kind, inner = next(iter(entry.items()))
-    rest = {*_NEEDED[kind], "from", "to"} | {"broken": {"devices"}, "campaign": {"landing"}}.get(
-        kind, set()
-    )
+    rest = {*_NEEDED[kind], "from", "to"} | {"broken": {"devices"}, "campaign": {"landing"}}.get(kind, set())
     top = inner.under(sorted(rest), ("from", *_NEEDED[kind]))
     begin = round(top["from"].seconds() * 1000)
     end = round(top["to"].seconds() * 1000) if "to" in top else FOREVER

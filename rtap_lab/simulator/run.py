@@ -73,14 +73,7 @@ class Batch:
     def first(self, count: int) -> Batch:
         """Its first messages."""
         cut = {name: column[:count] for name, column in self.messages.items()}
-        return Batch(
-            cut,
-            self.due_ns[:count],
-            self.event_ms[:count],
-            self.moment_ms[:count],
-            self.act,
-            self.encoder,
-        )
+        return Batch(cut, self.due_ns[:count], self.event_ms[:count], self.moment_ms[:count], self.act, self.encoder)
 
 
 class Run:
@@ -95,13 +88,7 @@ class Run:
     """
 
     def __init__(
-        self,
-        scenario: Scenario,
-        seed: int,
-        *,
-        run: str = "",
-        rate: float | None = None,
-        zero_ms: int = 0,
+        self, scenario: Scenario, seed: int, *, run: str = "", rate: float | None = None, zero_ms: int = 0
     ) -> None:
         self.seed, self.run, self.zero_ms = seed, run, zero_ms
         self.acts: list[Act] = []
@@ -114,9 +101,7 @@ class Run:
         prefix = f"{self.run}{f'.{number}' if number else ''}"
         self.trace = Trace(scenario, self.seed)
         self.encoder = Encoder(self.trace, prefix)
-        self.acts.append(
-            Act(scenario, prefix, [Segment(0, due_ns, self._pace(scenario, self.rate))])
-        )
+        self.acts.append(Act(scenario, prefix, [Segment(0, due_ns, self._pace(scenario, self.rate))]))
 
     @staticmethod
     def _pace(scenario: Scenario, rate: float | None) -> int:
@@ -159,18 +144,17 @@ class Run:
     def manifest(self, *, ended: bool) -> dict[str, Any]:
         """All that is needed to make the run's messages again."""
         acts = [
-            {"scenario": act.scenario.text, "prefix": act.prefix, "sent": act.sent, "until_ms": act.until_ms,
-             "segments": [vars(s) for s in act.segments], "injected": [c.as_json() for c in act.injected]}
+            {
+                "scenario": act.scenario.text,
+                "prefix": act.prefix,
+                "sent": act.sent,
+                "until_ms": act.until_ms,
+                "segments": [vars(s) for s in act.segments],
+                "injected": [c.as_json() for c in act.injected],
+            }
             for act in self.acts
-        ]  # fmt: skip
-        return {
-            "version": 1,
-            "seed": self.seed,
-            "run": self.run,
-            "zero_ms": self.zero_ms,
-            "ended": ended,
-            "acts": acts,
-        }
+        ]
+        return {"version": 1, "seed": self.seed, "run": self.run, "zero_ms": self.zero_ms, "ended": ended, "acts": acts}
 
 
 def timed(messages: Columns, segment: Segment, zero_ms: int, act: Act, encoder: Encoder) -> Batch:
@@ -201,15 +185,11 @@ def replayed(manifest: dict[str, Any], block_ms: int | None = None) -> Iterator[
                 yield batch
 
 
-def written(
-    run: Run, *, events: int | None = None, seconds: float | None = None
-) -> Iterator[Batch]:
+def written(run: Run, *, events: int | None = None, seconds: float | None = None) -> Iterator[Batch]:
     """Yield a run's batches without waiting, until so many messages, or seconds of the scenario."""
     act = run.act
     step = max(1000, int(40_000 / act.scenario.rate * 1000))
-    while (events is None or act.sent < events) and (
-        seconds is None or act.until_ms < seconds * 1000
-    ):
+    while (events is None or act.sent < events) and (seconds is None or act.until_ms < seconds * 1000):
         span = step if seconds is None else min(step, round(seconds * 1000) - act.until_ms)
         batch = run.block(span_ms=max(1, span))
         if events is not None:

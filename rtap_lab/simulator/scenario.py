@@ -82,23 +82,20 @@ class Scenario:
     """Share of visits that end after their first page."""
     returning: float = 0.35
     """Share of visits by a visitor of an earlier one."""
-    devices: dict[str, float] = field(
-        default_factory=lambda: {"mobile": 3, "desktop": 2, "tablet": 1}
-    )
+    devices: dict[str, float] = field(default_factory=lambda: {"mobile": 3, "desktop": 2, "tablet": 1})
     countries: dict[str, float] = field(
         default_factory=lambda: dict.fromkeys(("DE", "FR", "IT", "ES", "NL", "PL", "SE", "AT"), 1.0)
     )
-    campaigns: dict[str, float] = field(
-        default_factory=lambda: {"none": 6, "newsletter": 1, "autumn": 1}
-    )
+    campaigns: dict[str, float] = field(default_factory=lambda: {"none": 6, "newsletter": 1, "autumn": 1})
     referrers: dict[str, float] = field(
         default_factory=lambda: {
-            "none": 2, "https://search.example/": 1, "https://social.example/": 1, "https://news.example/": 1,
+            "none": 2,
+            "https://search.example/": 1,
+            "https://social.example/": 1,
+            "https://news.example/": 1,
         }
-    )  # fmt: skip
-    landings: dict[str, float] = field(
-        default_factory=lambda: {"/": 3, "/products": 1, "/blog": 1, "/product/*": 1}
     )
+    landings: dict[str, float] = field(default_factory=lambda: {"/": 3, "/products": 1, "/blog": 1, "/product/*": 1})
     landings_by_campaign: dict[str, dict[str, float]] = field(default_factory=dict)
     """Of visits with such a campaign; it goes before the referrer's."""
     landings_by_referrer: dict[str, dict[str, float]] = field(

@@ -22,9 +22,23 @@ PAYMENT_FAILED = "custom:payment_failed"
 """What is seen in place of a purchase while payments do not work."""
 
 PRODUCTS = (
-    "lamp", "chair", "desk", "rug", "sofa", "shelf", "mirror", "vase",
-    "clock", "plant", "pillow", "blanket", "stool", "basket", "frame", "bench",
-)  # fmt: skip
+    "lamp",
+    "chair",
+    "desk",
+    "rug",
+    "sofa",
+    "shelf",
+    "mirror",
+    "vase",
+    "clock",
+    "plant",
+    "pillow",
+    "blanket",
+    "stool",
+    "basket",
+    "frame",
+    "bench",
+)
 
 Links = Mapping[str, Mapping[str, float]]
 

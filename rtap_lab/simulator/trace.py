@@ -49,8 +49,15 @@ class Trace:
             The change with the scenario's times.
         """
         begin = max(self._arrived_s * 1000, self.passed_ms)
-        moved = Change(change.kind, begin + change.from_ms, begin + change.to_ms, change.size,
-                       change.name, change.page, change.devices)  # fmt: skip
+        moved = Change(
+            change.kind,
+            begin + change.from_ms,
+            begin + change.to_ms,
+            change.size,
+            change.name,
+            change.page,
+            change.devices,
+        )
         self.changes.append(moved)
         self.visitors.add(moved)
         return moved
@@ -77,9 +84,7 @@ class Trace:
         self._waiting = {name: column[~due] for name, column in joined.items()}
         due &= joined["send"] >= 0  # what came before the beginning is not told
         found = {name: column[due] for name, column in joined.items()}
-        order = np.lexsort(
-            (found["copy"], found["step"], found["number"], found["stream"], found["send"])
-        )
+        order = np.lexsort((found["copy"], found["step"], found["number"], found["stream"], found["send"]))
         self.passed_ms = max(self.passed_ms, end_ms)
         return self._changed({name: column[order] for name, column in found.items()})
 
@@ -88,8 +93,10 @@ class Trace:
         disorder, devices = self.scenario.disorder, self.visitors.devices
         events = self.visitors.events(visits)
         row = events.pop("row")
-        of = {n: visits[n][row] for n in ("stream", "number", "visitor", "bot", "campaign",
-                                          "referrer", "device", "country")}  # fmt: skip
+        of = {
+            n: visits[n][row]
+            for n in ("stream", "number", "visitor", "bot", "campaign", "referrer", "device", "country")
+        }
         moment = events["moment"]
         word = draws(visits["key"][row], events["step"], _EVERY_DAY)
 
@@ -108,12 +115,17 @@ class Trace:
             clock = bits(draws(self.visitors.key, of["visitor"], 6), 0, 16)
             skew = np.where(wrong, low + (clock * (high - low) >> 16), skew)
         spoilt = bits(word, 42, 16) < threshold(disorder.malformed)
-        sent: Columns = events | of | {
-            "send": moment + delay, "event": moment + skew,
-            "copy": np.zeros(len(moment), dtype=np.int64),
-            "bad": np.where(spoilt, 1 + bits(again, 16, 16) % len(MALFORMED), 0),
-            "tracker": bits(again, 32, 16),
-        }  # fmt: skip
+        sent: Columns = (
+            events
+            | of
+            | {
+                "send": moment + delay,
+                "event": moment + skew,
+                "copy": np.zeros(len(moment), dtype=np.int64),
+                "bad": np.where(spoilt, 1 + bits(again, 16, 16) % len(MALFORMED), 0),
+                "tracker": bits(again, 32, 16),
+            }
+        )
         twice = bits(word, 26, 16) < threshold(disorder.duplicates)
         copies = {name: column[twice] for name, column in sent.items()}
         copies["send"] = copies["send"] + 5 + (bits(again, 48, 13)[twice])

@@ -106,18 +106,38 @@ class Truth:
             prefix = f"{batch.act.prefix}-" if batch.act.prefix else ""
             zero_ms = self.manifest["zero_ms"]
             for n, product, cents, visitor, stream, number, step, copy, bad, bot, due, event, moment in zip(
-                cols["node"].tolist(), cols["product"].tolist(), cols["cents"].tolist(), cols["visitor"].tolist(),
-                cols["stream"].tolist(), cols["number"].tolist(), cols["step"].tolist(), cols["copy"].tolist(),
-                cols["bad"].tolist(), cols["bot"].tolist(), batch.due_ns.tolist(), batch.event_ms.tolist(),
-                batch.moment_ms.tolist(), strict=True,
-            ):  # fmt: skip
+                cols["node"].tolist(),
+                cols["product"].tolist(),
+                cols["cents"].tolist(),
+                cols["visitor"].tolist(),
+                cols["stream"].tolist(),
+                cols["number"].tolist(),
+                cols["step"].tolist(),
+                cols["copy"].tolist(),
+                cols["bad"].tolist(),
+                cols["bot"].tolist(),
+                batch.due_ns.tolist(),
+                batch.event_ms.tolist(),
+                batch.moment_ms.tolist(),
+                strict=True,
+            ):
                 kind, name, page = says(nodes, n, product)
                 visit = f"{stream_name(stream)}{number}"
                 yield Happened(
-                    f"{prefix}{trace.seed}-{visit}-{step}", kind, name, page, cents / 100 if cents else None,
-                    f"v{visitor:09d}", visit, moment, event, zero_ms + due // NS, copy > 0,
-                    MALFORMED[bad - 1] if bad else None, bot,
-                )  # fmt: skip
+                    f"{prefix}{trace.seed}-{visit}-{step}",
+                    kind,
+                    name,
+                    page,
+                    cents / 100 if cents else None,
+                    f"v{visitor:09d}",
+                    visit,
+                    moment,
+                    event,
+                    zero_ms + due // NS,
+                    copy > 0,
+                    MALFORMED[bad - 1] if bad else None,
+                    bot,
+                )
 
     def visits(self) -> list[Visit]:
         """The true sessions, by their first event that was sent."""
@@ -128,8 +148,9 @@ class Truth:
             act = each.event_id.rsplit("-", 2)[0]
             visit = found.get((act, each.session_id))
             if visit is None:
-                visit = found[act, each.session_id] = Visit(each.session_id, each.visitor_id, each.bot,
-                                                            each.moment_ms, each.moment_ms)  # fmt: skip
+                visit = found[act, each.session_id] = Visit(
+                    each.session_id, each.visitor_id, each.bot, each.moment_ms, each.moment_ms
+                )
             visit.begin_ms = min(visit.begin_ms, each.moment_ms)
             visit.end_ms = max(visit.end_ms, each.moment_ms)
             visit.events += 1
@@ -178,14 +199,9 @@ class Truth:
             segments = [Segment(**each) for each in act["segments"]]
             zero_ms = self.manifest["zero_ms"]
 
-            def on_clock(
-                scenario_ms: int, segments: list[Segment] = segments, zero_ms: int = zero_ms
-            ) -> int:
+            def on_clock(scenario_ms: int, segments: list[Segment] = segments, zero_ms: int = zero_ms) -> int:
                 of = [s for s in segments if s.from_ms <= scenario_ms] or segments[:1]
-                return (
-                    zero_ms
-                    + (of[-1].due_ns + (scenario_ms - of[-1].from_ms) * of[-1].pace_ns) // NS
-                )
+                return zero_ms + (of[-1].due_ns + (scenario_ms - of[-1].from_ms) * of[-1].pace_ns) // NS
 
             story = scenario_of(act["scenario"], "manifest").changes
             injected = list(act["injected"])
@@ -194,13 +210,7 @@ class Truth:
                 if begin < act["until_ms"]:
                     ends = on_clock(end) if end < min(FOREVER, act["until_ms"]) else None
                     found.append(
-                        Anomaly(
-                            str(facts["kind"]),
-                            on_clock(begin),
-                            ends,
-                            float(facts["size"]),
-                            str(facts["name"]),
-                        )
+                        Anomaly(str(facts["kind"]), on_clock(begin), ends, float(facts["size"]), str(facts["name"]))
                     )
         return found
 

@@ -22,16 +22,7 @@ from rtap_lab.simulator.draws import (
     waits,
 )
 from rtap_lab.simulator.scenario import FOREVER, Change, Scenario
-from rtap_lab.simulator.site import (
-    ADD,
-    END,
-    GONE,
-    PURCHASE,
-    SCRAPER,
-    START,
-    Site,
-    nodes_of,
-)
+from rtap_lab.simulator.site import ADD, END, GONE, PURCHASE, SCRAPER, START, Site, nodes_of
 
 STEPS = 60
 """No visit has more events."""
@@ -94,9 +85,16 @@ class Visitors:
         if change.kind == "campaign" and change.name not in self.campaigns:
             self.campaigns.append(change.name)
         self.streams.append(
-            Stream(number, rate, change.from_ms, change.to_ms, change.kind == "bots",
-                   change.name if change.kind == "campaign" else "", change.page)
-        )  # fmt: skip
+            Stream(
+                number,
+                rate,
+                change.from_ms,
+                change.to_ms,
+                change.kind == "bots",
+                change.name if change.kind == "campaign" else "",
+                change.page,
+            )
+        )
         self.__dict__.pop("_landings", None)
 
     def arriving(self, first_s: int, until_s: int) -> Columns:
@@ -116,9 +114,7 @@ class Visitors:
         # of the places for visits in a second, a share is taken: close to a Poisson process
         if stream.number == 0:
             scenario = self.scenario
-            shares = [
-                scenario.factor(s) * scenario.visits_per_second / slots for s in seconds.tolist()
-            ]
+            shares = [scenario.factor(s) * scenario.visits_per_second / slots for s in seconds.tolist()]
         else:
             shares = [stream.rate / slots] * len(seconds)
         taken = np.array([threshold(share, 32) for share in shares], dtype=np.int64)
@@ -180,9 +176,11 @@ class Visitors:
             return choices({names.index(name): weight for name, weight in weights.items()})
 
         return (
-            table(self.campaigns, scenario.campaigns), table(self.referrers, scenario.referrers),
-            table(self.devices, scenario.devices), table(self.countries, scenario.countries),
-        )  # fmt: skip
+            table(self.campaigns, scenario.campaigns),
+            table(self.referrers, scenario.referrers),
+            table(self.devices, scenario.devices),
+            table(self.countries, scenario.countries),
+        )
 
     @cached_property
     def _landings(self) -> Bytes:
@@ -207,10 +205,7 @@ class Visitors:
         Columns: row, step, node, moment (ms), product, cents.
         """
         site, bots = self.sites
-        empty, full = (
-            np.concatenate([site.empty, bots.empty]),
-            np.concatenate([site.full, bots.full]),
-        )
+        empty, full = (np.concatenate([site.empty, bots.empty]), np.concatenate([site.full, bots.full]))
         pages = site.pages.astype(bool)
         add, purchase = self.nodes.index(ADD), self.nodes.index(PURCHASE)
         persona = visits["bot"].astype(np.int64) * len(self.nodes)
@@ -225,8 +220,16 @@ class Visitors:
             product = bits(word, 0, 4)
             price = 500 + (bits(word, 4, 14) * 24_500 >> 14)
             cents = np.where(node == add, price, np.where(node == purchase, cart, 0))
-            parts.append({"row": rows, "step": np.full(len(rows), step, dtype=np.int64), "node": node,
-                          "moment": moment, "product": product, "cents": cents})  # fmt: skip
+            parts.append(
+                {
+                    "row": rows,
+                    "step": np.full(len(rows), step, dtype=np.int64),
+                    "node": node,
+                    "moment": moment,
+                    "product": product,
+                    "cents": cents,
+                }
+            )
             cart = np.where(node == add, cart + price, np.where(node == purchase, 0, cart))
             table = bits(word, 18, 8)
             base = persona[rows] + node

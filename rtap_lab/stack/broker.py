@@ -48,9 +48,7 @@ def properties(nodes: Sequence[Node], node: Node, data: Path) -> str:
         "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
         "inter.broker.listener.name": "PLAINTEXT",
         "controller.listener.names": "CONTROLLER",
-        "controller.quorum.voters": ",".join(
-            f"{n.id}@127.0.0.1:{n.controller_port}" for n in nodes
-        ),
+        "controller.quorum.voters": ",".join(f"{n.id}@127.0.0.1:{n.controller_port}" for n in nodes),
         "log.dirs": data,
         "auto.create.topics.enable": "false",
         "default.replication.factor": copies,
@@ -77,9 +75,7 @@ def properties(nodes: Sequence[Node], node: Node, data: Path) -> str:
     return "".join(f"{key}={value}\n" for key, value in values.items())
 
 
-def broker(
-    java: Path, folder: Path, nodes: Sequence[Node], node: Node, cluster_id: str
-) -> Callable[[], Jvm]:
+def broker(java: Path, folder: Path, nodes: Sequence[Node], node: Node, cluster_id: str) -> Callable[[], Jvm]:
     """Return what prepares one node: it writes the configuration, formats once, gives the command."""
 
     def prepare() -> Jvm:
@@ -92,19 +88,34 @@ def broker(
         log4j = f"-Dlog4j2.configurationFile=file:{home / 'log4j2.properties'}"
         if not (data / "meta.properties").exists():
             command = [
-                str(java), "-Xlog:disable", *_HEAP, log4j, "-cp", ":".join(map(str, path)),
-                "kafka.tools.StorageTool", "format", "-t", cluster_id,
-                "-c", str(home / "server.properties"), "--ignore-formatted",
-            ]  # fmt: skip
+                str(java),
+                "-Xlog:disable",
+                *_HEAP,
+                log4j,
+                "-cp",
+                ":".join(map(str, path)),
+                "kafka.tools.StorageTool",
+                "format",
+                "-t",
+                cluster_id,
+                "-c",
+                str(home / "server.properties"),
+                "--ignore-formatted",
+            ]
             done = subprocess.run(command, capture_output=True, text=True, timeout=60)
             if done.returncode:
                 raise ServiceError(
                     f"kafka: the log folder {data} could not be formatted",
-                    service="kafka", log_tail=(done.stdout + done.stderr).splitlines()[-5:],
-                )  # fmt: skip
+                    service="kafka",
+                    log_tail=(done.stdout + done.stderr).splitlines()[-5:],
+                )
         return jvm(
-            java, "kafka", path, ["kafka.Kafka", str(home / "server.properties")],
-            options=[*_HEAP, log4j, f"-Dkafka.logs.dir={home}"], scratch=home,
-        )  # fmt: skip
+            java,
+            "kafka",
+            path,
+            ["kafka.Kafka", str(home / "server.properties")],
+            options=[*_HEAP, log4j, f"-Dkafka.logs.dir={home}"],
+            scratch=home,
+        )
 
     return prepare

@@ -81,10 +81,17 @@ def locked() -> list[Component]:
             kind, classifier = rest or ("jar", "")
             result.append(
                 Component(
-                    name, group, artifact, version, kind, classifier,
-                    entry["sha256"], entry["size"], entry.get("manifest_sha256", ""),
+                    name,
+                    group,
+                    artifact,
+                    version,
+                    kind,
+                    classifier,
+                    entry["sha256"],
+                    entry["size"],
+                    entry.get("manifest_sha256", ""),
                 )
-            )  # fmt: skip
+            )
     return result
 
 
@@ -100,9 +107,7 @@ def missing(components: Iterable[Component]) -> list[Component]:
     return [each for each in components if not (base / each.path).is_file()]
 
 
-def fetch(
-    components: Iterable[Component], *, progress: Progress = lambda name, size: None
-) -> list[Component]:
+def fetch(components: Iterable[Component], *, progress: Progress = lambda name, size: None) -> list[Component]:
     """Bring what is missing into the cache.
 
     Args:
@@ -142,8 +147,7 @@ def fetch(
 def _check(path: Path, sha256: str, what: str) -> None:
     if not path.is_file():
         raise ComponentError(
-            f"{what} is missing: {path}",
-            hint="run `rtap fetch` where the package registry is reached",
+            f"{what} is missing: {path}", hint="run `rtap fetch` where the package registry is reached"
         )
     if digest(path) != sha256:
         raise ComponentError(
@@ -167,20 +171,20 @@ def _pom_entry(each: Component, *, transitive: bool = False) -> str:
     )
 
 
-def run_maven(
-    components: Iterable[Component],
-    folder: Path,
-    progress: Progress,
-    *,
-    transitive: bool = False,
-) -> None:
+def run_maven(components: Iterable[Component], folder: Path, progress: Progress, *, transitive: bool = False) -> None:
     """Let Maven copy files into `folder`, laid out as a repository; mirrors are the user's."""
     pom = folder / "pom.xml"
     pom.write_text(_POM.format("".join(_pom_entry(c, transitive=transitive) for c in components)))
     command = [
-        "mvn", "-B", "-f", str(pom), "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies",
-        f"-DoutputDirectory={folder}", "-Dmdep.useRepositoryLayout=true", "-DincludeScope=runtime",
-    ]  # fmt: skip
+        "mvn",
+        "-B",
+        "-f",
+        str(pom),
+        "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies",
+        f"-DoutputDirectory={folder}",
+        "-Dmdep.useRepositoryLayout=true",
+        "-DincludeScope=runtime",
+    ]
     lines: list[str] = []
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
@@ -213,17 +217,14 @@ def _with_jgo(wanted: list[Component], folder: Path, progress: Progress) -> None
     def report(name: str, total: int):  # type: ignore[no-untyped-def]
         yield lambda arrived: progress(name, arrived)
 
-    context = MavenContext(
-        resolver=PythonResolver(progress_callback=report), repo_cache=folder, timeout=60
-    )
+    context = MavenContext(resolver=PythonResolver(progress_callback=report), repo_cache=folder, timeout=60)
     for each in wanted:
         component = context.project(each.group, each.artifact).at_version(each.version)
         try:
             component.artifact(each.classifier, each.type).resolve()
         except Exception as error:  # requests' and jgo's errors share no base
             raise ComponentError(
-                f"{each.coordinate} could not be fetched: {error}",
-                hint="check the network, then `rtap fetch`",
+                f"{each.coordinate} could not be fetched: {error}", hint="check the network, then `rtap fetch`"
             ) from error
 
 
@@ -271,10 +272,7 @@ def unpacked(set_name: str) -> Path:
                 (Path(staging) / "x").replace(target)
     known = target / ".manifest"
     if not known.is_file() or digest(known) != each.manifest_sha256:
-        raise ComponentError(
-            f"{known} is not the pinned one",
-            hint=f"delete {target}; the next start unpacks it again",
-        )
+        raise ComponentError(f"{known} is not the pinned one", hint=f"delete {target}; the next start unpacks it again")
     found = manifest_of(target)
     if found != known.read_text():
         before = dict(line.split("  ", 1)[::-1] for line in known.read_text().splitlines())
@@ -309,9 +307,7 @@ def flink_home() -> Path:
         try:
             found = base64.urlsafe_b64encode(bytes.fromhex(digest(path))).rstrip(b"=").decode()
         except OSError as error:
-            raise ComponentError(
-                f"{path} is missing", hint="reinstall apache-flink-libraries"
-            ) from error
+            raise ComponentError(f"{path} is missing", hint="reinstall apache-flink-libraries") from error
         if found != expected:
             raise ComponentError(
                 f"{path} is not the file that the wheel installed: its SHA-256 differs",

@@ -137,8 +137,11 @@ class FlinkCluster:
         text = "".join(f"{key}: {value}\n" for key, value in values.items())
         (conf / "config.yaml").write_text(text)
         (conf / "log4j2.properties").write_text(_LOG4J)
-        opens = [line.strip() for line in (home / "conf" / "config.yaml").read_text().splitlines()
-                 if line.strip().startswith("all: --add-exports")]  # fmt: skip
+        opens = [
+            line.strip()
+            for line in (home / "conf" / "config.yaml").read_text().splitlines()
+            if line.strip().startswith("all: --add-exports")
+        ]
         connector, sql_gateway = jars("flink")
         path = [
             *sorted(p for p in (home / "lib").glob("*.jar") if "template-json" not in p.name),
@@ -148,9 +151,13 @@ class FlinkCluster:
         if gateway:
             path += [sql_gateway, home / "opt" / "flink-sql-client-2.3.0.jar"]
         return jvm(
-            self.java, name, path, main,
+            self.java,
+            name,
+            path,
+            main,
             options=[
-                *opens[0].removeprefix("all: ").split(), *options,
+                *opens[0].removeprefix("all: ").split(),
+                *options,
                 "-Djava.net.preferIPv4Stack=true",
                 f"-Dlog4j2.configurationFile=file:{conf / 'log4j2.properties'}",
                 f"-Dlog4j.configurationFile=file:{conf / 'log4j2.properties'}",
@@ -159,7 +166,7 @@ class FlinkCluster:
             # with one that was made after a query was planned, the planner's compiler (Janino) cannot
             # look up classes any more: "Cannot invoke Class.getName() because c is null" (Java 21)
             archived=not gateway,
-        )  # fmt: skip
+        )
 
     def environment(self) -> dict[str, str]:
         return {
@@ -170,8 +177,13 @@ class FlinkCluster:
 
     def jobmanager(self) -> Callable[[], Jvm]:
         def prepare() -> Jvm:
-            main = ["org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint",
-                    "--configDir", str(self.folder / "conf"), "--executionMode", "cluster"]  # fmt: skip
+            main = [
+                "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint",
+                "--configDir",
+                str(self.folder / "conf"),
+                "--executionMode",
+                "cluster",
+            ]
             return self._jvm("jobmanager", main, ["-Xms96m", "-Xmx384m", "-XX:TieredStopAtLevel=1"])
 
         return prepare
@@ -179,25 +191,25 @@ class FlinkCluster:
     def taskmanager(self) -> Callable[[], Jvm]:
         def prepare() -> Jvm:
             for left in (self.folder / "tmp").glob("tm_*"):  # a killed one's working state
-                if not any(str(left.name) in " ".join(p.info["cmdline"] or ())
-                           for p in psutil.process_iter(["cmdline"])):  # fmt: skip
+                if not any(
+                    str(left.name) in " ".join(p.info["cmdline"] or ()) for p in psutil.process_iter(["cmdline"])
+                ):
                     shutil.rmtree(left, ignore_errors=True)
-            main = ["org.apache.flink.runtime.taskexecutor.TaskManagerRunner",
-                    "--configDir", str(self.folder / "conf")]  # fmt: skip
+            main = ["org.apache.flink.runtime.taskexecutor.TaskManagerRunner", "--configDir", str(self.folder / "conf")]
             for key, value in _TASKMANAGER.items():
                 main += ["-D", f"{key}={value}"]
-            return self._jvm(
-                "taskmanager", main, ["-Xms192m", "-Xmx1152m", "-XX:MaxDirectMemorySize=224m"]
-            )
+            return self._jvm("taskmanager", main, ["-Xms192m", "-Xmx1152m", "-XX:MaxDirectMemorySize=224m"])
 
         return prepare
 
     def gateway(self) -> Callable[[], Jvm]:
         def prepare() -> Jvm:
-            main = ["org.apache.flink.table.gateway.SqlGateway",
-                    "-Dsql-gateway.endpoint.rest.address=127.0.0.1",
-                    "-Dsql-gateway.endpoint.rest.bind-address=127.0.0.1",
-                    f"-Dsql-gateway.endpoint.rest.port={self.ports.gateway}"]  # fmt: skip
+            main = [
+                "org.apache.flink.table.gateway.SqlGateway",
+                "-Dsql-gateway.endpoint.rest.address=127.0.0.1",
+                "-Dsql-gateway.endpoint.rest.bind-address=127.0.0.1",
+                f"-Dsql-gateway.endpoint.rest.port={self.ports.gateway}",
+            ]
             options = ["-Xms96m", "-Xmx448m", "-XX:TieredStopAtLevel=1"]
             return self._jvm("gateway", main, options, gateway=True)
 

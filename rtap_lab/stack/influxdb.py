@@ -47,14 +47,17 @@ def fetch_influxd(progress: Callable[[str], None] = lambda line: None) -> Path:
     found = find_influxd()
     if found:
         return found
-    needed = {"go": "Go 1.25 or newer", "cargo": "Rust's cargo", "gcc": "a C compiler (gcc)",
-              "pkg-config": "pkg-config"}  # fmt: skip
+    needed = {
+        "go": "Go 1.25 or newer",
+        "cargo": "Rust's cargo",
+        "gcc": "a C compiler (gcc)",
+        "pkg-config": "pkg-config",
+    }
     lacking = [words for tool, words in needed.items() if not shutil.which(tool)]
     if lacking:
         raise ComponentError(
             f"influxd {VERSION} is not installed and cannot be built: {', '.join(lacking)} missing",
-            hint="install influxd 2 or those tools, then `rtap fetch influxdb`; "
-            "the embedded store needs neither",
+            hint="install influxd 2 or those tools, then `rtap fetch influxdb`; the embedded store needs neither",
         )
     folder = cache_folder() / "influxd" / VERSION
     folder.mkdir(parents=True, exist_ok=True)
@@ -73,9 +76,19 @@ def fetch_influxd(progress: Callable[[str], None] = lambda line: None) -> Path:
         flags = f"-s -w -X main.version=v{VERSION}"
         steps = [
             ["go", "build", "-o", str(wrapper), "github.com/influxdata/pkg-config"],
-            ["go", "build", "-trimpath", "-tags", "sqlite_foreign_keys,sqlite_json",
-             "-ldflags", flags, "-o", "influxd", "github.com/influxdata/influxdb/v2/cmd/influxd"],
-        ]  # fmt: skip
+            [
+                "go",
+                "build",
+                "-trimpath",
+                "-tags",
+                "sqlite_foreign_keys,sqlite_json",
+                "-ldflags",
+                flags,
+                "-o",
+                "influxd",
+                "github.com/influxdata/influxdb/v2/cmd/influxd",
+            ],
+        ]
         for step, words in zip(steps, ("its build wrapper", "influxd and libflux"), strict=True):
             progress(f"building {words} …")
             done = subprocess.run(step, cwd=build, env=environment, capture_output=True, text=True)
@@ -105,8 +118,17 @@ def command(folder: Path, port: int) -> list[str]:
         raise ComponentError("there is no influxd", hint="run `rtap fetch influxdb`")
     folder.mkdir(parents=True, exist_ok=True)
     return [
-        str(binary), "--bolt-path", str(folder / "influxd.bolt"), "--sqlite-path",
-        str(folder / "influxd.sqlite"), "--engine-path", str(folder / "engine"),
-        "--http-bind-address", f"127.0.0.1:{port}", "--reporting-disabled", "--ui-disabled",
-        "--log-level", "warn",
-    ]  # fmt: skip
+        str(binary),
+        "--bolt-path",
+        str(folder / "influxd.bolt"),
+        "--sqlite-path",
+        str(folder / "influxd.sqlite"),
+        "--engine-path",
+        str(folder / "engine"),
+        "--http-bind-address",
+        f"127.0.0.1:{port}",
+        "--reporting-disabled",
+        "--ui-disabled",
+        "--log-level",
+        "warn",
+    ]

@@ -28,9 +28,7 @@ def java_version(java: Path) -> str:
     try:
         done = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=30)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise ComponentError(
-            f"{java} does not run: {error}", hint="name a Java 17 or 21"
-        ) from error
+        raise ComponentError(f"{java} does not run: {error}", hint="name a Java 17 or 21") from error
     match = re.search(r'version "(\d+)', done.stderr)
     if not match or not 17 <= int(match[1]) <= 21:
         said = done.stderr.splitlines()[:1]
@@ -58,12 +56,7 @@ def base_archive(java: Path) -> Path:
     with FileLock(_folder(kept.parent) / ".lock"):
         if not kept.is_file():
             part = kept.with_suffix(".part")
-            command = [
-                str(java),
-                "-Xshare:dump",
-                "-XX:+UseSerialGC",
-                f"-XX:SharedArchiveFile={part}",
-            ]
+            command = [str(java), "-Xshare:dump", "-XX:+UseSerialGC", f"-XX:SharedArchiveFile={part}"]
             done = subprocess.run(command, capture_output=True, text=True, timeout=120)
             if done.returncode:
                 raise ComponentError(f"{java} cannot archive its classes: {done.stdout[-300:]}")
@@ -111,10 +104,7 @@ def jvm(
         scratch: A folder for the archive while it is written.
         archived: Whether it gets an archive of its own.
     """
-    facts = [
-        java_version(java),
-        *(f"{p}:{p.stat().st_size}:{p.stat().st_mtime_ns}" for p in class_path),
-    ]
+    facts = [java_version(java), *(f"{p}:{p.stat().st_size}:{p.stat().st_mtime_ns}" for p in class_path)]
     key = hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
     kept = cache_folder() / "class-data" / f"{name}-{key}.jsa"
     written = scratch / f"{name}-{key}.jsa"
@@ -138,6 +128,5 @@ def jvm(
 
     path = ["-cp", ":".join(map(str, class_path))] if class_path and main[0] != "-jar" else []
     quiet = ["-Xlog:disable", "-Xlog:all=error:stderr"]  # an archive's warnings are no news
-    command = [str(java), *quiet, *sharing, "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError",
-               *options, *path, *main]  # fmt: skip
+    command = [str(java), *quiet, *sharing, "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError", *options, *path, *main]
     return Jvm(command, archive, archived and not kept.is_file())

@@ -27,9 +27,7 @@ def _entry(folder: Path, path: Path) -> dict[str, str | int]:
     coordinate = ":".join([".".join(group), artifact, version])
     if classifier or kind != "jar":
         coordinate += f":{kind}:{classifier}"
-    entry: dict[str, str | int] = {
-        "coordinate": coordinate, "sha256": digest(path), "size": path.stat().st_size,
-    }  # fmt: skip
+    entry: dict[str, str | int] = {"coordinate": coordinate, "sha256": digest(path), "size": path.stat().st_size}
     if kind == "tar.gz":
         with tempfile.TemporaryDirectory() as unpacked, tarfile.open(path) as archive:
             archive.extractall(unpacked, filter="data")

@@ -88,9 +88,7 @@ class Identity:
                 self.wait(5)
 
 
-def spawn(
-    command: Sequence[str], *, log: Path, cwd: Path, environment: Mapping[str, str] | None = None
-) -> Identity:
+def spawn(command: Sequence[str], *, log: Path, cwd: Path, environment: Mapping[str, str] | None = None) -> Identity:
     """Start a process in a session of its own, its output appended to a log.
 
     Raises:
@@ -100,9 +98,14 @@ def spawn(
         log.replace(log.with_suffix(".log.1"))
     with log.open("ab") as output:
         child = subprocess.Popen(
-            list(command), stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-            cwd=cwd, env={**os.environ, **(environment or {})}, start_new_session=True,
-        )  # fmt: skip
+            list(command),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=cwd,
+            env={**os.environ, **(environment or {})},
+            start_new_session=True,
+        )
     child.returncode = 0  # the identity waits for it; Popen must not warn that nobody did
     identity = Identity.of(child.pid)
     return identity or Identity(child.pid, time.time())

@@ -32,10 +32,17 @@ def registry(java: Path, folder: Path, port: int, management_port: int) -> Calla
             "java.net.preferIPv4Stack": "true",
         }
         return jvm(
-            java, "registry", [jar], ["-jar", str(jar)],
-            options=["-Xms64m", "-Xmx256m", "-XX:TieredStopAtLevel=1",
-                     *(f"-D{key}={value}" for key, value in options.items())],
+            java,
+            "registry",
+            [jar],
+            ["-jar", str(jar)],
+            options=[
+                "-Xms64m",
+                "-Xmx256m",
+                "-XX:TieredStopAtLevel=1",
+                *(f"-D{key}={value}" for key, value in options.items()),
+            ],
             scratch=folder,
-        )  # fmt: skip
+        )
 
     return prepare

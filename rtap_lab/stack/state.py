@@ -95,9 +95,7 @@ class State:
         except FileNotFoundError:
             return default
         except ValueError as error:
-            raise SettingsError(
-                f"{path} is damaged: {error}", hint="`rtap reset` starts anew"
-            ) from error
+            raise SettingsError(f"{path} is damaged: {error}", hint="`rtap reset` starts anew") from error
 
     def write(self, name: str, value: Any, *, mode: int = 0o644) -> None:
         """Replace a JSON file as a whole."""

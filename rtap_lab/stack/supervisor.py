@@ -134,9 +134,11 @@ class _Runner(threading.Thread):
         command = service.prepare()
         environment = {**service.environment, **mark(self.supervisor.state.folder, service.name)}
         self.identity = spawn(
-            command, log=self.supervisor.state.log(service.name),
-            cwd=service.cwd or self.supervisor.state.folder, environment=environment,
-        )  # fmt: skip
+            command,
+            log=self.supervisor.state.log(service.name),
+            cwd=service.cwd or self.supervisor.state.folder,
+            environment=environment,
+        )
         log.info("%s: pid %d", service.name, self.identity.pid)
         self.report("starting", started=time.time(), detail="")
 
@@ -195,10 +197,7 @@ class Supervisor:
 
     def not_ready(self, names: Iterable[str]) -> list[str]:
         """Which of these services are declared and not ready."""
-        return [
-            name for name in names
-            if name in self._runners and self._runners[name].status["state"] != "ready"
-        ]  # fmt: skip
+        return [name for name in names if name in self._runners and self._runners[name].status["state"] != "ready"]
 
     def publish(self) -> None:
         """Write what is known to `services.json`."""
@@ -225,10 +224,7 @@ class Supervisor:
         living = marked(self.state.folder)
         for name in living.keys() - self.services.keys():
             living[name].stop(1)  # of another profile or store
-        self._runners = {
-            name: _Runner(self, service, living.get(name))
-            for name, service in self.services.items()
-        }
+        self._runners = {name: _Runner(self, service, living.get(name)) for name, service in self.services.items()}
         self.publish()
         for level in start_order({n: s.depends for n, s in self.services.items()}):
             for name in level:

@@ -14,8 +14,12 @@ from rtap_lab.store.port import LIVE, RETENTION_MS, ROLLUP_MS
 from rtap_lab.streams.queries import STANDARD, Kind, Query
 
 _TYPES: dict[Kind, str] = {
-    "text": "TEXT", "integer": "INTEGER", "number": "REAL", "boolean": "INTEGER", "time": "INTEGER",
-}  # fmt: skip
+    "text": "TEXT",
+    "integer": "INTEGER",
+    "number": "REAL",
+    "boolean": "INTEGER",
+    "time": "INTEGER",
+}
 _READY = "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=10000;"
 
 
@@ -67,8 +71,7 @@ class EmbeddedStore:
             with self._connection:
                 yield self._connection
         except (sqlite3.Error, OSError) as error:
-            raise StoreError(f"store: {self.path}: {error}",
-                             hint="is the disk full? `rtap doctor` looks") from error  # fmt: skip
+            raise StoreError(f"store: {self.path}: {error}", hint="is the disk full? `rtap doctor` looks") from error
 
     def prepare(self) -> None:
         with self._open() as db:
@@ -122,9 +125,7 @@ class EmbeddedStore:
     def rows(self, query: str, source: str) -> list[dict[str, Any]]:
         shape = STANDARD[query]
         with self._open() as db:
-            found = db.execute(
-                f'SELECT {_quoted(shape.columns)} FROM "{query}" WHERE source = ?', (source,)
-            )
+            found = db.execute(f'SELECT {_quoted(shape.columns)} FROM "{query}" WHERE source = ?', (source,))
             return [self._row(shape, values) for values in found]
 
     @staticmethod
@@ -151,8 +152,7 @@ class EmbeddedStore:
                         (LIVE, since),
                     )
                 db.execute(
-                    f'DELETE FROM "{query.name}" WHERE source = ? AND point_time < ?',
-                    (LIVE, now_ms - RETENTION_MS),
+                    f'DELETE FROM "{query.name}" WHERE source = ? AND point_time < ?', (LIVE, now_ms - RETENTION_MS)
                 )
 
     def rollup(self, query: str) -> list[dict[str, Any]]:

@@ -73,9 +73,7 @@ class InfluxStore:
 
     def _fail(self, error: Exception) -> StoreError:
         said = getattr(error, "message", None) or str(error).splitlines()[0]
-        return StoreError(
-            f"store: InfluxDB at {self.url}: {said}", hint="`rtap logs store` shows its log"
-        )
+        return StoreError(f"store: InfluxDB at {self.url}: {said}", hint="`rtap logs store` shows its log")
 
     def prepare(self) -> None:
         import httpx
@@ -83,23 +81,19 @@ class InfluxStore:
         try:
             setup = httpx.get(f"{self.url}/api/v2/setup", timeout=10, trust_env=False).json()
             if setup["allowed"]:
-                body = {"username": "rtap", "org": ORG, "bucket": _META, "token": self._token,
-                        "password": self._token[:32]}  # fmt: skip
-                httpx.post(
-                    f"{self.url}/api/v2/setup", json=body, timeout=30, trust_env=False
-                ).raise_for_status()
+                body = {
+                    "username": "rtap",
+                    "org": ORG,
+                    "bucket": _META,
+                    "token": self._token,
+                    "password": self._token[:32],
+                }
+                httpx.post(f"{self.url}/api/v2/setup", json=body, timeout=30, trust_env=False).raise_for_status()
             buckets = self._client.buckets_api()
-            for name, seconds in (
-                (LIVE, RETENTION_MS // 1000),
-                (_RECORDED, 0),
-                (_ROLLUP, 0),
-                (_META, 0),
-            ):
+            for name, seconds in ((LIVE, RETENTION_MS // 1000), (_RECORDED, 0), (_ROLLUP, 0), (_META, 0)):
                 if buckets.find_bucket_by_name(name) is None:
                     rules = BucketRetentionRules(type="expire", every_seconds=seconds)
-                    buckets.create_bucket(
-                        bucket_name=name, retention_rules=rules if seconds else None, org=ORG
-                    )
+                    buckets.create_bucket(bucket_name=name, retention_rules=rules if seconds else None, org=ORG)
         except (*_FAILURES, httpx.HTTPError) as error:
             raise self._fail(error) from error
 
@@ -109,15 +103,12 @@ class InfluxStore:
 
     def _put(self, bucket: str, lines: list[str]) -> None:
         for begin in range(0, len(lines), 5000):
-            self._write.write(bucket, ORG, "\n".join(lines[begin : begin + 5000]),
-                              write_precision=WritePrecision.MS)  # fmt: skip
+            self._write.write(bucket, ORG, "\n".join(lines[begin : begin + 5000]), write_precision=WritePrecision.MS)
 
     def write(self, points: Iterable[Point], offsets: Mapping[str, int]) -> None:
         by_bucket: dict[str, list[str]] = {}
         for each in points:
-            by_bucket.setdefault(self._bucket(each.source), []).append(
-                line(STANDARD[each.query], each)
-            )
+            by_bucket.setdefault(self._bucket(each.source), []).append(line(STANDARD[each.query], each))
         try:
             for bucket, lines in by_bucket.items():
                 self._put(bucket, lines)

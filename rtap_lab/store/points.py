@@ -40,8 +40,7 @@ def key_text(value: Any) -> str:
         return f"{_ESCAPE}0"
     if any(c in _CODES or c < " " for c in text):
         return "".join(
-            f"{_ESCAPE}{_CODES[c]}" if c in _CODES else f"{_ESCAPE}x{ord(c):02x}" if c < " " else c
-            for c in text
+            f"{_ESCAPE}{_CODES[c]}" if c in _CODES else f"{_ESCAPE}x{ord(c):02x}" if c < " " else c for c in text
         )
     return text
 

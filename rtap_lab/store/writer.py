@@ -64,11 +64,7 @@ class Writer:
     """
 
     def __init__(
-        self,
-        store: Store,
-        reader: Reader,
-        feeds: Callable[[], Iterable[Feed]],
-        decode: Callable[[Feed, bytes], Point],
+        self, store: Store, reader: Reader, feeds: Callable[[], Iterable[Feed]], decode: Callable[[Feed, bytes], Point]
     ) -> None:
         self.store = store
         self.reader = reader
@@ -90,9 +86,7 @@ class Writer:
                 self.store.write([], begins)
                 offsets |= begins
         self._followed = wanted
-        self.reader.follow(
-            {topic: max(feed.begins, offsets.get(topic, 0)) for topic, feed in wanted.items()}
-        )
+        self.reader.follow({topic: max(feed.begins, offsets.get(topic, 0)) for topic, feed in wanted.items()})
 
     def step(self, timeout: float) -> int:
         """Write what has arrived; the number of points.

@@ -15,7 +15,7 @@ from rtap_lab.errors import SettingsError
 from rtap_lab.streams.conditions import Condition, FieldKind, known_field
 from rtap_lab.streams.queries import Kind
 
-Function = Literal["count", "sum", "min", "max", "mean", "distinct", "first", "last", "percentile", "rate"]  # fmt: skip
+Function = Literal["count", "sum", "min", "max", "mean", "distinct", "first", "last", "percentile", "rate"]
 _NUMBERS = ("sum", "mean", "percentile")
 _State = Any
 
@@ -54,7 +54,7 @@ class Aggregate:
         if self.field is not None:
             kind = known_field(self.field)
             if self.function in _NUMBERS and kind != "number":
-                raise SettingsError(f"{self.function} of {self.field}: it is a {kind}, not a number")  # fmt: skip
+                raise SettingsError(f"{self.function} of {self.field}: it is a {kind}, not a number")
         if not 0 <= self.share <= 1:
             raise SettingsError(f"percentile of {self.field}: {self.share} is not between 0 and 1")
         if self.equals is not None and self.function not in ("count", "distinct"):
@@ -144,14 +144,11 @@ def keeper(aggregate: Aggregate) -> Keeper:
     made = _PLAIN[aggregate.function](aggregate)
     if aggregate.equals is not None:
         read, number = made.read, aggregate.equals
-        made = Keeper(made.new, made.add, made.merge, lambda state, length: read(state, length) == number)  # fmt: skip
+        made = Keeper(made.new, made.add, made.merge, lambda state, length: read(state, length) == number)
     if aggregate.where is None:
         return made
     test, add = aggregate.where.test(), made.add
-    return Keeper(
-        made.new, lambda state, event: add(state, event) if test(event, {}) else state, made.merge,
-        made.read,
-    )  # fmt: skip
+    return Keeper(made.new, lambda state, event: add(state, event) if test(event, {}) else state, made.merge, made.read)
 
 
 def _field(aggregate: Aggregate) -> str:
@@ -165,7 +162,7 @@ def _count(aggregate: Aggregate) -> Keeper:
 
 def _rate(aggregate: Aggregate) -> Keeper:
     per = aggregate.per_ms
-    return Keeper(int, lambda n, event: n + 1, lambda a, b: a + b, lambda n, length: n * per / length)  # fmt: skip
+    return Keeper(int, lambda n, event: n + 1, lambda a, b: a + b, lambda n, length: n * per / length)
 
 
 def _distinct(aggregate: Aggregate) -> Keeper:
@@ -247,12 +244,33 @@ def _best(better: Callable[[Any, Any], Any], timed: bool) -> Callable[[Aggregate
 
 
 _PLAIN: dict[Function, Callable[[Aggregate], Keeper]] = {
-    "count": _count, "rate": _rate, "distinct": _distinct, "sum": _sum, "mean": _mean,
-    "percentile": _percentile, "min": _best(min, False), "max": _best(max, False),
-    "first": _best(min, True), "last": _best(max, True),
-}  # fmt: skip
+    "count": _count,
+    "rate": _rate,
+    "distinct": _distinct,
+    "sum": _sum,
+    "mean": _mean,
+    "percentile": _percentile,
+    "min": _best(min, False),
+    "max": _best(max, False),
+    "first": _best(min, True),
+    "last": _best(max, True),
+}
 
 __all__ = [
-    "Aggregate", "FieldKind", "Function", "Keeper", "count", "distinct", "exact_sum", "first", "greatest",
-    "keeper", "last", "mean", "percentile", "rate", "smallest", "total",
-]  # fmt: skip
+    "Aggregate",
+    "FieldKind",
+    "Function",
+    "Keeper",
+    "count",
+    "distinct",
+    "exact_sum",
+    "first",
+    "greatest",
+    "keeper",
+    "last",
+    "mean",
+    "percentile",
+    "rate",
+    "smallest",
+    "total",
+]

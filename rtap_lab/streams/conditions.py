@@ -20,10 +20,19 @@ from rtap_lab.errors import SettingsError
 FieldKind = Literal["text", "number", "time"]
 
 FIELDS: dict[str, FieldKind] = {
-    "event_id": "text", "event_type": "text", "event_time": "time", "visitor_id": "text",
-    "name": "text", "session_id": "text", "page": "text", "referrer": "text", "campaign": "text",
-    "device": "text", "country": "text", "value": "number",
-}  # fmt: skip
+    "event_id": "text",
+    "event_type": "text",
+    "event_time": "time",
+    "visitor_id": "text",
+    "name": "text",
+    "session_id": "text",
+    "page": "text",
+    "referrer": "text",
+    "campaign": "text",
+    "device": "text",
+    "country": "text",
+    "value": "number",
+}
 """Fields of a counted event that queries may look at; times are milliseconds since the epoch."""
 
 Bound = Mapping[str, Sequence[Any]]
@@ -32,9 +41,13 @@ Test = Callable[[Any, Bound], bool | None]
 """A compiled condition: an event, and the rows of earlier steps."""
 
 _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
-    "=": operator.eq, "<>": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt,
+    "=": operator.eq,
+    "<>": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
     ">=": operator.ge,
-}  # fmt: skip
+}
 
 Literal_ = str | int | float
 
@@ -111,11 +124,11 @@ class Operand:
         fits = {"text": str, "number": (int, float), "time": int}[self.kind]
         if isinstance(other, Operand):
             if other.kind != self.kind:
-                raise SettingsError(f"{self.name} ({self.kind}) cannot be compared with {other.name} ({other.kind})")  # fmt: skip
+                raise SettingsError(f"{self.name} ({self.kind}) cannot be compared with {other.name} ({other.kind})")
             return other
         if isinstance(other, bool) or not isinstance(other, fits):  # type: ignore[arg-type]
             hint = "compare a missing field with is_missing()" if other is None else None
-            raise SettingsError(f"{self.name} is a {self.kind}: it cannot be compared with {other!r}", hint=hint)  # fmt: skip
+            raise SettingsError(f"{self.name} is a {self.kind}: it cannot be compared with {other!r}", hint=hint)
         assert isinstance(other, (str, int, float))
         return other
 

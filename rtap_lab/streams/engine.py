@@ -50,14 +50,12 @@ class Engine:
         partitions: The topic's partitions.
     """
 
-    def __init__(
-        self, definitions: Mapping[str, Definition], *, bound_ms: int, partitions: Iterable[int]
-    ) -> None:
+    def __init__(self, definitions: Mapping[str, Definition], *, bound_ms: int, partitions: Iterable[int]) -> None:
         self.judge = Judge(bound_ms)
         self.watermarks = Watermarks(bound_ms, partitions)
         self.operators = {name: operator(each) for name, each in definitions.items()}
 
-    def process(self, records: Iterable[tuple[bytes | None, Place]]) -> tuple[list[Judged], dict[str, list[Row]]]:  # fmt: skip
+    def process(self, records: Iterable[tuple[bytes | None, Place]]) -> tuple[list[Judged], dict[str, list[Row]]]:
         """Take records, each partition in its order.
 
         Returns:

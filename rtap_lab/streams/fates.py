@@ -84,7 +84,17 @@ class Judge:
             late = row.event_time <= place.arrival_ms - self.bound_ms
             worth = number(row.value) if row.value is not None else None
             event = Event(
-                row.event_id, row.event_type, row.event_time, row.visitor_id, row.name, row.page,
-                worth, row.session_id, row.referrer, row.campaign, row.device, row.country,
-            )  # fmt: skip
+                row.event_id,
+                row.event_type,
+                row.event_time,
+                row.visitor_id,
+                row.name,
+                row.page,
+                worth,
+                row.session_id,
+                row.referrer,
+                row.campaign,
+                row.device,
+                row.country,
+            )
             yield Judged("late" if late else "counted", place, row.event_id, None, event)

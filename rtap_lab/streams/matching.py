@@ -78,9 +78,10 @@ class Matching:
         self.traced: list[Traced] = []
         self._where = query.where.test() if query.where is not None else None
         self._fields = list(query.keys.values())
-        self._steps = [(step, step.condition.test(own=step.name),
-                        step.unless.test() if step.unless is not None else None)
-                       for step in query.pattern.steps]  # fmt: skip
+        self._steps = [
+            (step, step.condition.test(own=step.name), step.unless.test() if step.unless is not None else None)
+            for step in query.pattern.steps
+        ]
         absence = query.pattern.absence
         self._absent: Test | None = absence.condition.test() if absence else None
         self._absent_ms = absence.within_ms if absence else 0
@@ -136,8 +137,11 @@ class Matching:
 
     def partial(self) -> list[Traced]:
         """The attempts that are open now, one a key at most."""
-        return [Traced(of, "open", copy.copy(keyed.attempt)) for of, keyed in self._keys.items()
-                if keyed.attempt is not None]  # fmt: skip
+        return [
+            Traced(of, "open", copy.copy(keyed.attempt))
+            for of, keyed in self._keys.items()
+            if keyed.attempt is not None
+        ]
 
     def snapshot(self) -> Any:
         """All state as plain data."""
@@ -148,9 +152,8 @@ class Matching:
         self.watermark, self._keys, self._timers, self._number = copy.deepcopy(snapshot)
 
     def _advance(
-        self, of: tuple[Any, ...], keyed: _Keyed, watermark: int,
-        found: list[tuple[int, tuple[Any, ...], Row]],
-    ) -> None:  # fmt: skip
+        self, of: tuple[Any, ...], keyed: _Keyed, watermark: int, found: list[tuple[int, tuple[Any, ...], Row]]
+    ) -> None:
         ready = [event for event in keyed.waiting if event.event_time <= watermark]
         if ready:
             keyed.waiting = [event for event in keyed.waiting if event.event_time > watermark]
@@ -241,9 +244,13 @@ class Matching:
         return next(i for i in range(attempt.position) if rows[begin + i] is target)
 
     def _unspoilt(
-        self, of: tuple[Any, ...], matches: list[tuple[Any, Row]], spoilers: list[Any],
-        watermark: int, found: list[tuple[int, tuple[Any, ...], Row]],
-    ) -> list[tuple[Any, Row]]:  # fmt: skip
+        self,
+        of: tuple[Any, ...],
+        matches: list[tuple[Any, Row]],
+        spoilers: list[Any],
+        watermark: int,
+        found: list[tuple[int, tuple[Any, ...], Row]],
+    ) -> list[tuple[Any, Row]]:
         """Of matches that must not be followed by something: give the certain, keep the open."""
         left = []
         for last, row in matches:

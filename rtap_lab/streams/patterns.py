@@ -71,7 +71,7 @@ class Pattern:
     absence: Absence | None = None
 
     @classmethod
-    def begin(cls, name: str, condition: Condition, *, times: int | tuple[int, int | None] = 1) -> Pattern:  # fmt: skip
+    def begin(cls, name: str, condition: Condition, *, times: int | tuple[int, int | None] = 1) -> Pattern:
         """The first step.
 
         Args:
@@ -81,12 +81,18 @@ class Pattern:
         """
         return cls(())._with(name, condition, times, False, None)
 
-    def next(self, name: str, condition: Condition, *, times: int | tuple[int, int | None] = 1) -> Pattern:  # fmt: skip
+    def next(self, name: str, condition: Condition, *, times: int | tuple[int, int | None] = 1) -> Pattern:
         """A step that comes right after the one before; `times=(0, 1)` makes it optional."""
         return self._with(name, condition, times, False, None)
 
-    def followed_by(self, name: str, condition: Condition, *, unless: Condition | None = None,
-                    times: int | tuple[int, int | None] = 1) -> Pattern:  # fmt: skip
+    def followed_by(
+        self,
+        name: str,
+        condition: Condition,
+        *,
+        unless: Condition | None = None,
+        times: int | tuple[int, int | None] = 1,
+    ) -> Pattern:
         """A step that comes some time after the one before, with no row in between that is `unless`."""
         return self._with(name, condition, times, True, unless)
 
@@ -96,7 +102,7 @@ class Pattern:
             raise SettingsError("pattern: then_not() is there twice; join the conditions with |")
         if any(operand.step for operand in condition.operands()):
             raise SettingsError("pattern: then_not() cannot look back at a step")
-        return replace(self, absence=Absence(condition, duration_ms(within, name="then_not within")))  # fmt: skip
+        return replace(self, absence=Absence(condition, duration_ms(within, name="then_not within")))
 
     def within(self, duration: str | float | timedelta) -> Pattern:
         """The first row and the last are less than so long apart."""
@@ -119,27 +125,35 @@ class Pattern:
         return replace(self, skip="to_last", skip_to=step)
 
     def _with(
-        self, name: str, condition: Condition, times: int | tuple[int, int | None], relaxed: bool,
+        self,
+        name: str,
+        condition: Condition,
+        times: int | tuple[int, int | None],
+        relaxed: bool,
         unless: Condition | None,
-    ) -> Pattern:  # fmt: skip
+    ) -> Pattern:
         least, most = (times, times) if isinstance(times, int) else times
         step = Step(name, condition, least, most, relaxed, unless)
         if not re.fullmatch(r"[a-z][a-z0-9_]{0,29}", name):
-            raise SettingsError(f"step {name!r}: a name is a-z, 0-9 and _, begins with a letter, 30 at most")  # fmt: skip
+            raise SettingsError(f"step {name!r}: a name is a-z, 0-9 and _, begins with a letter, 30 at most")
         if any(each.name == name for each in self.steps):
             raise SettingsError(f"step {name!r} is there twice")
-        if least < 0 or (most is not None and not max(1, least) <= most <= MOST_ROWS) or least > MOST_ROWS:  # fmt: skip
-            raise SettingsError(f"step {name!r}: it cannot be there {least} to {most} times (1,000 at most)")  # fmt: skip
+        if least < 0 or (most is not None and not max(1, least) <= most <= MOST_ROWS) or least > MOST_ROWS:
+            raise SettingsError(f"step {name!r}: it cannot be there {least} to {most} times (1,000 at most)")
         if not self.steps and not least:
             raise SettingsError(f"step {name!r}: the first step cannot be optional")
         if relaxed and not least:
-            raise SettingsError(f"step {name!r}: an optional step must be next() to the one before",
-                                hint="what comes some time later or never: leave it out, or ask for it in a pattern of its own")  # fmt: skip
+            raise SettingsError(
+                f"step {name!r}: an optional step must be next() to the one before",
+                hint="what comes some time later or never: leave it out, or ask for it in a pattern of its own",
+            )
         before = self.steps[-1] if self.steps else None
         if before is not None and before.is_run and (relaxed or not least):
             what = "a followed_by() step" if relaxed else "an optional step"
-            raise SettingsError(f"step {name!r}: {what} cannot come after {before.name!r}, whose number of rows is open (Flink has no such pattern)",
-                                hint=f"give {before.name!r} times={max(1, before.least)}, or put a next() step between")  # fmt: skip
+            raise SettingsError(
+                f"step {name!r}: {what} cannot come after {before.name!r}, whose number of rows is open (Flink has no such pattern)",
+                hint=f"give {before.name!r} times={max(1, before.least)}, or put a next() step between",
+            )
         self._check_steps(name, condition, own=name)
         if unless is not None:
             self._check_steps(name, unless)
@@ -149,8 +163,10 @@ class Pattern:
         known = {each.name for each in self.steps} | ({own} if own else set())
         for operand in condition.operands():
             if operand.step is not None and operand.step not in known:
-                raise SettingsError(f"step {place!r} looks back at {operand.step!r}, which is not before it",
-                                    hint=f"known here: {', '.join(sorted(known)) or 'none'}")  # fmt: skip
+                raise SettingsError(
+                    f"step {place!r} looks back at {operand.step!r}, which is not before it",
+                    hint=f"known here: {', '.join(sorted(known)) or 'none'}",
+                )
 
     def checked(self) -> Pattern:
         """The whole pattern, checked.
@@ -162,15 +178,19 @@ class Pattern:
             raise SettingsError("pattern: it has no step")
         last = self.steps[-1]
         if last.most != last.least:
-            raise SettingsError(f"step {last.name!r}: the last step needs a fixed number of rows, else its end is not known",
-                                hint="give it times=N, or let another step follow")  # fmt: skip
+            raise SettingsError(
+                f"step {last.name!r}: the last step needs a fixed number of rows, else its end is not known",
+                hint="give it times=N, or let another step follow",
+            )
         if (len(self.steps) > 1 or last.least > 1) and self.within_ms is None:
             raise SettingsError('pattern: how long may it take? Add .within("30 min")')
         if self.skip_to is not None:
             target = next((s for s in self.steps if s.name == self.skip_to), None)
             if target is None or target is self.steps[0] or not target.least:
-                raise SettingsError(f"pattern: it cannot skip to {self.skip_to!r}",
-                                    hint="name a step behind the first that is not optional")  # fmt: skip
+                raise SettingsError(
+                    f"pattern: it cannot skip to {self.skip_to!r}",
+                    hint="name a step behind the first that is not optional",
+                )
         return self
 
 
@@ -226,11 +246,11 @@ class Matched:
             known_field(measure.field)
             for step in (measure.step, measure.until):
                 if step is not None and step not in steps:
-                    raise SettingsError(f"measure {name!r}: there is no step {step!r}", hint=f"one of {', '.join(steps)}")  # fmt: skip
+                    raise SettingsError(
+                        f"measure {name!r}: there is no step {step!r}", hint=f"one of {', '.join(steps)}"
+                    )
             if (measure.until is None) == (measure.function == "elapsed"):
-                raise SettingsError(
-                    f"measure {name!r}: only elapsed seconds run until another step"
-                )
+                raise SettingsError(f"measure {name!r}: only elapsed seconds run until another step")
             if name in self.keys:
                 raise SettingsError(f"column {name!r} is there twice")
         for each in self.keys.values():

@@ -62,24 +62,53 @@ _COUNTS: dict[str, Kind] = {"views": "integer", "visitors": "integer"}
 STANDARD: dict[str, Query] = {
     query.name: query
     for query in (
-        Query("page_views_1m", "Views and visitors of each page, by the minute",
-              {"page": "text"}, _COUNTS, additive=("views",)),
+        Query(
+            "page_views_1m",
+            "Views and visitors of each page, by the minute",
+            {"page": "text"},
+            _COUNTS,
+            additive=("views",),
+        ),
         Query("traffic_hop", "Views and visitors of the last minute, every 10 s", {}, _COUNTS),
         Query("traffic_cumulate", "Views and visitors of the hour so far, by the minute", {}, _COUNTS),
-        Query("sessions", "Visits", {"visitor_id": "text"},
-              {"events": "integer", "page_views": "integer", "entry_page": "text",
-               "exit_page": "text", "bounced": "boolean"}),
-        Query("conversions_1m", "Conversions of each goal and their worth, by the minute",
-              {"goal": "text"}, {"conversions": "integer", "value": "number"},
-              additive=("conversions", "value")),
-        Query("cart_to_purchase", "Purchases after an add to cart", {"visitor_id": "text"},
-              {"cart_time": "time", "purchase_time": "time", "seconds": "number"},
-              windowed=False, time_column="purchase_time"),
-        Query("checkout_abandoned", "Adds to cart that led to nothing", {"visitor_id": "text"},
-              {"cart_time": "time", "cart_event_id": "text"},
-              windowed=False, time_column="cart_time", absence=True),
+        Query(
+            "sessions",
+            "Visits",
+            {"visitor_id": "text"},
+            {
+                "events": "integer",
+                "page_views": "integer",
+                "entry_page": "text",
+                "exit_page": "text",
+                "bounced": "boolean",
+            },
+        ),
+        Query(
+            "conversions_1m",
+            "Conversions of each goal and their worth, by the minute",
+            {"goal": "text"},
+            {"conversions": "integer", "value": "number"},
+            additive=("conversions", "value"),
+        ),
+        Query(
+            "cart_to_purchase",
+            "Purchases after an add to cart",
+            {"visitor_id": "text"},
+            {"cart_time": "time", "purchase_time": "time", "seconds": "number"},
+            windowed=False,
+            time_column="purchase_time",
+        ),
+        Query(
+            "checkout_abandoned",
+            "Adds to cart that led to nothing",
+            {"visitor_id": "text"},
+            {"cart_time": "time", "cart_event_id": "text"},
+            windowed=False,
+            time_column="cart_time",
+            absence=True,
+        ),
     )
-}  # fmt: skip
+}
 """The seven queries of the standard job."""
 
 

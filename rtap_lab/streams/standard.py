@@ -32,18 +32,28 @@ def definitions(parameters: JobParameters) -> dict[str, Definition]:
         "traffic_cumulate": Windowed(CumulateWindow(HOUR, MINUTE), traffic, where=IS_VIEW),
         "sessions": Windowed(
             SessionWindow(parameters.gap_ms),
-            {"events": count(), "page_views": count(IS_VIEW), "entry_page": first("page", IS_VIEW),
-             "exit_page": last("page", IS_VIEW), "bounced": count(IS_VIEW).equal_to(1)},
+            {
+                "events": count(),
+                "page_views": count(IS_VIEW),
+                "entry_page": first("page", IS_VIEW),
+                "exit_page": last("page", IS_VIEW),
+                "bounced": count(IS_VIEW).equal_to(1),
+            },
             {"visitor_id": "visitor_id"},
         ),
         "conversions_1m": Windowed(
-            TumbleWindow(MINUTE), {"conversions": count(), "value": total("value", default=0)},
-            {"goal": "name"}, field("event_type") == "conversion",
+            TumbleWindow(MINUTE),
+            {"conversions": count(), "value": total("value", default=0)},
+            {"goal": "name"},
+            field("event_type") == "conversion",
         ),
         "cart_to_purchase": Matched(
             Pattern.begin("cart", IS_CART).next("paid", IS_PURCHASE).within(within),
-            {"cart_time": Measure("last", "cart"), "purchase_time": Measure("last", "paid"),
-             "seconds": Measure("elapsed", "cart", until="paid")},
+            {
+                "cart_time": Measure("last", "cart"),
+                "purchase_time": Measure("last", "paid"),
+                "seconds": Measure("elapsed", "cart", until="paid"),
+            },
             where=IS_CART | IS_PURCHASE,
         ),
         "checkout_abandoned": Matched(
@@ -51,7 +61,7 @@ def definitions(parameters: JobParameters) -> dict[str, Definition]:
             {"cart_time": Measure("last", "cart"), "cart_event_id": Measure("last", "cart", "event_id")},
             where=IS_CART | IS_PURCHASE,
         ),
-    }  # fmt: skip
+    }
 
 
 def standard_rows(events: Iterable[Event], parameters: JobParameters) -> dict[str, list[Row]]:

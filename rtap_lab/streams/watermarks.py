@@ -17,9 +17,7 @@ class Watermarks:
             ticker keeps partitions talking, since idleness loses rows on catch-up): never.
     """
 
-    def __init__(
-        self, bound_ms: int, partitions: Iterable[int], *, idle_after_ms: int | None = None
-    ) -> None:
+    def __init__(self, bound_ms: int, partitions: Iterable[int], *, idle_after_ms: int | None = None) -> None:
         self.bound_ms = bound_ms
         self.idle_after_ms = idle_after_ms
         self._greatest: dict[int, int] = dict.fromkeys(partitions, BEGIN)
@@ -47,8 +45,7 @@ class Watermarks:
         times = [
             greatest
             for partition, greatest in self._greatest.items()
-            if self.idle_after_ms is None
-            or now_ms - self._heard.get(partition, now_ms) < self.idle_after_ms
+            if self.idle_after_ms is None or now_ms - self._heard.get(partition, now_ms) < self.idle_after_ms
         ]
         if times and (least := min(times)) > BEGIN:
             self._watermark = max(self._watermark, least - self.bound_ms)

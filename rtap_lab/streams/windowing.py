@@ -83,7 +83,9 @@ class Windowing:
         self._parts: _Aligned | _Sessions
         if isinstance(query.window, SessionWindow):
             if allowed_lateness_ms:
-                raise SettingsError("session windows have no allowed lateness: a row that was given would have to be taken back")  # fmt: skip
+                raise SettingsError(
+                    "session windows have no allowed lateness: a row that was given would have to be taken back"
+                )
             self._parts = _Sessions(query.window, self._keepers)
         else:
             self._parts = _Aligned(query.window, self._keepers, allowed_lateness_ms)
@@ -108,7 +110,7 @@ class Windowing:
             for name, each, kept in zip(measures, self._keepers, state, strict=True):
                 row[name] = each.read(kept, end - start)
             rows.append(row)
-        rows.sort(key=lambda r: (r["window_end"], r["window_start"], *((r[c] is not None, r[c]) for c in columns)))  # fmt: skip
+        rows.sort(key=lambda r: (r["window_end"], r["window_start"], *((r[c] is not None, r[c]) for c in columns)))
         return rows
 
     def close(self) -> list[Row]:
@@ -147,7 +149,7 @@ class _Aligned:
         # `next`: no window is due before the watermark is there
         self.state: dict[str, Any] = {"slices": {}, "changed": set(), "next": BEGIN}
 
-    def add(self, events: Iterable[Any], key: Callable[[Any], tuple[Any, ...]], watermark: int) -> int:  # fmt: skip
+    def add(self, events: Iterable[Any], key: Callable[[Any], tuple[Any, ...]], watermark: int) -> int:
         slices, size, lateness = self.state["slices"], self.window.slice_ms, self.lateness_ms
         changed = self.state["changed"]
         new = [each.new for each in self.keepers]
@@ -219,7 +221,7 @@ class _Sessions:
         # `next`: no session ends before the watermark is there
         self.state: dict[str, Any] = {"open": {}, "next": BEGIN}
 
-    def add(self, events: Iterable[Any], key: Callable[[Any], tuple[Any, ...]], watermark: int) -> int:  # fmt: skip
+    def add(self, events: Iterable[Any], key: Callable[[Any], tuple[Any, ...]], watermark: int) -> int:
         gap, left_out, opened = self.gap, 0, self.state["open"]
         for event in events:
             moment = event.event_time

@@ -16,7 +16,7 @@ from rtap_lab.errors import SettingsError
 def _positive(window: str, **durations: int) -> None:
     for name, value in durations.items():
         if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
-            raise SettingsError(f"{window}: {name} must be a whole number of milliseconds above 0, not {value!r}")  # fmt: skip
+            raise SettingsError(f"{window}: {name} must be a whole number of milliseconds above 0, not {value!r}")
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,9 @@ class HopWindow:
     def __post_init__(self) -> None:
         _positive("hop", size_ms=self.size_ms, slide_ms=self.slide_ms)
         if self.size_ms % self.slide_ms:
-            raise SettingsError(f"hop: the size ({self.size_ms} ms) must be a multiple of the slide ({self.slide_ms} ms)")  # fmt: skip
+            raise SettingsError(
+                f"hop: the size ({self.size_ms} ms) must be a multiple of the slide ({self.slide_ms} ms)"
+            )
 
     @property
     def slice_ms(self) -> int:
@@ -77,7 +79,9 @@ class CumulateWindow:
     def __post_init__(self) -> None:
         _positive("cumulate", size_ms=self.size_ms, step_ms=self.step_ms)
         if self.size_ms % self.step_ms:
-            raise SettingsError(f"cumulate: the size ({self.size_ms} ms) must be a multiple of the step ({self.step_ms} ms)")  # fmt: skip
+            raise SettingsError(
+                f"cumulate: the size ({self.size_ms} ms) must be a multiple of the step ({self.step_ms} ms)"
+            )
 
     @property
     def slice_ms(self) -> int:

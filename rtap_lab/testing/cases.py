@@ -53,9 +53,11 @@ def stream(seed: int, size: int = 300) -> Stream:
         at = random.randrange(0, span, grid)
         kind = random.choice(["page_view", "page_view", "custom", "conversion", "session_start"])
         event: dict[str, Any] = {
-            "event_id": f"{random.randrange(16):x}{number:04d}", "event_type": kind,
-            "event_time": START_MS + at, "visitor_id": f"v{random.randrange(4)}",
-        }  # fmt: skip
+            "event_id": f"{random.randrange(16):x}{number:04d}",
+            "event_type": kind,
+            "event_time": START_MS + at,
+            "visitor_id": f"v{random.randrange(4)}",
+        }
         if kind in ("custom", "conversion") or random.random() < 0.5:
             event["name"] = random.choice(_NAMES)
         if random.random() < 0.8:
@@ -93,8 +95,11 @@ def _window(random: Random) -> Windowed:
     step = _duration(random, 2, 10)
     several = step * random.randint(1, 5)
     windows: list[Window] = [
-        TumbleWindow(step), HopWindow(several, step), CumulateWindow(several, step), SessionWindow(step),
-    ]  # fmt: skip
+        TumbleWindow(step),
+        HopWindow(several, step),
+        CumulateWindow(several, step),
+        SessionWindow(step),
+    ]
     window = random.choice(windows)
     measures = {f"m{n}": _aggregate(random) for n in range(random.randint(1, 3))}
     if isinstance(window, CumulateWindow | SessionWindow):
@@ -107,14 +112,21 @@ def _aggregate(random: Random) -> Aggregate:
     where = _condition(random) if random.random() < 0.3 else None
     text = random.choice(["page", "name", "device", "visitor_id"])
     made: list[Callable[[], Aggregate]] = [
-        lambda: agg.count(where), lambda: agg.distinct(text, where), lambda: agg.total("value", where=where),
-        lambda: agg.total("value", default=0, where=where), lambda: agg.smallest("value", where),
-        lambda: agg.greatest(text, where), lambda: agg.mean("value", where),
-        lambda: agg.first(text, where), lambda: agg.last(text, where),
+        lambda: agg.count(where),
+        lambda: agg.distinct(text, where),
+        lambda: agg.total("value", where=where),
+        lambda: agg.total("value", default=0, where=where),
+        lambda: agg.smallest("value", where),
+        lambda: agg.greatest(text, where),
+        lambda: agg.mean("value", where),
+        lambda: agg.first(text, where),
+        lambda: agg.last(text, where),
         lambda: agg.percentile("value", random.choice([0.0, 0.5, 0.9, 1.0]), where),
-        lambda: agg.rate(random.choice([1000, 60_000]), where), lambda: agg.count(where).equal_to(1),
-        lambda: agg.smallest("event_time", where), lambda: agg.greatest("event_time", where),
-    ]  # fmt: skip
+        lambda: agg.rate(random.choice([1000, 60_000]), where),
+        lambda: agg.count(where).equal_to(1),
+        lambda: agg.smallest("event_time", where),
+        lambda: agg.greatest("event_time", where),
+    ]
     return random.choice(made)()
 
 
@@ -176,8 +188,11 @@ def _pattern(random: Random) -> Matched:
         pattern = pattern.skip_to_first(names[-1])
     elif skip < 0.5 and len(names) > 1:
         pattern = pattern.skip_to_last(names[-1])
-    measures = {"ended": Measure("last", names[-1]), "first_id": Measure("first", names[0], "event_id"),
-                "last_id": Measure("last", names[-1], "event_id")}  # fmt: skip
+    measures = {
+        "ended": Measure("last", names[-1]),
+        "first_id": Measure("first", names[0], "event_id"),
+        "last_id": Measure("last", names[-1], "event_id"),
+    }
     for name in names:
         measures[f"n_{name}"] = Measure("count", name)
     measures["took"] = Measure("elapsed", names[0], until=names[-1])

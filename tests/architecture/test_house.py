@@ -22,20 +22,8 @@ def tracked() -> list[Path]:
 
 def test_importing_the_package_loads_nothing_heavy_and_starts_nothing() -> None:
     code = "import sys, rtap_lab; print(sorted({m.split('.')[0] for m in sys.modules} & set(sys.argv[1:])))"
-    heavy = [
-        "confluent_kafka",
-        "panel",
-        "bokeh",
-        "pandas",
-        "httpx",
-        "pyflink",
-        "IPython",
-        "psutil",
-        "numpy",
-    ]
-    done = subprocess.run(
-        [sys.executable, "-c", code, *heavy], capture_output=True, text=True, check=True
-    )
+    heavy = ["confluent_kafka", "panel", "bokeh", "pandas", "httpx", "pyflink", "IPython", "psutil", "numpy"]
+    done = subprocess.run([sys.executable, "-c", code, *heavy], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 

@@ -23,10 +23,17 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
         context = playwright.chromium.launch_persistent_context(
             str(tmp_path_factory.mktemp("profile")),
             executable_path=CHROMIUM,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
-                  "--disable-sync", "--disable-quic", "--no-first-run"],
+            args=[
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-sync",
+                "--disable-quic",
+                "--no-first-run",
+            ],
             viewport={"width": 1280, "height": 1100},
-        )  # fmt: skip
+        )
         page = context.new_page()
         yield page
         context.close()
@@ -52,15 +59,11 @@ def rows_received(page: Page) -> int:
     return sum(int(found[1]) for text in texts if (found := re.search(r"(\d+) rows", text)))
 
 
-def test_the_dashboard_moves_and_needs_no_network(
-    stack: Lab, page: Page, foreign: list[str]
-) -> None:
+def test_the_dashboard_moves_and_needs_no_network(stack: Lab, page: Page, foreign: list[str]) -> None:
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     stop = threading.Event()
-    shop = threading.Thread(
-        target=stack.simulate, kwargs={"rate": 150, "seconds": 90, "stop": stop}
-    )
+    shop = threading.Thread(target=stack.simulate, kwargs={"rate": 150, "seconds": 90, "stop": stop})
     shop.start()
     try:
         page.goto(stack.dashboard)
@@ -73,8 +76,9 @@ def test_the_dashboard_moves_and_needs_no_network(
             "n => { const f = new Set(); const walk = r => r.querySelectorAll('*').forEach(e => {"
             " if (e.classList.contains('rtap-state')) f.add(e); if (e.shadowRoot) walk(e.shadowRoot); });"
             " walk(document); return [...f].reduce((s, e) => s + Number(e.dataset.rows), 0) > n + 30; }",
-            arg=before, timeout=60_000,
-        )  # fmt: skip
+            arg=before,
+            timeout=60_000,
+        )
         points = page.evaluate(
             "Bokeh.documents.map(d => [...d._all_models.values()].filter(m => m.type === 'ColumnDataSource'"
             " && (m.name || '').startsWith('rtap-')).map(m => Object.values(m.data)[0].length)).flat()"

@@ -34,20 +34,18 @@ def accept_dialogs(page: Page) -> None:  # noqa: F811
 
 def test_a_chart_moves_while_the_kernel_is_busy(stack: Lab, page: Page) -> None:  # noqa: F811
     server = subprocess.Popen(
-        [sys.executable, "-m", "rtap_lab.cli", "lab", "--no-browser"], stdout=subprocess.PIPE, text=True,
+        [sys.executable, "-m", "rtap_lab.cli", "lab", "--no-browser"],
+        stdout=subprocess.PIPE,
+        text=True,
         env={**os.environ, "RTAP_STATE": str(stack.state.folder)},
-    )  # fmt: skip
-    stop = threading.Event()
-    shop = threading.Thread(
-        target=stack.simulate, kwargs={"rate": 150, "seconds": 150, "stop": stop}
     )
+    stop = threading.Event()
+    shop = threading.Thread(target=stack.simulate, kwargs={"rate": 150, "seconds": 150, "stop": stop})
     shop.start()
     try:
         assert server.stdout is not None
         address = server.stdout.readline().strip()
-        assert re.match(
-            r"http://127\.0\.0\.1:\d+/lab/tree/00_start_here.ipynb\?token=[0-9a-f]{64}$", address
-        )
+        assert re.match(r"http://127\.0\.0\.1:\d+/lab/tree/00_start_here.ipynb\?token=[0-9a-f]{64}$", address)
         base, token = address.split("/lab/")[0], address.split("token=")[1]
         for _ in range(100):
             try:
@@ -68,10 +66,7 @@ def test_a_chart_moves_while_the_kernel_is_busy(stack: Lab, page: Page) -> None:
             [
                 base,
                 token,
-                [
-                    CELLS,
-                    "end = time.monotonic() + 45\nwhile time.monotonic() < end:\n    sum(range(100_000))",
-                ],
+                [CELLS, "end = time.monotonic() + 45\nwhile time.monotonic() < end:\n    sum(range(100_000))"],
             ],
         )
         # The notebook's kernel is there before the page asks for it: on a slow machine JupyterLab

@@ -56,13 +56,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
 
 def views(minute: int, page: str | None, n: int, source: str = "live") -> Point:
     start = HOUR + minute * 60_000 if source == "live" else 1_431_857_100_000 + minute * 60_000
-    row = {
-        "window_start": start,
-        "window_end": start + 60_000,
-        "page": page,
-        "views": n,
-        "visitors": 1,
-    }
+    row = {"window_start": start, "window_end": start + 60_000, "page": page, "views": n, "visitors": 1}
     return point(STANDARD["page_views_1m"], source, row, within_ms=0)
 
 
@@ -103,22 +97,47 @@ def test_writing_again_changes_nothing_and_another_value_replaces(store: Store) 
 def test_every_query_keeps_its_rows(store: Store) -> None:
     at = HOUR
     rows = {
-        "traffic_hop": [{"window_start": at + i, "window_end": at + i + 60_000, "views": 3, "visitors": 2} for i in (0, 10_000)],
-        "traffic_cumulate": [{"window_start": at, "window_end": at + m * 60_000, "views": m, "visitors": 1} for m in (1, 2)],
-        "sessions": [
-            {"window_start": at, "window_end": at + 60_000, "visitor_id": "v", "events": 2, "page_views": 1, "entry_page": "", "exit_page": "/x\\", "bounced": True},
-            {"window_start": at, "window_end": at + 60_000, "visitor_id": "w", "events": 1, "page_views": 0, "entry_page": None, "exit_page": None, "bounced": False},
+        "traffic_hop": [
+            {"window_start": at + i, "window_end": at + i + 60_000, "views": 3, "visitors": 2} for i in (0, 10_000)
         ],
-        "conversions_1m": [{"window_start": at, "window_end": at + 60_000, "goal": "purchase", "conversions": 2, "value": 12.345678}],
-        "cart_to_purchase": [{"visitor_id": "v", "cart_time": at, "purchase_time": at + 1500, "seconds": 1.5},
-                             {"visitor_id": "v", "cart_time": at + 1, "purchase_time": at + 1500, "seconds": 1.499}],
-        "checkout_abandoned": [{"visitor_id": "v", "cart_time": at, "cart_event_id": "e1"}, {"visitor_id": "v", "cart_time": at, "cart_event_id": "e2"}],
-    }  # fmt: skip
-    points = [
-        point(STANDARD[name], "live", row, within_ms=30_000)
-        for name, found in rows.items()
-        for row in found
-    ]
+        "traffic_cumulate": [
+            {"window_start": at, "window_end": at + m * 60_000, "views": m, "visitors": 1} for m in (1, 2)
+        ],
+        "sessions": [
+            {
+                "window_start": at,
+                "window_end": at + 60_000,
+                "visitor_id": "v",
+                "events": 2,
+                "page_views": 1,
+                "entry_page": "",
+                "exit_page": "/x\\",
+                "bounced": True,
+            },
+            {
+                "window_start": at,
+                "window_end": at + 60_000,
+                "visitor_id": "w",
+                "events": 1,
+                "page_views": 0,
+                "entry_page": None,
+                "exit_page": None,
+                "bounced": False,
+            },
+        ],
+        "conversions_1m": [
+            {"window_start": at, "window_end": at + 60_000, "goal": "purchase", "conversions": 2, "value": 12.345678}
+        ],
+        "cart_to_purchase": [
+            {"visitor_id": "v", "cart_time": at, "purchase_time": at + 1500, "seconds": 1.5},
+            {"visitor_id": "v", "cart_time": at + 1, "purchase_time": at + 1500, "seconds": 1.499},
+        ],
+        "checkout_abandoned": [
+            {"visitor_id": "v", "cart_time": at, "cart_event_id": "e1"},
+            {"visitor_id": "v", "cart_time": at, "cart_event_id": "e2"},
+        ],
+    }
+    points = [point(STANDARD[name], "live", row, within_ms=30_000) for name, found in rows.items() for row in found]
     store.write(points, {})
     for name, expected in rows.items():
         found = store.rows(name, "live")
@@ -140,14 +159,10 @@ def test_a_new_run_empties_its_source_only(store: Store) -> None:
 
 
 def test_the_rollup_sums_by_the_hour_and_again_is_the_same(store: Store) -> None:
-    store.write(
-        [views(0, "/r", 2), views(59, "/r", 3), views(1, None, 4), views(1, "/r", 50, "weblog")], {}
-    )
+    store.write([views(0, "/r", 2), views(59, "/r", 3), views(1, None, 4), views(1, "/r", 50, "weblog")], {})
     for _ in range(2):
         store.maintain(NOW)
-        found = {
-            row["page"]: row for row in store.rollup("page_views_1m") if row["page"] in ("/r", None)
-        }
+        found = {row["page"]: row for row in store.rollup("page_views_1m") if row["page"] in ("/r", None)}
         assert found["/r"]["views"] == 5
         assert found["/r"]["window_start"] == HOUR
         assert found["/r"]["window_end"] == HOUR + ROLLUP_MS

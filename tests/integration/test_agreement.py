@@ -28,9 +28,7 @@ def test_flink_and_the_reference_agree(stack: Lab) -> None:
     assert found.empty < CASES / 2
     assert found.late > 0
     assert found.duplicates > 0
-    assert not [name for name in stack.sources() if name.startswith("agreement-")], (
-        "sources are left"
-    )
+    assert not [name for name in stack.sources() if name.startswith("agreement-")], "sources are left"
 
 
 def test_a_match_that_was_held_back_is_joined_by_its_own_time(stack: Lab) -> None:
@@ -45,10 +43,13 @@ def test_a_match_across_the_wrap_of_milliseconds_in_an_int(stack: Lab, tmp_path:
     at = 823 * 2**31
     path = tmp_path / "wrap.jsonl"
     steps = [("custom", "add_to_cart", at - 4000), ("conversion", "purchase", at + 6000)]
-    path.write_bytes(b"".join(
-        encode({"event_id": kind, "event_type": kind, "name": name, "visitor_id": "v", "event_time": time_ms}) + b"\n"
-        for kind, name, time_ms in steps
-    ))  # fmt: skip
+    path.write_bytes(
+        b"".join(
+            encode({"event_id": kind, "event_type": kind, "name": name, "visitor_id": "v", "event_time": time_ms})
+            + b"\n"
+            for kind, name, time_ms in steps
+        )
+    )
     stack.import_jsonl(path, source="wrap")
     stack.run_standard("wrap")
     report = stack.verify("wrap")
@@ -60,20 +61,9 @@ def rest_state(runs: Runs, job: str) -> str:
     return str(runs.rest.job(job)["state"])
 
 
-def test_the_standard_queries_agree_whole_stopped_and_at_another_parallelism(
-    stack: Lab, tmp_path: Path
-) -> None:
+def test_the_standard_queries_agree_whole_stopped_and_at_another_parallelism(stack: Lab, tmp_path: Path) -> None:
     lines = tmp_path / "brisk.jsonl"
-    command = [
-        sys.executable,
-        "-m",
-        "rtap_lab.cli",
-        "simulate",
-        "--scenario",
-        "brisk",
-        "--seed",
-        "5",
-    ]
+    command = [sys.executable, "-m", "rtap_lab.cli", "simulate", "--scenario", "brisk", "--seed", "5"]
     subprocess.run([*command, "--events", "150000", "--out", str(lines)], check=True, timeout=120)
     stack.import_jsonl(lines, source="threeruns")
     runs = stack.runs
@@ -84,9 +74,7 @@ def test_the_standard_queries_agree_whole_stopped_and_at_another_parallelism(
     assert whole.ledger["late"] > 0
 
     for parallelism in (2, 1):  # resumed as it was, then at another
-        runs.wish(
-            "threeruns", {"gap_ms": 20_000, "within_ms": 30_000, "bound_ms": 5_000}, anew=True
-        )
+        runs.wish("threeruns", {"gap_ms": 20_000, "within_ms": 30_000, "bound_ms": 5_000}, anew=True)
         runs.ensure("threeruns")
         job = runs.get("threeruns")["job_id"]
         end = time.monotonic() + 60
@@ -95,9 +83,7 @@ def test_the_standard_queries_agree_whole_stopped_and_at_another_parallelism(
             time.sleep(0.02)
         runs.stop("threeruns")
         assert runs.get("threeruns")["state"] == "stopped"
-        assert rest_state(runs, job) == "FINISHED", (
-            "Flink calls a job stopped with a savepoint so too"
-        )
+        assert rest_state(runs, job) == "FINISHED", "Flink calls a job stopped with a savepoint so too"
         runs._save("threeruns", desired="running", parallelism=parallelism)
         end = time.monotonic() + 120
         while runs.ensure("threeruns")["state"] != "finished":

@@ -13,14 +13,7 @@ from typing import Any
 import pytest
 from confluent_kafka import Producer
 
-from rtap_lab.errors import (
-    JobError,
-    RtapLabError,
-    ServiceError,
-    SettingsError,
-    SourceError,
-    StatementError,
-)
+from rtap_lab.errors import JobError, RtapLabError, ServiceError, SettingsError, SourceError, StatementError
 from rtap_lab.events.model import schema
 from rtap_lab.events.times import instant_text
 from rtap_lab.kafka.clients import read_range
@@ -34,9 +27,12 @@ def rtap(lab: Lab, *arguments: str) -> subprocess.CompletedProcess[str]:
     import os
 
     return subprocess.run(
-        [sys.executable, "-m", "rtap_lab.cli", *arguments], capture_output=True, text=True, timeout=120,
+        [sys.executable, "-m", "rtap_lab.cli", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
         env={**os.environ, "RTAP_STATE": str(lab.state.folder)},
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.access_log
@@ -65,13 +61,8 @@ def test_the_access_log_is_exact_and_is_not_imported_twice(stack: Lab, access_lo
 
     frame = stack.results("page_views_1m", "weblog")
     assert int(frame["views"].sum()) == 4_232
-    lines = rtap(
-        stack, "results", "sessions", "--source", "weblog", "--format", "csv"
-    ).stdout.splitlines()
-    assert (
-        lines[0]
-        == "window_start,window_end,visitor_id,events,page_views,entry_page,exit_page,bounced"
-    )
+    lines = rtap(stack, "results", "sessions", "--source", "weblog", "--format", "csv").stdout.splitlines()
+    assert lines[0] == "window_start,window_end,visitor_id,events,page_views,entry_page,exit_page,bounced"
     assert len(lines) == len(stack.results("sessions", "weblog")) + 1
 
     # a tighter bound begins a new run, and says what is late
@@ -84,10 +75,7 @@ def test_the_access_log_is_exact_and_is_not_imported_twice(stack: Lab, access_lo
 @pytest.mark.access_log
 def test_no_address_of_the_log_is_anywhere_in_the_lab(stack: Lab, access_log: Path) -> None:
     stack.import_access_log(access_log, source="private")
-    addresses = {
-        line.split(" ", 1)[0].encode()
-        for line in access_log.read_text(errors="replace").splitlines()
-    }
+    addresses = {line.split(" ", 1)[0].encode() for line in access_log.read_text(errors="replace").splitlines()}
     topics = Topics(stack.addresses.kafka)
     names = [events_topic("private"), REJECTED]
     for record in read_range(stack.addresses.kafka, topics.starts(names), topics.ends(names)):
@@ -97,9 +85,7 @@ def test_no_address_of_the_log_is_anywhere_in_the_lab(stack: Lab, access_log: Pa
 
 
 def jsonl(path: Path, lines: list[Any]) -> Path:
-    path.write_text(
-        "".join((line if isinstance(line, str) else json.dumps(line)) + "\n" for line in lines)
-    )
+    path.write_text("".join((line if isinstance(line, str) else json.dumps(line)) + "\n" for line in lines))
     return path
 
 
@@ -114,45 +100,44 @@ def view(n: int, at: str, **more: object) -> dict[str, object]:
 
 
 def test_unsorted_and_bad_lines_of_a_jsonl(stack: Lab, tmp_path: Path) -> None:
-    good = [
-        view(n, instant_text(1_700_000_000_000 + (n * 7919 % 4000) * 1000), value=1.5)
-        for n in range(3000)
+    good = [view(n, instant_text(1_700_000_000_000 + (n * 7919 % 4000) * 1000), value=1.5) for n in range(3000)]
+    bad: list[Any] = [
+        "",
+        "garbage",
+        view(1, "2999-01-01T00:00:00.000Z"),
+        view(1, "soon"),
+        {"event_id": "x"},
+        view(1, "2023-01-01T00:00:00.000Z", value="x"),
+        view(1, "2023-01-01T00:00:00.000Z", event_type="y"),
+        "[]",
     ]
-    bad: list[Any] = ["", "garbage", view(1, "2999-01-01T00:00:00.000Z"), view(1, "soon"), {"event_id": "x"},
-                      view(1, "2023-01-01T00:00:00.000Z", value="x"), view(1, "2023-01-01T00:00:00.000Z", event_type="y"), "[]"]  # fmt: skip
     path = jsonl(tmp_path / "clicks.jsonl", [*good[:1500], *bad, *good[1500:]])
     done = stack.import_jsonl(path)
     assert done.source == "clicks"
     assert (done.read, done.imported, done.rejected) == (3008, 3000, 8)
-    assert done.reasons == {
-        "parse": 3,
-        "future": 1,
-        "time": 1,
-        "missing": 1,
-        "type": 1,
-        "event_type": 1,
-    }
+    assert done.reasons == {"parse": 3, "future": 1, "time": 1, "missing": 1, "type": 1, "event_type": 1}
     assert done.disorder_ms < 4_000_000, "a refused line does not count for the disorder"
     stack.run_standard("clicks")
     report = stack.verify("clicks")
     assert report.exact, str(report)
     score = stack.score("clicks")
     assert score.exact, str(score)
-    assert all(q.exact == q.true == q.found for q in score.queries), (
-        "all that was accepted is answered"
-    )
-    rows = [json.loads(r.value() or b"{}") for r in
-            read_range(stack.addresses.kafka, Topics(stack.addresses.kafka).starts([REJECTED]), Topics(stack.addresses.kafka).ends([REJECTED]))]  # fmt: skip
+    assert all(q.exact == q.true == q.found for q in score.queries), "all that was accepted is answered"
+    rows = [
+        json.loads(r.value() or b"{}")
+        for r in read_range(
+            stack.addresses.kafka,
+            Topics(stack.addresses.kafka).starts([REJECTED]),
+            Topics(stack.addresses.kafka).ends([REJECTED]),
+        )
+    ]
     mine = sorted(r["line"] for r in rows if r["source"] == "clicks")
     assert mine == list(range(1501, 1509))
 
 
 def test_the_simulators_file_is_a_source_too(stack: Lab, tmp_path: Path) -> None:
     out = tmp_path / "shop.jsonl"
-    assert (
-        rtap(stack, "simulate", "--out", str(out), "--events", "4000", "--seed", "3").returncode
-        == 0
-    )
+    assert rtap(stack, "simulate", "--out", str(out), "--events", "4000", "--seed", "3").returncode == 0
     assert len(out.read_bytes().splitlines()) == 4000
     done = stack.import_jsonl(out, source="shop")
     stack.run_standard("shop", gap="20s", within="30s")
@@ -169,12 +154,8 @@ def test_the_simulators_file_is_a_source_too(stack: Lab, tmp_path: Path) -> None
         assert len(stack.results(name, "shop")) > 0, name
 
 
-def test_an_import_that_fails_leaves_nothing(
-    stack: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = jsonl(
-        tmp_path / "broken.jsonl", [view(n, "2023-01-01T00:00:00.000Z") for n in range(10)]
-    )
+def test_an_import_that_fails_leaves_nothing(stack: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = jsonl(tmp_path / "broken.jsonl", [view(n, "2023-01-01T00:00:00.000Z") for n in range(10)])
 
     def explode(*_: object, **__: object) -> None:
         raise RuntimeError("the plug was pulled")
@@ -204,9 +185,7 @@ def test_bad_files_get_one_message(stack: Lab, tmp_path: Path) -> None:
 
 
 def test_verification_can_fail(stack: Lab, tmp_path: Path) -> None:
-    path = jsonl(
-        tmp_path / "f.jsonl", [view(n, f"2023-01-01T00:0{n % 10}:00.000Z") for n in range(50)]
-    )
+    path = jsonl(tmp_path / "f.jsonl", [view(n, f"2023-01-01T00:0{n % 10}:00.000Z") for n in range(50)])
     stack.import_jsonl(path, source="falsified")
     stack.run_standard("falsified", bound="1s")
     report = stack.verify("falsified")
@@ -215,13 +194,13 @@ def test_verification_can_fail(stack: Lab, tmp_path: Path) -> None:
 
     if stack.state.read("settings")["store"] == "sqlite":
         with sqlite3.connect(stack.state.folder / "store" / "points.sqlite") as db:
-            db.execute("UPDATE traffic_hop SET views = views + 1 WHERE source = 'falsified' AND window_end = "
-                       "(SELECT max(window_end) FROM traffic_hop WHERE source = 'falsified')")  # fmt: skip
+            db.execute(
+                "UPDATE traffic_hop SET views = views + 1 WHERE source = 'falsified' AND window_end = "
+                "(SELECT max(window_end) FROM traffic_hop WHERE source = 'falsified')"
+            )
         wrong = stack.verify("falsified")
         assert not wrong.exact
-        assert [
-            c.wrong for c in wrong.compared if c.name == "traffic_hop" and c.where == "store"
-        ] == [1]
+        assert [c.wrong for c in wrong.compared if c.name == "traffic_hop" and c.where == "store"] == [1]
         assert rtap(stack, "verify", "--source", "falsified").returncode == 1
     stack.run_standard("falsified", bound="1s")
     assert stack.verify("falsified").exact, "a new run replaces all rows"
@@ -258,9 +237,7 @@ def test_verification_can_fail(stack: Lab, tmp_path: Path) -> None:
     out.produce("events.late", b"garbage")
     out.flush(10)
     wrong = stack.verify("falsified")
-    assert sum(c.extra for c in wrong.compared if c.name == "late") > 0, (
-        "late records that were none"
-    )
+    assert sum(c.extra for c in wrong.compared if c.name == "late") > 0, "late records that were none"
 
 
 def test_nothing_to_compare_is_no_success(stack: Lab) -> None:
@@ -289,9 +266,7 @@ def test_a_drained_run_is_compared_whole_while_events_still_come(stack: Lab) -> 
     import threading
 
     stop = threading.Event()
-    shop = threading.Thread(
-        target=stack.simulate, kwargs={"rate": 150, "seconds": 60, "stop": stop}
-    )
+    shop = threading.Thread(target=stack.simulate, kwargs={"rate": 150, "seconds": 60, "stop": stop})
     shop.start()
     try:
         time.sleep(3)  # some traffic before, and some after
@@ -317,9 +292,7 @@ def test_sql_of_ones_own_is_bounded_and_leaves_no_job(stack: Lab) -> None:
     assert (rows, why) == ([], "seconds")
     deadline = time.monotonic() + 20
     while any(
-        j["state"] in ("RUNNING", "CANCELLING")
-        for j in stack.runs.rest.jobs()
-        if not j["name"].startswith("standard")
+        j["state"] in ("RUNNING", "CANCELLING") for j in stack.runs.rest.jobs() if not j["name"].startswith("standard")
     ):
         assert time.monotonic() < deadline
         time.sleep(0.2)
@@ -337,17 +310,16 @@ def test_the_registry_keeps_its_rule(stack: Lab) -> None:
     assert registry.schema(first)["additionalProperties"] is False
 
     def changed(**properties: Any) -> dict[str, Any]:
-        return base | {
-            "properties": {
-                k: v for k, v in (base["properties"] | properties).items() if v is not None
-            }
-        }
+        return base | {"properties": {k: v for k, v in (base["properties"] | properties).items() if v is not None}}
 
     refused = {
-        "removed": changed(country=None), "retyped": changed(value={"type": "string"}), "newly required": base | {"required": [*base["required"], "page"]},
+        "removed": changed(country=None),
+        "retyped": changed(value={"type": "string"}),
+        "newly required": base | {"required": [*base["required"], "page"]},
         "new and required": changed(extra={"type": "string"}) | {"required": [*base["required"], "extra"]},
-        "enum narrowed": changed(event_type={"type": "string", "enum": ["page_view"]}), "id as number": changed(event_id={"type": "integer"}),
-    }  # fmt: skip
+        "enum narrowed": changed(event_type={"type": "string", "enum": ["page_view"]}),
+        "id as number": changed(event_id={"type": "integer"}),
+    }
     for what, each in refused.items():
         with pytest.raises(ServiceError, match=RULE):
             registry.register(each, subject)
@@ -386,15 +358,7 @@ def test_the_command_line_keeps_its_promises(stack: Lab) -> None:
     } <= names
     assert {"name", "state", "pid", "rss_mb", "uptime_s", "links"} <= set(facts["services"][0])
     assert facts["supervisor"]["pid"]
-    assert set(facts["addresses"]) >= {
-        "kafka",
-        "registry",
-        "flink",
-        "gateway",
-        "hub",
-        "dashboard",
-        "store",
-    }
+    assert set(facts["addresses"]) >= {"kafka", "registry", "flink", "gateway", "hub", "dashboard", "store"}
     again = rtap(stack, "up")
     assert again.returncode == 0
     assert "kafka" in again.stdout
@@ -403,8 +367,28 @@ def test_the_command_line_keeps_its_promises(stack: Lab) -> None:
     assert rtap(stack, "nonsense").returncode == 2
     assert rtap(stack, "logs", "nobody").returncode == 2
     assert rtap(stack, "doctor").returncode == 0
-    for command in ("up", "down", "status", "reset", "logs", "doctor", "fetch", "simulate", "import", "sources", "jobs",
-                    "results", "sql", "verify", "score", "slices", "watch", "dash", "lab", "bench"):  # fmt: skip
+    for command in (
+        "up",
+        "down",
+        "status",
+        "reset",
+        "logs",
+        "doctor",
+        "fetch",
+        "simulate",
+        "import",
+        "sources",
+        "jobs",
+        "results",
+        "sql",
+        "verify",
+        "score",
+        "slices",
+        "watch",
+        "dash",
+        "lab",
+        "bench",
+    ):
         assert rtap(stack, command, "--help").returncode == 0, command
     assert rtap(stack, "dash").stdout.startswith("http://127.0.0.1:")
 
@@ -428,11 +412,7 @@ def test_everything_listens_on_this_machine_only(stack: Lab) -> None:
     from rtap_lab.stack.supervisor import marked
 
     pids = {identity.pid for identity in marked(stack.state.folder).values()}
-    listening = [
-        c
-        for c in psutil.net_connections("inet")
-        if c.status == psutil.CONN_LISTEN and c.pid in pids
-    ]
+    listening = [c for c in psutil.net_connections("inet") if c.status == psutil.CONN_LISTEN and c.pid in pids]
     assert len(listening) >= 8
     assert {c.laddr.ip for c in listening} <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
 

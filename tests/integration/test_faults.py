@@ -51,9 +51,7 @@ def traffic(lab: Lab, rate: float = 150) -> Iterator[None]:
 
 def committed_results(lab: Lab) -> int:
     topics = Topics(lab.addresses.kafka)
-    return sum(
-        topics.ends(["results.sessions", "results.checkout_abandoned"], committed=True).values()
-    )
+    return sum(topics.ends(["results.sessions", "results.checkout_abandoned"], committed=True).values())
 
 
 def wait_for_new_results(lab: Lab, seconds: float, *, since: float | None = None) -> float:
@@ -83,11 +81,7 @@ def test_killed_services_come_back_and_verification_is_exact(stack: Lab) -> None
         for name in ("writer", "hub", "ticker", "auditor", "gateway", "registry", "dashboard"):
             victim = marked(stack.state.folder)[name]
             assert victim.signal(signal.SIGKILL)
-            wait_for(
-                lambda v=victim, n=name: marked(stack.state.folder).get(n) not in (None, v),
-                30,
-                name,
-            )  # type: ignore[misc]
+            wait_for(lambda v=victim, n=name: marked(stack.state.folder).get(n) not in (None, v), 30, name)  # type: ignore[misc]
         healed(stack)
     report = stack.verify()
     assert report.exact, str(report)
@@ -101,9 +95,7 @@ def test_taskmanager_death_new_results_within_15_seconds(stack: Lab) -> None:
         assert marked(stack.state.folder)["taskmanager"].signal(signal.SIGKILL)
         seconds = wait_for_new_results(stack, 60, since=killed)
         print(f"TaskManager killed: new committed results after {seconds:.1f} s")
-        assert seconds < 30, (
-            "far beyond the goal of 15 s; the figure is printed, the machine is noisy"
-        )
+        assert seconds < 30, "far beyond the goal of 15 s; the figure is printed, the machine is noisy"
         healed(stack)
     report = stack.verify()
     assert report.exact, str(report)
@@ -153,9 +145,7 @@ def test_broker_paused_for_five_seconds(stack: Lab) -> None:
         healed(stack)
     report = stack.verify()
     assert report.exact, str(report)
-    assert (
-        report.ledger["late"] > 0
-    )  # what the pause delayed by more than the bound is late, and shown
+    assert report.ledger["late"] > 0  # what the pause delayed by more than the bound is late, and shown
 
 
 def test_supervisor_death_the_next_command_adopts(stack: Lab) -> None:
@@ -207,14 +197,13 @@ def test_down_and_up_twice_go_on_where_it_was(stack: Lab) -> None:
     assert report.rows > 0
 
 
-def test_up_killed_at_any_moment_leaves_nothing_that_up_or_down_cannot_put_right(
-    tmp_path: object,
-) -> None:
+def test_up_killed_at_any_moment_leaves_nothing_that_up_or_down_cannot_put_right(tmp_path: object) -> None:
     folder = f"{tmp_path}/state"
     for after in (0.6, 1.5, 3.0, 6.0):
         command = [sys.executable, "-m", "rtap_lab.cli", "up"]
-        child = subprocess.Popen(command, env={**os.environ, "RTAP_STATE": folder},
-                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+        child = subprocess.Popen(
+            command, env={**os.environ, "RTAP_STATE": folder}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         time.sleep(after)  # the moment of the kill
         child.kill()
         child.wait()

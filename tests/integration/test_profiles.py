@@ -22,9 +22,7 @@ def test_full_profile_on_influxdb_survives_a_broker_and_a_store_change(tmp_path:
         names = {s["name"] for s in lab.status()["services"]}
         assert {"kafka-1", "kafka-2", "kafka-3", "store"} <= names
         stop = threading.Event()
-        shop = threading.Thread(
-            target=lab.simulate, kwargs={"rate": 100, "seconds": 120, "stop": stop}
-        )
+        shop = threading.Thread(target=lab.simulate, kwargs={"rate": 100, "seconds": 120, "stop": stop})
         shop.start()
         try:
             wait_for_new_results(lab, 60)

@@ -35,15 +35,22 @@ def test_a_python_function_runs_on_the_cluster(stack: Lab, tmp_path: object) -> 
 
     path = Path(str(tmp_path)) / "py.jsonl"
     events = [
-        {"event_id": f"p{n}", "event_type": "page_view", "event_time": "2023-01-01T00:00:00.000Z", "visitor_id": "v", "page": page}
+        {
+            "event_id": f"p{n}",
+            "event_type": "page_view",
+            "event_time": "2023-01-01T00:00:00.000Z",
+            "visitor_id": "v",
+            "page": page,
+        }
         for n, page in enumerate(["/", "/blog/a", "/blog/b", "/shop"])
-    ]  # fmt: skip
+    ]
     path.write_text("".join(json.dumps(event) + "\n" for event in events))
     stack.import_jsonl(path, source="py")
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=180,
+        [sys.executable, "-c", PROGRAM],
+        capture_output=True,
+        text=True,
+        timeout=180,
         env={**os.environ, "RTAP_STATE": str(stack.state.folder)},
-    )  # fmt: skip
-    assert "PARTS ['blog', 'blog', 'home', 'shop']" in done.stdout, (
-        done.stdout[-500:] + done.stderr[-3000:]
     )
+    assert "PARTS ['blog', 'blog', 'home', 'shop']" in done.stdout, done.stdout[-500:] + done.stderr[-3000:]

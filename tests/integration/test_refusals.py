@@ -39,9 +39,7 @@ def test_influxd_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         control.check_machine(Settings(tmp_path, store="influxdb"))
 
 
-def test_influxd_without_the_tools_to_build_it_is_one_message(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_influxd_without_the_tools_to_build_it_is_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RTAP_CACHE", str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ComponentError, match=r"Go .*cargo.*gcc.*pkg-config missing"):
@@ -49,20 +47,19 @@ def test_influxd_without_the_tools_to_build_it_is_one_message(
 
 
 def rtap(state: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "rtap_lab.cli", *arguments], capture_output=True, text=True, timeout=120,
-                          env={**os.environ, "RTAP_STATE": str(state), **environment})  # fmt: skip
+    return subprocess.run(
+        [sys.executable, "-m", "rtap_lab.cli", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "RTAP_STATE": str(state), **environment},
+    )
 
 
 def test_nothing_up(tmp_path: Path) -> None:
     assert rtap(tmp_path / "x", "down").returncode == 0
     assert rtap(tmp_path / "x", "status").returncode == 1
-    for command in (
-        ["verify"],
-        ["results", "sessions"],
-        ["jobs", "list"],
-        ["dash"],
-        ["sql", "SELECT 1"],
-    ):
+    for command in (["verify"], ["results", "sessions"], ["jobs", "list"], ["dash"], ["sql", "SELECT 1"]):
         done = rtap(tmp_path / "x", *command)
         assert done.returncode == 1
         assert "rtap up" in done.stderr
@@ -86,9 +83,9 @@ def test_a_broken_download_refuses_to_start_and_names_the_file(tmp_path: Path) -
     for each in components.locked():
         path = mine / "components" / each.path
         path.parent.mkdir(parents=True, exist_ok=True)
-        os.link(cache / "components" / each.path, path) if _same_disk(
-            cache, tmp_path
-        ) else shutil.copyfile(cache / "components" / each.path, path)
+        os.link(cache / "components" / each.path, path) if _same_disk(cache, tmp_path) else shutil.copyfile(
+            cache / "components" / each.path, path
+        )
     victim = next(c for c in components.locked() if c.artifact == "kafka-clients")
     path = mine / "components" / victim.path
     data = bytearray(path.read_bytes())
@@ -116,9 +113,7 @@ def test_components_come_without_maven_too(tmp_path: Path, monkeypatch: pytest.M
     assert sum(told) == small.size
 
 
-def test_a_service_that_cannot_start_is_named_with_its_log_and_nothing_is_left(
-    tmp_path: Path,
-) -> None:
+def test_a_service_that_cannot_start_is_named_with_its_log_and_nothing_is_left(tmp_path: Path) -> None:
     from rtap_lab.lab import Lab
     from rtap_lab.stack.supervisor import marked, running
 
@@ -126,9 +121,7 @@ def test_a_service_that_cannot_start_is_named_with_its_log_and_nothing_is_left(
     data = lab.state.folder / "kafka-1" / "data"
     lab.state.create()
     data.mkdir(parents=True)
-    (data / "meta.properties").write_text(
-        "version=1\ncluster.id=AAAAAAAAAAAAAAAAAAAAAA\nnode.id=7\n"
-    )
+    (data / "meta.properties").write_text("version=1\ncluster.id=AAAAAAAAAAAAAAAAAAAAAA\nnode.id=7\n")
     with pytest.raises(ServiceError, match="kafka") as caught:
         Lab.up(lab.state.folder, timeout=60)
     assert "  | " in str(caught.value), "the last lines of its log are shown"

@@ -22,9 +22,7 @@ def until(condition: Callable[[], bool], what: str, seconds: float = 30) -> None
 
 
 def test_controls_change_the_running_simulator_and_the_score_explains_the_rest(stack: Lab) -> None:
-    shop = threading.Thread(
-        target=stack.simulate, args=("steady",), kwargs={"rate": 100, "seed": 5}
-    )
+    shop = threading.Thread(target=stack.simulate, args=("steady",), kwargs={"rate": 100, "seed": 5})
     shop.start()
     controls = stack.simulator
     try:
@@ -63,8 +61,13 @@ def test_controls_change_the_running_simulator_and_the_score_explains_the_rest(s
         until(lambda: controls.status()["scenario"] == "late_mobile", "the scenario did not change")
         sent = controls.status()["sent"]
         until(lambda: controls.status()["sent"] > sent + 1000, "the new scenario does not play")
-        for wrong in (("set",), ("set", "--rate", "-1"), ("set", "--scenario", "nope"), ("inject", "rain"),
-                      ("inject", "bots", "--seconds", "0")):  # fmt: skip
+        for wrong in (
+            ("set",),
+            ("set", "--rate", "-1"),
+            ("set", "--scenario", "nope"),
+            ("inject", "rain"),
+            ("inject", "bots", "--seconds", "0"),
+        ):
             assert rtap(stack, "simulate", *wrong).returncode == 2, wrong
         with pytest.raises(SettingsError, match="outage, surge, bots"):
             controls.inject("flood")

@@ -27,12 +27,7 @@ def test_a_slice_with_garbage_comes_back_bit_by_bit_and_gives_the_same_answers_t
     stack.simulate("brisk", rate=300, seconds=3, seed=9)
     now_ms = time.time_ns() // 1_000_000
     for number, record in enumerate(corpus("slice", now_ms).values()):
-        out.produce(
-            "events",
-            record,
-            key="g" if number % 3 else None,
-            headers=[("h", b"\x00\xff"), ("h", None)],
-        )
+        out.produce("events", record, key="g" if number % 3 else None, headers=[("h", b"\x00\xff"), ("h", None)])
     assert out.flush(10) == 0
     stack.simulate("late_mobile", rate=300, seconds=3, seed=9)
     made = stack.record(begin={p: offset for (_, p), offset in begin.items()}, name="messy")
@@ -69,9 +64,7 @@ def test_a_slice_with_garbage_comes_back_bit_by_bit_and_gives_the_same_answers_t
 
 def test_an_imported_file_is_a_slice_too_and_a_pace_is_kept(stack: Lab, tmp_path: Path) -> None:
     path = tmp_path / "few.jsonl"
-    path.write_text(
-        "\n".join(json.dumps(view(n, f"2023-01-01T00:00:{n:02d}.000Z")) for n in (0, 2, 1, 40))
-    )
+    path.write_text("\n".join(json.dumps(view(n, f"2023-01-01T00:00:{n:02d}.000Z")) for n in (0, 2, 1, 40)))
     stack.import_jsonl(path, source="few")
     made = stack.record("few", name="few-slice")
     assert (made.about.topic, made.about.records, made.about.bound_ms) == ("events.few", 4, 1001)
@@ -95,10 +88,16 @@ def test_the_command_line_records_shows_and_refuses(stack: Lab, tmp_path: Path) 
     assert rtap(stack, "slices", "replay", "mine", "--into", "mine-again", "--json").returncode == 0
     assert "mine-again" in stack.sources()
     for code, words in (
-        (1, ("record", "mine")), (1, ("show", "nope")), (1, ("import", str(tmp_path / "none"))), (1, ("record", "--source", "nope")),
-        (2, ("record", "Bad Name")), (2, ("record", "x", "--from", "soon")), (2, ("replay", "mine", "--speed", "fast")),
-        (1, ("record", "x", "--from", "2999-01-01T00:00:00Z")), (2, ("record", "x", "--seconds", "3", "--to", "2999-01-01T00:00:00Z")),
-    ):  # fmt: skip
+        (1, ("record", "mine")),
+        (1, ("show", "nope")),
+        (1, ("import", str(tmp_path / "none"))),
+        (1, ("record", "--source", "nope")),
+        (2, ("record", "Bad Name")),
+        (2, ("record", "x", "--from", "soon")),
+        (2, ("replay", "mine", "--speed", "fast")),
+        (1, ("record", "x", "--from", "2999-01-01T00:00:00Z")),
+        (2, ("record", "x", "--seconds", "3", "--to", "2999-01-01T00:00:00Z")),
+    ):
         done = rtap(stack, "slices", *words)
         assert done.returncode == code, (words, done.stderr)
         assert "Traceback" not in done.stderr

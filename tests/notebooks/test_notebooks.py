@@ -21,7 +21,7 @@ def execute(name: str, tmp_path: Path, **parameters: object) -> dict[str, object
     papermill.execute_notebook(
         str(NOTEBOOKS / name), str(out), parameters=parameters, kernel_name="python3", progress_bar=False,
         start_timeout=120, execution_timeout=300, cwd=str(tmp_path),
-    )  # fmt: skip
+    )
     return dict(json.loads(out.read_text()))
 
 

@@ -45,7 +45,7 @@ def counted(seed: int, size: int = 120) -> tuple[list[Event], list[tuple[bytes, 
 
 
 def same(a: list[Row], b: list[Row]) -> bool:
-    return Counter(str(sorted(row.items())) for row in a) == Counter(str(sorted(row.items())) for row in b)  # fmt: skip
+    return Counter(str(sorted(row.items())) for row in a) == Counter(str(sorted(row.items())) for row in b)
 
 
 seeds = st.integers(0, 10_000)
@@ -55,12 +55,12 @@ seeds = st.integers(0, 10_000)
 
 
 @given(st.integers(-(10**12), 10**13), st.integers(1, 500), st.integers(1, 8))
-def test_an_event_is_in_exactly_the_windows_that_contain_it(
-    moment: int, step: int, many: int
-) -> None:
+def test_an_event_is_in_exactly_the_windows_that_contain_it(moment: int, step: int, many: int) -> None:
     for window, whole in (
-        (TumbleWindow(step), 1), (HopWindow(step * many, step), many), (CumulateWindow(step * many, step), None),
-    ):  # fmt: skip
+        (TumbleWindow(step), 1),
+        (HopWindow(step * many, step), many),
+        (CumulateWindow(step * many, step), None),
+    ):
         found = list(window.of_slice(moment // window.slice_ms * window.slice_ms))
         assert all(start <= moment < end for start, end in found)
         assert len(set(found)) == len(found)
@@ -97,25 +97,15 @@ def test_batches_partitions_and_watermarks_change_no_row(seed: int, cut: int) ->
         assert same(rows[name], whole[name]), name
 
 
-@given(
-    st.lists(st.tuples(st.integers(0, 200), st.sampled_from("ab")), max_size=30),
-    seeds,
-    st.integers(1, 30),
-)
-def test_sessions_merge_whatever_the_order(
-    times: list[tuple[int, str]], seed: int, gap: int
-) -> None:
+@given(st.lists(st.tuples(st.integers(0, 200), st.sampled_from("ab")), max_size=30), seeds, st.integers(1, 30))
+def test_sessions_merge_whatever_the_order(times: list[tuple[int, str]], seed: int, gap: int) -> None:
     events = [Event(str(n), "custom", t, v, "x", None) for n, (t, v) in enumerate(times)]
     query = Windowed(SessionWindow(gap), {"n": agg.count()}, {"visitor_id": "visitor_id"})
     ordered = rows_of(query, sorted(events, key=lambda e: e.event_time))
     Random(seed).shuffle(events)
     assert same(rows_of(query, events), ordered)
     for row in ordered:
-        inside = [
-            t
-            for t, v in times
-            if v == row["visitor_id"] and row["window_start"] <= t <= row["window_end"]
-        ]
+        inside = [t for t, v in times if v == row["visitor_id"] and row["window_start"] <= t <= row["window_end"]]
         assert row["n"] == len(inside)
 
 
@@ -140,15 +130,30 @@ def test_with_allowed_lateness_a_row_comes_again() -> None:
 
 def test_aggregates_of_nothing_and_of_missing_fields() -> None:
     measures = {
-        "n": agg.count(IS_CART), "d": agg.distinct("page"), "s": agg.total("value"), "z": agg.total("value", default=0),
-        "lo": agg.smallest("value"), "mean": agg.mean("value"), "f": agg.first("page"), "p": agg.percentile("value", 0.5),
+        "n": agg.count(IS_CART),
+        "d": agg.distinct("page"),
+        "s": agg.total("value"),
+        "z": agg.total("value", default=0),
+        "lo": agg.smallest("value"),
+        "mean": agg.mean("value"),
+        "f": agg.first("page"),
+        "p": agg.percentile("value", 0.5),
         "r": agg.rate(SECOND),
-    }  # fmt: skip
-    (row,) = rows_of(
-        Windowed(TumbleWindow(2 * SECOND), measures), [Event("a", "custom", 3, "v", "x", None)]
-    )
-    assert row == {"window_start": 0, "window_end": 2000, "n": 0, "d": 0, "s": None, "z": 0.0, "lo": None,
-                   "mean": None, "f": None, "p": None, "r": 0.5}  # fmt: skip
+    }
+    (row,) = rows_of(Windowed(TumbleWindow(2 * SECOND), measures), [Event("a", "custom", 3, "v", "x", None)])
+    assert row == {
+        "window_start": 0,
+        "window_end": 2000,
+        "n": 0,
+        "d": 0,
+        "s": None,
+        "z": 0.0,
+        "lo": None,
+        "mean": None,
+        "f": None,
+        "p": None,
+        "r": 0.5,
+    }
 
 
 # --- watermarks -------------------------------------------------------------------------------------
@@ -179,7 +184,11 @@ def test_an_idle_partition_is_passed_over_only_when_asked() -> None:
 
 def story(text: str, gap: int = 1) -> list[Event]:
     """Events of one visitor, a letter each; `.` is a moment with none."""
-    return [Event(f"{n:03}", "custom", n * gap, "v", letter, None, float(n)) for n, letter in enumerate(text) if letter != "."]  # fmt: skip
+    return [
+        Event(f"{n:03}", "custom", n * gap, "v", letter, None, float(n))
+        for n, letter in enumerate(text)
+        if letter != "."
+    ]
 
 
 def named(letter: str) -> Condition:
@@ -211,21 +220,15 @@ def test_negation_in_the_middle_and_at_the_end() -> None:
 def test_a_loop_takes_all_that_fits() -> None:
     loop = Pattern.begin("a", named("a"), times=(1, None)).next("b", named("b")).within(1)
     assert spans(loop, "aaabab") == [(0, 3), (4, 5)]
-    assert spans(
-        Pattern.begin("a", named("a"), times=2).next("b", named("b")).within(1), "aaab"
-    ) == [(1, 3)]
-    few = (
-        Pattern.begin("a", named("a"), times=(1, 2)).next("b", field("name").is_present()).within(1)
-    )
+    assert spans(Pattern.begin("a", named("a"), times=2).next("b", named("b")).within(1), "aaab") == [(1, 3)]
+    few = Pattern.begin("a", named("a"), times=(1, 2)).next("b", field("name").is_present()).within(1)
     assert spans(few, "aaab") == [(1, 3)], "a run of three is none of one or two; its last two are"
     some = A.next("o", named("o"), times=(0, 1)).next("b", named("b")).within(1)
     assert spans(some, "abaobaoob") == [(0, 1), (2, 4)]
 
 
 def test_a_loop_may_look_at_its_row_before() -> None:
-    rising = (field("name") == "a") & (
-        earlier("a", "value").is_missing() | (field("value") > earlier("a", "value"))
-    )
+    rising = (field("name") == "a") & (earlier("a", "value").is_missing() | (field("value") > earlier("a", "value")))
     loop = Pattern.begin("a", rising, times=(2, None)).next("b", named("b")).within(1)
     assert spans(loop, "aaab") == [(0, 3)]
 
@@ -251,10 +254,7 @@ def test_an_earlier_attempt_goes_first_and_its_failure_frees_the_later() -> None
 
 
 def test_partial_and_timed_out_attempts_are_kept_for_the_debugger() -> None:
-    query = Matched(
-        A.next("c", named("a")).followed_by("b", named("b")).within(0.01),
-        {"x": Measure("last", "b")},
-    )
+    query = Matched(A.next("c", named("a")).followed_by("b", named("b")).within(0.01), {"x": Measure("last", "b")})
     runs = Matching(query, trace=True)
     runs.add(story("aa.x" + "." * 12 + "aa"))
     runs.advance(5)
@@ -305,7 +305,7 @@ def test_a_match_never_spans_more_than_within(seed: int) -> None:
         (lambda: A.next("b", named("b")).within(1).skip_to_first("a").checked(), "cannot skip to 'a'"),
         (lambda: Matched(A, {"x": Measure("last", "z")}), "there is no step 'z'"),
     ],
-)  # fmt: skip
+)
 def test_what_is_impossible_is_refused_with_its_place(make: Any, says: str) -> None:
     with pytest.raises(SettingsError, match=says.replace("(", r"\(")):
         make()
@@ -332,33 +332,61 @@ def test_duckdb_finds_the_same_rows(seed: int) -> None:
     here = definitions(JobParameters(gap_ms=4_000, within_ms=9_000))
     frame = table(events)
     minute = "event_time // 60000 * 60000"
-    assert same(rows_of(here["page_views_1m"], events), asked(
-        f"SELECT {minute} AS window_start, {minute} + 60000 AS window_end, page, count(*) AS views, "
-        "count(DISTINCT visitor_id) AS visitors FROM events WHERE event_type = 'page_view' GROUP BY 1, 2, 3", frame))  # fmt: skip
-    assert same(rows_of(here["traffic_hop"], events), asked(
-        "SELECT s AS window_start, s + 60000 AS window_end, count(*) AS views, count(DISTINCT visitor_id) AS visitors "
-        "FROM events, (SELECT unnest(range(0, 60000, 10000)) AS back), LATERAL (SELECT event_time // 10000 * 10000 - back AS s) "
-        "WHERE event_type = 'page_view' GROUP BY 1, 2", frame))  # fmt: skip
     assert same(
-        [{k: row[k] for k in ("window_start", "window_end", "visitor_id", "events", "page_views")}
-         for row in rows_of(here["sessions"], events)],
-        asked("WITH gaps AS (SELECT *, event_time - lag(event_time) OVER w > 4000 AS new FROM events WINDOW w AS "
-              "(PARTITION BY visitor_id ORDER BY event_time)), numbered AS (SELECT *, sum(coalesce(new, false)::int) OVER "
-              "(PARTITION BY visitor_id ORDER BY event_time) AS n FROM gaps) SELECT min(event_time) AS window_start, "
-              "max(event_time) + 4000 AS window_end, visitor_id, count(*) AS events, count(*) FILTER (event_type = 'page_view') "
-              "AS page_views FROM numbered GROUP BY visitor_id, n", frame))  # fmt: skip
+        rows_of(here["page_views_1m"], events),
+        asked(
+            f"SELECT {minute} AS window_start, {minute} + 60000 AS window_end, page, count(*) AS views, "
+            "count(DISTINCT visitor_id) AS visitors FROM events WHERE event_type = 'page_view' GROUP BY 1, 2, 3",
+            frame,
+        ),
+    )
+    assert same(
+        rows_of(here["traffic_hop"], events),
+        asked(
+            "SELECT s AS window_start, s + 60000 AS window_end, count(*) AS views, count(DISTINCT visitor_id) AS visitors "
+            "FROM events, (SELECT unnest(range(0, 60000, 10000)) AS back), LATERAL (SELECT event_time // 10000 * 10000 - back AS s) "
+            "WHERE event_type = 'page_view' GROUP BY 1, 2",
+            frame,
+        ),
+    )
+    assert same(
+        [
+            {k: row[k] for k in ("window_start", "window_end", "visitor_id", "events", "page_views")}
+            for row in rows_of(here["sessions"], events)
+        ],
+        asked(
+            "WITH gaps AS (SELECT *, event_time - lag(event_time) OVER w > 4000 AS new FROM events WINDOW w AS "
+            "(PARTITION BY visitor_id ORDER BY event_time)), numbered AS (SELECT *, sum(coalesce(new, false)::int) OVER "
+            "(PARTITION BY visitor_id ORDER BY event_time) AS n FROM gaps) SELECT min(event_time) AS window_start, "
+            "max(event_time) + 4000 AS window_end, visitor_id, count(*) AS events, count(*) FILTER (event_type = 'page_view') "
+            "AS page_views FROM numbered GROUP BY visitor_id, n",
+            frame,
+        ),
+    )
     # a pair of neighbours among two kinds of rows: LEAD says it as well as MATCH_RECOGNIZE
-    pair = Matched(A.next("b", named("b")).within(9), {"t0": Measure("last", "a"), "t1": Measure("last", "b")},
-                   where=field("name").is_in("a", "b"))  # fmt: skip
-    assert same(rows_of(pair, events), asked(
-        "SELECT visitor_id, event_time AS t0, t1 FROM (SELECT *, lead(event_time) OVER w AS t1, lead(name) OVER w AS n1 FROM events "
-        "WHERE name IN ('a', 'b') WINDOW w AS (PARTITION BY visitor_id ORDER BY event_time, event_id)) "
-        "WHERE name = 'a' AND n1 = 'b' AND t1 - event_time < 9000", frame))  # fmt: skip
+    pair = Matched(
+        A.next("b", named("b")).within(9),
+        {"t0": Measure("last", "a"), "t1": Measure("last", "b")},
+        where=field("name").is_in("a", "b"),
+    )
+    assert same(
+        rows_of(pair, events),
+        asked(
+            "SELECT visitor_id, event_time AS t0, t1 FROM (SELECT *, lead(event_time) OVER w AS t1, lead(name) OVER w AS n1 FROM events "
+            "WHERE name IN ('a', 'b') WINDOW w AS (PARTITION BY visitor_id ORDER BY event_time, event_id)) "
+            "WHERE name = 'a' AND n1 = 'b' AND t1 - event_time < 9000",
+            frame,
+        ),
+    )
     lonely = Matched(A.then_not(named("b"), 9), {"id": Measure("last", "a", "event_id")})
-    assert same(rows_of(lonely, events), asked(
-        "SELECT visitor_id, event_id AS id FROM events a WHERE name = 'a' AND NOT EXISTS (SELECT 1 FROM events b WHERE b.name = 'b' "
-        "AND b.visitor_id = a.visitor_id AND b.event_time - a.event_time < 9000 AND (b.event_time, b.event_id) > (a.event_time, a.event_id))",
-        frame))  # fmt: skip
+    assert same(
+        rows_of(lonely, events),
+        asked(
+            "SELECT visitor_id, event_id AS id FROM events a WHERE name = 'a' AND NOT EXISTS (SELECT 1 FROM events b WHERE b.name = 'b' "
+            "AND b.visitor_id = a.visitor_id AND b.event_time - a.event_time < 9000 AND (b.event_time, b.event_id) > (a.event_time, a.event_id))",
+            frame,
+        ),
+    )
 
 
 def test_conditions_are_three_valued() -> None:

@@ -18,10 +18,7 @@ from rtap_lab.events.times import instant_ms, instant_text
 
 @given(st.datetimes(min_value=datetime(1, 1, 1), max_value=datetime(9999, 12, 31)))
 def test_an_instant_survives_being_written_and_read(moment: datetime) -> None:
-    ms = (
-        int(moment.replace(tzinfo=UTC, microsecond=0).timestamp()) * 1000
-        + moment.microsecond // 1000
-    )
+    ms = int(moment.replace(tzinfo=UTC, microsecond=0).timestamp()) * 1000 + moment.microsecond // 1000
     text = instant_text(ms)
     assert instant_ms(text) == ms
     assert len(text) == 24
@@ -46,10 +43,23 @@ def test_flinks_lenient_readings(text: str, same_as: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "yesterday", "2026-01-01T10:00:00", "2026-01-01 10:00:00Z", "2026-01-01T10:00:00+01:00", "2026-13-01T00:00:00Z",
-     "2026-00-01T00:00:00Z", "2026-01-32T00:00:00Z", "2026-01-01T24:00:01Z", "2026-01-01T10:60:00Z", "2026-1-1T00:00:00Z",
-     "2026-01-01T10:00:00.1234567890Z", "2026-01-01t10:00:00z", "٢٠٢٦-01-01T10:00:00Z"],
-)  # fmt: skip
+    [
+        "",
+        "yesterday",
+        "2026-01-01T10:00:00",
+        "2026-01-01 10:00:00Z",
+        "2026-01-01T10:00:00+01:00",
+        "2026-13-01T00:00:00Z",
+        "2026-00-01T00:00:00Z",
+        "2026-01-32T00:00:00Z",
+        "2026-01-01T24:00:01Z",
+        "2026-01-01T10:60:00Z",
+        "2026-1-1T00:00:00Z",
+        "2026-01-01T10:00:00.1234567890Z",
+        "2026-01-01t10:00:00z",
+        "٢٠٢٦-01-01T10:00:00Z",
+    ],
+)
 def test_what_flink_does_not_read(text: str) -> None:
     assert instant_ms(text) is None
 
@@ -64,18 +74,45 @@ def test_java_double_reads_back_as_the_same_number(value: float) -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(1.0, "1.0"), (100.0, "100.0"), (1e7, "1.0E7"), (9999999.5, "9999999.5"), (0.001, "0.001"), (0.0001, "1.0E-4"),
-     (12e10, "1.2E11"), (-0.0, "-0.0"), (123456789.125, "1.23456789125E8"), (math.inf, "Infinity")],
-)  # fmt: skip
+    [
+        (1.0, "1.0"),
+        (100.0, "100.0"),
+        (1e7, "1.0E7"),
+        (9999999.5, "9999999.5"),
+        (0.001, "0.001"),
+        (0.0001, "1.0E-4"),
+        (12e10, "1.2E11"),
+        (-0.0, "-0.0"),
+        (123456789.125, "1.23456789125E8"),
+        (math.inf, "Infinity"),
+    ],
+)
 def test_java_double_cases(value: float, text: str) -> None:
     assert java_double(value) == text
 
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("2.5", 2.5), (" 7 ", 7.0), ("3d", 3.0), ("3F", 3.0), ("0x1p3", 8.0), ("1e3", 1000.0), (".5", 0.5), ("5.", 5.0), ("+1", 1.0),
-     ("1_000", None), ("NaN", None), ("Infinity", None), ("1e400", None), ("", None), ("much", None), ("1,5", None), ("0x1", None)],
-)  # fmt: skip
+    [
+        ("2.5", 2.5),
+        (" 7 ", 7.0),
+        ("3d", 3.0),
+        ("3F", 3.0),
+        ("0x1p3", 8.0),
+        ("1e3", 1000.0),
+        (".5", 0.5),
+        ("5.", 5.0),
+        ("+1", 1.0),
+        ("1_000", None),
+        ("NaN", None),
+        ("Infinity", None),
+        ("1e400", None),
+        ("", None),
+        ("much", None),
+        ("1,5", None),
+        ("0x1", None),
+    ],
+)
 def test_number_as_java_reads_it(text: str, value: float | None) -> None:
     assert number(text) == value
 
@@ -89,9 +126,13 @@ _events = st.fixed_dictionaries(
         "visitor_id": _text,
         "name": _text,
     },
-    optional={"page": _text, "value": st.floats(allow_nan=False, allow_infinity=False), "country": _text,
-              "properties": st.dictionaries(_text, _text, max_size=3)},
-)  # fmt: skip
+    optional={
+        "page": _text,
+        "value": st.floats(allow_nan=False, allow_infinity=False),
+        "country": _text,
+        "properties": st.dictionaries(_text, _text, max_size=3),
+    },
+)
 
 
 @given(_events)
@@ -110,8 +151,13 @@ def test_no_bytes_break_the_decoder(record: bytes) -> None:
     decode(record)
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | _text,
-                    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_text, inner, max_size=3), max_leaves=8))  # fmt: skip
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | _text,
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_text, inner, max_size=3),
+        max_leaves=8,
+    )
+)
 def test_any_json_in_a_text_field_is_its_text(value: object) -> None:
     (row,) = decode(json.dumps({"event_id": "a", "page": value}).encode())
     if value is None:
@@ -126,12 +172,7 @@ def test_any_json_in_a_text_field_is_its_text(value: object) -> None:
 
 def test_the_order_of_reasons_and_the_future_boundary() -> None:
     def reason(**fields: object) -> str | None:
-        event = {
-            "event_id": "a",
-            "event_type": "page_view",
-            "event_time": 1000,
-            "visitor_id": "v",
-        } | fields
+        event = {"event_id": "a", "event_type": "page_view", "event_time": 1000, "visitor_id": "v"} | fields
         (row,) = decode(encode(event))
         return unfit(row, 1000)
 
@@ -147,17 +188,9 @@ def test_the_schema_is_closed_and_names_every_field() -> None:
     found = schema()
     assert found["additionalProperties"] is False
     assert set(found["required"]) == {"event_id", "event_type", "event_time", "visitor_id"}
-    assert {
-        "name",
-        "session_id",
-        "page",
-        "referrer",
-        "campaign",
-        "device",
-        "country",
-        "value",
-        "properties",
-    } < set(found["properties"])
+    assert {"name", "session_id", "page", "referrer", "campaign", "device", "country", "value", "properties"} < set(
+        found["properties"]
+    )
 
 
 LINE = '1.2.3.4 - bob [17/May/2015:10:05:03 +0200] "{}" {} 12 "http://x.example/a?q=1#z" "Mozilla \\"quoted\\" 5.0"'
@@ -166,14 +199,21 @@ LINE = '1.2.3.4 - bob [17/May/2015:10:05:03 +0200] "{}" {} 12 "http://x.example/
 @pytest.mark.parametrize(
     ("request_line", "status", "kind", "page"),
     [
-        ("GET /a/b?x=1#top HTTP/1.1", "200", "page_view", "/a/b"), ("GET /a HTTP/1.1", "304", "page_view", "/a"),
-        ("GET /a HTTP/1.1", "301", "custom", "/a"), ("GET /a HTTP/1.1", "404", "custom", "/a"),
-        ("POST /a HTTP/1.1", "200", "custom", "/a"), ("HEAD /a HTTP/1.1", "200", "custom", "/a"),
-        ("GET /a.PNG HTTP/1.1", "200", "custom", "/a.PNG"), ("GET /a.css?v=1 HTTP/1.1", "200", "custom", "/a.css"),
-        ("GET /a.html HTTP/1.1", "206", "page_view", "/a.html"), ("GET http://host/p?x HTTP/1.1", "200", "page_view", "/p"),
-        ("GET / HTTP/1.1", "200", "page_view", "/"), ("-", "408", "custom", "-"), ("GET /%20a", "200", "page_view", "/%20a"),
+        ("GET /a/b?x=1#top HTTP/1.1", "200", "page_view", "/a/b"),
+        ("GET /a HTTP/1.1", "304", "page_view", "/a"),
+        ("GET /a HTTP/1.1", "301", "custom", "/a"),
+        ("GET /a HTTP/1.1", "404", "custom", "/a"),
+        ("POST /a HTTP/1.1", "200", "custom", "/a"),
+        ("HEAD /a HTTP/1.1", "200", "custom", "/a"),
+        ("GET /a.PNG HTTP/1.1", "200", "custom", "/a.PNG"),
+        ("GET /a.css?v=1 HTTP/1.1", "200", "custom", "/a.css"),
+        ("GET /a.html HTTP/1.1", "206", "page_view", "/a.html"),
+        ("GET http://host/p?x HTTP/1.1", "200", "page_view", "/p"),
+        ("GET / HTTP/1.1", "200", "page_view", "/"),
+        ("-", "408", "custom", "-"),
+        ("GET /%20a", "200", "page_view", "/%20a"),
     ],
-)  # fmt: skip
+)
 def test_lines_become_events(request_line: str, status: str, kind: str, page: str) -> None:
     event = access_log.event(LINE.format(request_line, status), event_id="f-1", key=b"k")
     assert event is not None
@@ -184,8 +224,15 @@ def test_lines_become_events(request_line: str, status: str, kind: str, page: st
     assert "1.2.3.4" not in json.dumps(event)
 
 
-@pytest.mark.parametrize("line", ["", "x", '1.2.3.4 - - [17/May/2015:10:05:03 +0000] "GET / HTTP/1.1" 200 1 "-" "cut',
-                                  '1.2.3.4 - - [31/Feb/2015:10:05:03 +0000] "GET / HTTP/1.1" 200 1 "-" "a"'])  # fmt: skip
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "x",
+        '1.2.3.4 - - [17/May/2015:10:05:03 +0000] "GET / HTTP/1.1" 200 1 "-" "cut',
+        '1.2.3.4 - - [31/Feb/2015:10:05:03 +0000] "GET / HTTP/1.1" 200 1 "-" "a"',
+    ],
+)
 def test_what_is_no_line(line: str) -> None:
     assert access_log.event(line, event_id="x", key=b"k") is None
 
@@ -193,13 +240,20 @@ def test_what_is_no_line(line: str) -> None:
 def test_visitors_depend_on_key_address_and_agent() -> None:
     same = access_log.visitor(b"k", "1.2.3.4", "a")
     assert same == access_log.visitor(b"k", "1.2.3.4", "a")
-    assert len({same, access_log.visitor(b"j", "1.2.3.4", "a"), access_log.visitor(b"k", "1.2.3.5", "a"),
-                access_log.visitor(b"k", "1.2.3.4", "b")}) == 4  # fmt: skip
+    assert (
+        len(
+            {
+                same,
+                access_log.visitor(b"j", "1.2.3.4", "a"),
+                access_log.visitor(b"k", "1.2.3.5", "a"),
+                access_log.visitor(b"k", "1.2.3.4", "b"),
+            }
+        )
+        == 4
+    )
 
 
-@pytest.mark.parametrize(
-    "line", ["1.2.3.4 - - [cut", "::1 - x", "host.example 10.0.0.1, 2001:db8::7 rest"]
-)
+@pytest.mark.parametrize("line", ["1.2.3.4 - - [cut", "::1 - x", "host.example 10.0.0.1, 2001:db8::7 rest"])
 def test_redacted_lines_hold_no_address(line: str) -> None:
     found = access_log.redact(line)
     for address in ("1.2.3.4", "::1", "10.0.0.1", "2001:db8::7", "host.example"):

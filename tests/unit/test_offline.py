@@ -34,16 +34,17 @@ def lines(tmp_path: Path) -> Path:
 def test_a_file_becomes_answers(lines: Path) -> None:
     lab = Lab.offline()
     done = lab.import_jsonl(lines)
-    assert (done.source, done.read, done.imported, done.rejected, done.disorder_ms) == (
-        "shop",
-        6,
-        4,
-        2,
-        5000,
-    )
+    assert (done.source, done.read, done.imported, done.rejected, done.disorder_ms) == ("shop", 6, 4, 2, 5000)
     assert lab.refused("shop")["reason"].tolist() == ["parse", "event_type"]
-    assert lab.ledger("shop") == {"read": 4, "counted": 3, "duplicate": 1, "late": 0, "rejected": 0, "ticks": 0,
-                                  "refused_lines": 2}  # fmt: skip
+    assert lab.ledger("shop") == {
+        "read": 4,
+        "counted": 3,
+        "duplicate": 1,
+        "late": 0,
+        "rejected": 0,
+        "ticks": 0,
+        "refused_lines": 2,
+    }
     (row,) = lab.results("page_views_1m", "shop").to_dict("records")
     assert (row["page"], row["views"], row["visitors"]) == ("/", 2, 2)
     assert lab.results("conversions_1m", "shop")["value"].tolist() == [2.5]
@@ -57,11 +58,7 @@ def test_a_file_becomes_answers(lines: Path) -> None:
 def test_a_query_of_ones_own(lines: Path) -> None:
     lab = Lab.offline()
     lab.import_jsonl(lines, source="s")
-    own = Windowed(
-        TumbleWindow(2000),
-        {"n": count(), "who": distinct("visitor_id")},
-        where=field("page") == "/",
-    )
+    own = Windowed(TumbleWindow(2000), {"n": count(), "who": distinct("visitor_id")}, where=field("page") == "/")
     frame = lab.preview(own, "s")
     assert frame[["n", "who"]].values.tolist() == [[1, 1], [1, 1]]
     assert "not by Flink" in frame.attrs["engine"]
@@ -74,11 +71,7 @@ def test_a_simulated_site_and_what_a_live_chart_would_get() -> None:
     assert lab.simulate("brisk", events=5) == 5
     messages = list(lab.watch("traffic_hop", "sessions"))
     updates = [m for m in messages if m["type"] == "update" and m["channel"] == "traffic_hop"]
-    assert (
-        [m["prev_seq"] + 1 for m in updates]
-        == [m["seq"] for m in updates]
-        == list(range(1, len(updates) + 1))
-    )
+    assert [m["prev_seq"] + 1 for m in updates] == [m["seq"] for m in updates] == list(range(1, len(updates) + 1))
     rows = [row for m in updates for row in m["rows"]]
     assert rows == lab.rows("traffic_hop")
     for query in STANDARD:
@@ -102,9 +95,11 @@ def test_it_says_what_it_is_not(lines: Path) -> None:
 
 
 def test_it_loads_no_flink_and_starts_nothing() -> None:
-    code = ("import sys, psutil; from rtap_lab import Lab; lab = Lab.offline(); lab.simulate(events=2000); "
-            "lab.results('traffic_hop'); assert not [m for m in sys.modules if m.split('.')[0] in ('pyflink', 'panel')]; "
-            "assert not psutil.Process().children()")  # fmt: skip
+    code = (
+        "import sys, psutil; from rtap_lab import Lab; lab = Lab.offline(); lab.simulate(events=2000); "
+        "lab.results('traffic_hop'); assert not [m for m in sys.modules if m.split('.')[0] in ('pyflink', 'panel')]; "
+        "assert not psutil.Process().children()"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 

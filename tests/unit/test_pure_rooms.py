@@ -25,8 +25,16 @@ from rtap_lab.streams.queries import STANDARD, query_named
 
 @pytest.mark.parametrize(
     ("value", "ms"),
-    [("10s", 10_000), ("30 min", 1_800_000), ("1500ms", 1500), ("1h", 3_600_000), ("0.5s", 500), (2, 2000), (timedelta(minutes=1), 60_000)],
-)  # fmt: skip
+    [
+        ("10s", 10_000),
+        ("30 min", 1_800_000),
+        ("1500ms", 1500),
+        ("1h", 3_600_000),
+        ("0.5s", 500),
+        (2, 2000),
+        (timedelta(minutes=1), 60_000),
+    ],
+)
 def test_durations(value: object, ms: int) -> None:
     assert duration_ms(value) == ms  # type: ignore[arg-type]
 
@@ -38,8 +46,7 @@ def test_what_is_no_duration(value: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["late", "rejected", "live", "sessions", "Web", "1a", "a b", "", "a" * 41, "a.b", "../x"],
+    "name", ["late", "rejected", "live", "sessions", "Web", "1a", "a b", "", "a" * 41, "a.b", "../x"]
 )
 def test_names_no_source_may_have(name: str) -> None:
     with pytest.raises(SettingsError):
@@ -48,12 +55,7 @@ def test_names_no_source_may_have(name: str) -> None:
 
 def test_errors_say_what_and_what_to_do() -> None:
     error = ServiceError("kafka does not start", service="kafka", log_tail=["boom"], hint="look")
-    assert str(error).splitlines() == [
-        "kafka does not start",
-        "  last lines of kafka's log:",
-        "  | boom",
-        "  -> look",
-    ]
+    assert str(error).splitlines() == ["kafka does not start", "  last lines of kafka's log:", "  | boom", "  -> look"]
     assert issubclass(ServiceError, RtapLabError)
     with pytest.raises(SettingsError):
         JobParameters(delivery="twice")  # type: ignore[arg-type]
@@ -84,9 +86,7 @@ def test_a_transaction_may_stay_open_for_a_day_at_broker_and_sinks() -> None:
     from pathlib import Path
 
     assert "transaction.max.timeout.ms=86400000" in properties([node], node, Path("x"))
-    assert "min.insync.replicas=2" in properties(
-        [node, Node(2, 3, 4), Node(3, 5, 6)], node, Path("x")
-    )
+    assert "min.insync.replicas=2" in properties([node, Node(2, 3, 4), Node(3, 5, 6)], node, Path("x"))
     job = "\n".join(_standard(JobParameters()))
     assert job.count("'properties.transaction.timeout.ms' = '86400000'") == 9
 
@@ -116,9 +116,7 @@ def test_low_latency_has_no_transactions() -> None:
 
 def test_idle_timeout_is_never_set_and_the_options_that_make_it_exact_are() -> None:
     for bounded in (True, False):
-        found = session_properties(
-            JobParameters(), name="n", bounded=bounded, checkpoints="c", restore=None
-        )
+        found = session_properties(JobParameters(), name="n", bounded=bounded, checkpoints="c", restore=None)
         assert "table.exec.source.idle-timeout" not in found
         assert found["table.optimizer.reuse-optimize-block-with-digest-enabled"] == "true"
         assert found["state.backend.type"] == ("hashmap" if bounded else "rocksdb")
@@ -128,11 +126,7 @@ def test_idle_timeout_is_never_set_and_the_options_that_make_it_exact_are() -> N
 
 
 def test_a_bounded_job_that_goes_on_reads_a_new_topic_beside_its_own() -> None:
-    text = "".join(
-        catalog(
-            topic="t", bootstrap="b", group="g", bound_ms=1, ends={0: 7}, resumed_by="resume.t.1"
-        )
-    )
+    text = "".join(catalog(topic="t", bootstrap="b", group="g", bound_ms=1, ends={0: 7}, resumed_by="resume.t.1"))
     assert "'topic' = 't;resume.t.1'" in text
     assert "'scan.bounded.mode' = 'latest-offset'" in text
 
@@ -142,9 +136,7 @@ def test_interval_literals_say_the_same_duration(ms: int) -> None:
     words = interval(ms).split("'")[1]
     days, clock = words.split(" ")
     hours, minutes, seconds = clock.split(":")
-    total = ((int(days) * 24 + int(hours)) * 60 + int(minutes)) * 60_000 + round(
-        float(seconds) * 1000
-    )
+    total = ((int(days) * 24 + int(hours)) * 60 + int(minutes)) * 60_000 + round(float(seconds) * 1000)
     assert total == ms
 
 
@@ -209,9 +201,7 @@ def test_a_slow_client_gets_a_snapshot_instead_of_what_it_missed() -> None:
     assert messages[-1]["rows"][-1] == {"n": QUEUE * 3 - 1}
 
 
-@given(
-    st.lists(st.sampled_from(["publish", "subscribe", "unsubscribe", "take", "reset"]), max_size=60)
-)
+@given(st.lists(st.sampled_from(["publish", "subscribe", "unsubscribe", "take", "reset"]), max_size=60))
 def test_no_client_ever_sees_a_gap(actions: list[str]) -> None:
     it = hub()
     it.connect("c")
@@ -240,8 +230,19 @@ def test_history_is_bounded() -> None:
     assert len(it.take("c")[-1]["rows"]) == HISTORY
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"type": 1}', '{"type": "shout"}', '{"type": "subscribe", "channel": "zzz"}',
-                                  '{"type": "subscribe", "channel": "a", "source": 5}', b"\xff"])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{",
+        '{"type": 1}',
+        '{"type": "shout"}',
+        '{"type": "subscribe", "channel": "zzz"}',
+        '{"type": "subscribe", "channel": "a", "source": 5}',
+        b"\xff",
+    ],
+)
 def test_bad_requests_are_refused(text: str | bytes) -> None:
     with pytest.raises(LiveError):
         parse_request(text, frozenset(["a"]))
@@ -251,8 +252,11 @@ def test_bad_requests_are_refused(text: str | bytes) -> None:
 
 
 def test_the_first_picture_of_a_chart() -> None:
-    rows = [{"window_end": "2026-01-01T00:00:10Z", "views": 2, "page": "/a"}, {"window_end": "2026-01-01T00:00:10Z", "views": 5, "page": "/b"},
-            {"window_end": "2026-01-01T00:00:00Z", "views": 9, "page": "/c"}]  # fmt: skip
+    rows = [
+        {"window_end": "2026-01-01T00:00:10Z", "views": 2, "page": "/a"},
+        {"window_end": "2026-01-01T00:00:10Z", "views": 5, "page": "/b"},
+        {"window_end": "2026-01-01T00:00:00Z", "views": 9, "page": "/c"},
+    ]
     assert viewmodel.top(rows, key="page", value="views", keep=5)["key"] == ["/b", "/a"]
     assert viewmodel.count(rows, x="window_end", step=10_000, keep=5)["count"] == [1, 2]
     assert viewmodel.series(rows[1:], x="window_end", ys=["views"], keep=1)["views"] == [5]
@@ -271,11 +275,7 @@ def test_offsets_are_found_in_a_savepoints_bytes() -> None:
         return struct.pack(">H", len(topic)) + topic + struct.pack(">iqq", partition, offset, stop)
 
     data = (
-        b"noise\x00\x06events"
-        + split(b"events", 3, 77)
-        + b"x"
-        + split(b"events", 11, 0)
-        + split(b"events", 4, 9, 12)
+        b"noise\x00\x06events" + split(b"events", 3, 77) + b"x" + split(b"events", 11, 0) + split(b"events", 4, 9, 12)
     )
     assert read_offsets(data + split(b"other", 0, 5), "events") == {3: 77, 11: 0}
     assert read_offsets(b"", "events") == {}

@@ -26,8 +26,11 @@ from rtap_lab.simulator.visits import visitor_keys
 
 
 def values(name: str, seed: int, events: int) -> list[bytes]:
-    return [v for batch in written(Run(scenario_named(name), seed, zero_ms=START_MS), events=events)
-            for v in batch.values().to_pylist()]  # fmt: skip
+    return [
+        v
+        for batch in written(Run(scenario_named(name), seed, zero_ms=START_MS), events=events)
+        for v in batch.values().to_pylist()
+    ]
 
 
 @pytest.mark.parametrize("name", names())
@@ -46,8 +49,9 @@ def test_the_bytes_are_those_of_every_machine() -> None:
 @settings(max_examples=15, deadline=None)
 @given(
     st.sampled_from(["brisk", "late_mobile", "sleepy_night", "bot_attack"]),
-    st.lists(st.integers(1, 40_000), min_size=1, max_size=8), st.integers(0, 5),
-)  # fmt: skip
+    st.lists(st.integers(1, 40_000), min_size=1, max_size=8),
+    st.integers(0, 5),
+)
 def test_bytes_do_not_depend_on_how_time_is_cut(name: str, cuts: list[int], seed: int) -> None:
     whole, cut = Trace(scenario_named(name), seed), Trace(scenario_named(name), seed)
     encoders = Encoder(whole), Encoder(cut)
@@ -72,8 +76,16 @@ def test_a_scenario_keeps_its_pace_and_its_order(name: str) -> None:
 def test_a_steady_day_has_all_that_visitors_do() -> None:
     events = [json.loads(v) for v in values("steady", 1, 30_000) if unfit_reason(v) is None]
     kinds = Counter((e["event_type"], e.get("name")) for e in events)
-    for kind in (("session_start", None), ("session_end", None), ("custom", "add_to_cart"), ("conversion", "purchase"),
-                 ("conversion", "sign_up"), ("conversion", "newsletter"), ("custom", "login"), ("custom", "login_failed")):  # fmt: skip
+    for kind in (
+        ("session_start", None),
+        ("session_end", None),
+        ("custom", "add_to_cart"),
+        ("conversion", "purchase"),
+        ("conversion", "sign_up"),
+        ("conversion", "newsletter"),
+        ("custom", "login"),
+        ("custom", "login_failed"),
+    ):
         assert kinds[kind] > 20, kind
     visits = Counter(e["visitor_id"] for e in events if e["event_type"] == "session_start")
     assert sum(n > 1 for n in visits.values()) > 100, "some come again"
@@ -89,8 +101,9 @@ def unfit_reason(value: bytes) -> str | None:
 def test_spoilt_records_are_rejected_for_the_reason_that_the_truth_says() -> None:
     scenario, reasons = scenario_named("broken_tracker"), Counter[str]()
     for batch in written(Run(scenario, 2, zero_ms=START_MS), seconds=540):
-        for value, bad, event_ms in zip(batch.values().to_pylist(), batch.messages["bad"].tolist(),
-                                        batch.event_ms.tolist(), strict=True):  # fmt: skip
+        for value, bad, event_ms in zip(
+            batch.values().to_pylist(), batch.messages["bad"].tolist(), batch.event_ms.tolist(), strict=True
+        ):
             rows = decode(value)
             found = unfit(rows[0], event_ms) if rows else "parse"
             assert found == (MALFORMED[bad - 1] if bad else None)
@@ -140,7 +153,13 @@ def test_a_run_is_made_again_from_its_manifest() -> None:
         if said.malformed is None:
             event = decode(value)[0]
             assert (event.event_id, event.event_type, event.name, event.page, event.visitor_id, event.event_time) == (
-                said.event_id, said.event_type, said.name, said.page, said.visitor_id, said.reported_ms)  # fmt: skip
+                said.event_id,
+                said.event_type,
+                said.name,
+                said.page,
+                said.visitor_id,
+                said.reported_ms,
+            )
             assert (float(event.value) if event.value else None) == said.value
     assert {a.kind for a in truth.anomalies()} == {"outage", "surge"}
     assert len({(v.session_id, v.visitor_id) for v in truth.visits()}) > 100
@@ -160,19 +179,23 @@ def test_where_a_visit_lands_depends_on_campaign_and_referrer() -> None:
     )
     visits = Trace(scenario_of(text, "x"), 1).visitors
     columns = visits.arriving(0, 600)
-    for campaign, referrer, landing in zip(columns["campaign"].tolist(), columns["referrer"].tolist(),
-                                           columns["landing"].tolist(), strict=True):  # fmt: skip
+    for campaign, referrer, landing in zip(
+        columns["campaign"].tolist(), columns["referrer"].tolist(), columns["landing"].tolist(), strict=True
+    ):
         newsletter = visits.campaigns[campaign] == "newsletter"
         search = visits.referrers[referrer] == "https://search.example/"
-        assert visits.nodes[landing] == (
-            "/products" if newsletter else "/search" if search else "/blog"
-        )
+        assert visits.nodes[landing] == ("/products" if newsletter else "/search" if search else "/blog")
 
 
 def test_a_partition_is_chosen_as_kafkas_clients_do() -> None:
     # the Java client's own test vectors (org.apache.kafka.common.utils.UtilsTest.testMurmur2)
-    for text, hashed in ((b"21", -973932308), (b"foobar", -790332482), (b"a-little-bit-long-string", -985981536),
-                         (b"a-little-bit-longer-string", -1486304829), (b"abc", 479470107)):  # fmt: skip
+    for text, hashed in (
+        (b"21", -973932308),
+        (b"foobar", -790332482),
+        (b"a-little-bit-long-string", -985981536),
+        (b"a-little-bit-longer-string", -1486304829),
+        (b"abc", 479470107),
+    ):
         key = np.frombuffer(text, dtype=np.uint8)[None, :]
         assert kafka_partitions(key, 2**31)[0] == hashed & 0x7FFFFFFF
     columns = Trace(scenario_named("sleepy_night"), 1).until(600_000)
@@ -209,9 +232,7 @@ GOOD = "name: x\nstory: y\nrate: 10\nvisits_per_second: 2\n"
         (GOOD + "changes:\n  - broken: {from: 3, share: .5, devices: [fridge]}\n", 6, "fridge"),
     ],
 )
-def test_a_bad_scenario_has_one_error_with_its_line(
-    text: str, line: int | None, words: str
-) -> None:
+def test_a_bad_scenario_has_one_error_with_its_line(text: str, line: int | None, words: str) -> None:
     with pytest.raises(SettingsError) as caught:
         scenario_of(text, "mine.yaml")
     assert str(caught.value).startswith("mine.yaml" + (f", line {line}:" if line else ":"))
@@ -225,9 +246,7 @@ def test_an_unknown_scenario_names_those_that_there_are() -> None:
         scenario_named("no/such/file.yaml")
 
 
-def test_the_command_line_writes_the_same_bytes_to_a_file_and_to_standard_output(
-    tmp_path: Path,
-) -> None:
+def test_the_command_line_writes_the_same_bytes_to_a_file_and_to_standard_output(tmp_path: Path) -> None:
     rtap = [
         sys.executable,
         "-m",

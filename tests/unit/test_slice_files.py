@@ -11,48 +11,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtap_lab.errors import SourceError
-from rtap_lab.kafka.slice_files import (
-    META,
-    About,
-    Recorded,
-    about,
-    digest_of,
-    in_order,
-    read,
-    write,
-)
+from rtap_lab.kafka.slice_files import META, About, Recorded, about, digest_of, in_order, read, write
 
-HEADERS = st.lists(
-    st.tuples(st.text(max_size=5), st.none() | st.binary(max_size=5)), max_size=3
-).map(tuple)
+HEADERS = st.lists(st.tuples(st.text(max_size=5), st.none() | st.binary(max_size=5)), max_size=3).map(tuple)
 RECORDS = st.lists(
     st.builds(
-        Recorded, topic=st.just("events"), partition=st.integers(0, 3), offset=st.integers(0, 2**60),
-        timestamp_ms=st.integers(-1, 2**50), key=st.none() | st.binary(max_size=8),
-        value=st.none() | st.binary(max_size=30), headers=HEADERS,
-    ), min_size=1, max_size=20,
-)  # fmt: skip
+        Recorded,
+        topic=st.just("events"),
+        partition=st.integers(0, 3),
+        offset=st.integers(0, 2**60),
+        timestamp_ms=st.integers(-1, 2**50),
+        key=st.none() | st.binary(max_size=8),
+        value=st.none() | st.binary(max_size=30),
+        headers=HEADERS,
+    ),
+    min_size=1,
+    max_size=20,
+)
 
 
 def made(records: list[Recorded]) -> About:
-    return About(
-        "s",
-        "events",
-        len(records),
-        digest_of(records),
-        2000,
-        12,
-        1,
-        2,
-        "2026-01-01T00:00:00.000Z",
-        {},
-    )
+    return About("s", "events", len(records), digest_of(records), 2000, 12, 1, 2, "2026-01-01T00:00:00.000Z", {})
 
 
 @given(RECORDS)
-def test_what_is_written_is_read(
-    tmp_path_factory: pytest.TempPathFactory, records: list[Recorded]
-) -> None:
+def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, records: list[Recorded]) -> None:
     path = tmp_path_factory.mktemp("slices") / "s.parquet"
     write(path, made(records), records)
     facts, found = read(path)
@@ -64,12 +47,14 @@ def test_what_is_written_is_read(
 def test_the_digest_sees_every_byte(records: list[Recorded], data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(records) - 1))
     one = records[at]
-    for other in (replace(one, value=(one.value or b"") + b"x"), replace(one, key=(one.key or b"") + b"x"),
-                  replace(one, timestamp_ms=one.timestamp_ms + 1), replace(one, headers=(*one.headers, ("h", None)))):  # fmt: skip
+    for other in (
+        replace(one, value=(one.value or b"") + b"x"),
+        replace(one, key=(one.key or b"") + b"x"),
+        replace(one, timestamp_ms=one.timestamp_ms + 1),
+        replace(one, headers=(*one.headers, ("h", None))),
+    ):
         assert digest_of([*records[:at], other, *records[at + 1 :]]) != digest_of(records)
-    assert digest_of([replace(r, offset=0, topic="events.x") for r in records]) == digest_of(
-        records
-    )
+    assert digest_of([replace(r, offset=0, topic="events.x") for r in records]) == digest_of(records)
 
 
 @given(RECORDS)

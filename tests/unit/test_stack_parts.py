@@ -61,18 +61,12 @@ def test_files_are_replaced_whole_and_secrets_are_the_owners(tmp_path: Path) -> 
 def test_a_lock_refuses_the_second(tmp_path: Path) -> None:
     state = State(tmp_path)
     other = State(tmp_path)
-    with (
-        state.lock("x"),
-        pytest.raises(ServiceError, match="busy"),
-        other.lock("x", timeout=0.1, busy="busy"),
-    ):
+    with state.lock("x"), pytest.raises(ServiceError, match="busy"), other.lock("x", timeout=0.1, busy="busy"):
         pass
 
 
 def test_an_identity_is_no_other_process(tmp_path: Path) -> None:
-    child = process.spawn(
-        [sys.executable, "-c", "import time; time.sleep(60)"], log=tmp_path / "log", cwd=tmp_path
-    )
+    child = process.spawn([sys.executable, "-c", "import time; time.sleep(60)"], log=tmp_path / "log", cwd=tmp_path)
     assert child.alive()
     impostor = Identity(child.pid, child.created - 100)
     assert not impostor.alive()
@@ -85,8 +79,12 @@ def test_an_identity_is_no_other_process(tmp_path: Path) -> None:
 
 
 def test_a_marked_process_is_found_by_its_lab_only(tmp_path: Path) -> None:
-    child = process.spawn([sys.executable, "-c", "import time; time.sleep(60)"], log=tmp_path / "log", cwd=tmp_path,
-                          environment=mark(tmp_path, "writer"))  # fmt: skip
+    child = process.spawn(
+        [sys.executable, "-c", "import time; time.sleep(60)"],
+        log=tmp_path / "log",
+        cwd=tmp_path,
+        environment=mark(tmp_path, "writer"),
+    )
     try:
         assert marked(tmp_path) == {"writer": child}
         assert marked(tmp_path / "other") == {}
@@ -154,9 +152,7 @@ def test_inputs_are_read_plain_and_packed_with_one_digest(tmp_path: Path) -> Non
     packed, same = files.open_input(str(tmp_path / "a.log.gz"))
     assert digest == same
     assert (
-        [line.text for line in files.lines_of(plain)]
-        == [line.text for line in files.lines_of(packed)]
-        == [b"x", b"y"]
+        [line.text for line in files.lines_of(plain)] == [line.text for line in files.lines_of(packed)] == [b"x", b"y"]
     )
     plain.close()
     packed.close()

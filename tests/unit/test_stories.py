@@ -47,14 +47,8 @@ def test_every_difference_from_the_truth_is_explained(name: str) -> None:
     ledger = lab.ledger()
     assert sum(c["arrived"] for c in score.fates.values()) == ledger["read"]
     assert sum(c["sent"] for c in score.fates.values()) == ledger["read"]
-    assert (
-        score.fates["malformed"]["sent"]
-        == score.fates["malformed"]["arrived"]
-        == ledger["rejected"]
-    )
-    assert (
-        abs(score.fates["late"]["sent"] - score.fates["late"]["arrived"]) <= 5
-    )  # a copy may come in time
+    assert score.fates["malformed"]["sent"] == score.fates["malformed"]["arrived"] == ledger["rejected"]
+    assert abs(score.fates["late"]["sent"] - score.fates["late"]["arrived"]) <= 5  # a copy may come in time
 
 
 def test_steady_is_close_to_the_truth() -> None:
@@ -109,9 +103,7 @@ def test_a_broken_tracker_fills_the_rejected_records_and_empties_the_answers() -
     assert minute(lab, "page_views_1m", 7, "views") < 0.9 * minute(lab, "page_views_1m", 3, "views")
     assert score.detections[0].anomaly.kind == "broken"
     assert score.detections[0].delay_s == 60
-    assert b'"properties":{"tracker_version":"2.0"}' in b"".join(
-        v for v, _ in lab._sources["live"].records
-    )
+    assert b'"properties":{"tracker_version":"2.0"}' in b"".join(v for v, _ in lab._sources["live"].records)
 
 
 def test_a_new_campaign_brings_sign_ups() -> None:
@@ -166,9 +158,13 @@ def test_an_imported_run_brings_its_truth_along(tmp_path: Path) -> None:
 
 def test_of_other_input_the_accepted_records_are_the_truth(tmp_path: Path) -> None:
     path = tmp_path / "few.jsonl"
-    path.write_text("\n".join(
-        f'{{"event_id":"{n}","event_type":"page_view","event_time":"2026-01-01T10:{t:02d}:00.000Z","visitor_id":"a","page":"/"}}'
-        for n, t in enumerate([0, 5, 1, 9, 8])) + "\nnonsense\n")  # fmt: skip
+    path.write_text(
+        "\n".join(
+            f'{{"event_id":"{n}","event_type":"page_view","event_time":"2026-01-01T10:{t:02d}:00.000Z","visitor_id":"a","page":"/"}}'
+            for n, t in enumerate([0, 5, 1, 9, 8])
+        )
+        + "\nnonsense\n"
+    )
     lab = Lab.offline()
     lab.import_jsonl(path)
     score = lab.score("few")
@@ -192,8 +188,5 @@ def test_a_score_shows_what_is_not_explained() -> None:
     lab.rows = altered  # type: ignore[method-assign]
     score = lab.score()
     assert not score.exact
-    assert {q.name: q.unexplained for q in score.queries if q.unexplained} == {
-        "traffic_hop": 1,
-        "sessions": 1,
-    }
+    assert {q.name: q.unexplained for q in score.queries if q.unexplained} == {"traffic_hop": 1, "sessions": 1}
     assert "NOT EXPLAINED" in str(score)

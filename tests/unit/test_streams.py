@@ -16,8 +16,16 @@ from rtap_lab.streams.windowing import Row
 HALF_HOUR = 30 * MINUTE
 
 
-def event(time: int, kind: str = "page_view", *, id: str = "", visitor: str = "v", name: str | None = None,
-          page: str | None = "/a", value: float = 0.0) -> Event:  # fmt: skip
+def event(
+    time: int,
+    kind: str = "page_view",
+    *,
+    id: str = "",
+    visitor: str = "v",
+    name: str | None = None,
+    page: str | None = "/a",
+    value: float = 0.0,
+) -> Event:
     return Event(id or f"e{time}", kind, time, visitor, name, page, value)
 
 
@@ -34,34 +42,27 @@ def answer(name: str, events: list[Event], *, gap: int = MINUTE, within: int = M
 
 
 def fates(judge: Judge, *records: tuple[bytes | None, int]) -> list[str]:
-    return [
-        j.fate
-        for n, (value, arrival) in enumerate(records)
-        for j in judge.judge(value, Place(0, n, arrival))
-    ]
+    return [j.fate for n, (value, arrival) in enumerate(records) for j in judge.judge(value, Place(0, n, arrival))]
 
 
 def record(time: int, id: str = "a", **more: object) -> bytes:
-    return encode(
-        {"event_id": id, "event_type": "page_view", "event_time": time, "visitor_id": "v"} | more
-    )
+    return encode({"event_id": id, "event_type": "page_view", "event_time": time, "visitor_id": "v"} | more)
 
 
 def test_late_is_at_the_bound_and_depends_on_the_record_alone() -> None:
-    assert fates(Judge(2000), (record(8000, "a"), 10_000), (record(8001, "b"), 10_000)) == [
-        "late",
-        "counted",
-    ]
+    assert fates(Judge(2000), (record(8000, "a"), 10_000), (record(8001, "b"), 10_000)) == ["late", "counted"]
 
 
 def test_fates_are_decided_in_the_contracts_order() -> None:
     judge = Judge(2000)
     assert fates(
         judge,
-        (b'{"event_type":"_tick"}', 0), (b"garbage", 0), (record(10_000), 10_000),
+        (b'{"event_type":"_tick"}', 0),
+        (b"garbage", 0),
+        (record(10_000), 10_000),
         (record(1, id="a"), 100_000),  # a copy that comes late is a duplicate, not late
         (record(5000, event_type="no"), 10_000),
-    ) == ["tick", "rejected", "counted", "duplicate", "rejected"]  # fmt: skip
+    ) == ["tick", "rejected", "counted", "duplicate", "rejected"]
 
 
 def test_a_copy_of_a_late_event_is_a_duplicate() -> None:
@@ -76,14 +77,19 @@ def test_a_gap_of_exactly_the_gap_still_merges() -> None:
 
 
 def test_entry_and_exit_are_by_event_time_and_ties_by_page() -> None:
-    (row,) = answer("sessions", [event(5, page="/b", id="1"), event(5, page="/a", id="2"), event(9, page="/y", id="3"),
-                       event(9, page="/z", id="4"), event(1, page=None, id="5"), event(0, "custom", page="/no", name="x")], gap=60)  # fmt: skip
-    assert (row["entry_page"], row["exit_page"], row["page_views"], row["bounced"]) == (
-        "/a",
-        "/z",
-        5,
-        False,
+    (row,) = answer(
+        "sessions",
+        [
+            event(5, page="/b", id="1"),
+            event(5, page="/a", id="2"),
+            event(9, page="/y", id="3"),
+            event(9, page="/z", id="4"),
+            event(1, page=None, id="5"),
+            event(0, "custom", page="/no", name="x"),
+        ],
+        gap=60,
     )
+    assert (row["entry_page"], row["exit_page"], row["page_views"], row["bounced"]) == ("/a", "/z", 5, False)
 
 
 def test_a_session_without_pages_has_no_entry() -> None:
@@ -122,12 +128,22 @@ def test_cumulate_goes_on_to_the_end_of_the_hour() -> None:
 
 _events = st.lists(
     st.builds(
-        lambda t, v, p, n: event(t, ["page_view", "custom", "conversion"][n], id=f"{t}/{v}/{p}/{n}", visitor=v, page=p,
-                                 name=[None, "add_to_cart", "purchase"][n]),
-        st.integers(0, 3 * HOUR), st.sampled_from("abc"), st.sampled_from([None, "", "/x", "/y"]), st.integers(0, 2),
+        lambda t, v, p, n: event(
+            t,
+            ["page_view", "custom", "conversion"][n],
+            id=f"{t}/{v}/{p}/{n}",
+            visitor=v,
+            page=p,
+            name=[None, "add_to_cart", "purchase"][n],
+        ),
+        st.integers(0, 3 * HOUR),
+        st.sampled_from("abc"),
+        st.sampled_from([None, "", "/x", "/y"]),
+        st.integers(0, 2),
     ),
-    max_size=40, unique_by=lambda e: e.event_id,
-)  # fmt: skip
+    max_size=40,
+    unique_by=lambda e: e.event_id,
+)
 
 
 @given(_events)
