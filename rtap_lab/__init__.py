@@ -12,14 +12,16 @@ if TYPE_CHECKING:
     from rtap_lab.errors import RtapLabError
     from rtap_lab.jupyter import load_ipython_extension
     from rtap_lab.lab import Lab
+    from rtap_lab.lab.offline import OfflineLab
     from rtap_lab.settings import JobParameters, Settings
 
 __version__ = "0.1.0"
-__all__ = ["JobParameters", "Lab", "RtapLabError", "Settings", "load_ipython_extension"]
+__all__ = ["JobParameters", "Lab", "OfflineLab", "RtapLabError", "Settings", "load_ipython_extension"]
 
 _HOME = {
     "JobParameters": "rtap_lab.settings",
     "Lab": "rtap_lab.lab",
+    "OfflineLab": "rtap_lab.lab.offline",
     "RtapLabError": "rtap_lab.errors",
     "Settings": "rtap_lab.settings",
     "load_ipython_extension": "rtap_lab.jupyter",

@@ -1,4 +1,4 @@
-"""The whole exception tree. Every message says what, where, and what to do.
+"""The whole exception tree. Every message says what, where, and what to do; every class whether it may pass by itself.
 
 RtapLabError
   SettingsError            a setting or option has no usable value (exit 2)
@@ -16,6 +16,7 @@ RtapLabError
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 
 class RtapLabError(Exception):
@@ -25,6 +26,9 @@ class RtapLabError(Exception):
         message: What went wrong, and where.
         hint: What to do about it; shown on a line of its own.
     """
+
+    temporary: ClassVar[bool] = False
+    """Whether trying again later may work: a peer is away, a disk is full. Else it stays until somebody acts."""
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
@@ -57,6 +61,8 @@ class ServiceError(RtapLabError):
         hint: What to do.
     """
 
+    temporary = True
+
     def __init__(
         self, message: str, *, service: str = "", log_tail: Sequence[str] = (), hint: str | None = None
     ) -> None:
@@ -83,7 +89,9 @@ class NotRunningError(ServiceError):
 
 
 class JobError(RtapLabError):
-    """Flink refused, lost or failed a job."""
+    """Flink refused, lost or failed a job, or does not answer."""
+
+    temporary = True
 
 
 class StatementError(JobError):
@@ -94,6 +102,8 @@ class StatementError(JobError):
         sql: The statement.
         hint: What to do.
     """
+
+    temporary = False
 
     def __init__(self, message: str, *, sql: str = "", hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
@@ -107,6 +117,10 @@ class SourceError(RtapLabError):
 class StoreError(RtapLabError):
     """The store refused a write or a query, or does not answer."""
 
+    temporary = True
+
 
 class LiveError(RtapLabError):
     """The live hub refused a request or does not answer."""
+
+    temporary = True

@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypedDict, Unpack, get_args
 
 from rtap_lab.errors import SettingsError
 
+Duration = str | float | timedelta
+"""A text such as "10s", a number of seconds, or a timedelta."""
 Delivery = Literal["exactly_once", "low_latency"]
 Profile = Literal["core", "full"]
 StoreKind = Literal["sqlite", "influxdb"]
+
+LIVE = "live"
+"""The source of the events that happen now; every other source is a recorded one."""
 
 PARTITIONS = 12
 """Partitions of `events` and of each recorded source."""
@@ -30,23 +35,15 @@ DEDUPLICATION_MS = 7 * 3_600_000
 
 _UNITS = {
     "ms": 1,
-    "s": 1000,
-    "sec": 1000,
-    "second": 1000,
-    "seconds": 1000,
-    "m": 60_000,
-    "min": 60_000,
-    "minute": 60_000,
-    "minutes": 60_000,
-    "h": 3_600_000,
-    "hour": 3_600_000,
-    "hours": 3_600_000,
-}
+    "s": 1000, "sec": 1000, "second": 1000, "seconds": 1000,
+    "m": 60_000, "min": 60_000, "minute": 60_000, "minutes": 60_000,
+    "h": 3_600_000, "hour": 3_600_000, "hours": 3_600_000,
+}  # fmt: skip
 _DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]+)\s*", re.IGNORECASE)
 _SOURCE = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 
 
-def duration_ms(value: str | float | timedelta, *, name: str = "duration") -> int:
+def duration_ms(value: Duration, *, name: str = "duration") -> int:
     """Return a duration in whole milliseconds.
 
     Args:
@@ -85,7 +82,7 @@ def source_name(name: str, *, reserved: frozenset[str] = frozenset()) -> str:
             f"source {name!r}: a source's name is a lower-case letter, then up to 39 of a-z 0-9 _ -",
             hint="name it with --source, for example --source weblog",
         )
-    if name in reserved | {"late", "rejected", "live"}:
+    if name in reserved | {"late", "rejected", LIVE}:
         raise SettingsError(f"source {name!r}: the name is taken", hint="choose another --source")
     return name
 
@@ -111,28 +108,42 @@ class JobParameters:
             if getattr(self, name) < 1:
                 raise SettingsError(f"{name[:-3]}: must be 1 ms or more")
 
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> JobParameters:
-        """Read what `as_json` gave; unknown keys are ignored."""
-        known = {field.name for field in fields(cls)}
-        return cls(**{key: value for key, value in data.items() if key in known})
-
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
+class JobOptions(TypedDict, total=False):
+    """The parameters of a job as a person gives them; what is left out (or None) stays as it is."""
+
+    gap: Duration | None
+    within: Duration | None
+    bound: Duration | None
+    delivery: str | None
+
+
+def job_changes(**options: Unpack[JobOptions]) -> dict[str, Any]:
+    """The given parameters of a job by their names in `JobParameters`, checked.
+
+    Raises:
+        SettingsError: When one has no usable value.
+    """
+    changes: dict[str, Any] = {}
+    for name, value in options.items():
+        if value is not None:
+            is_delivery = name == "delivery"
+            changes[name if is_delivery else f"{name}_ms"] = value if is_delivery else duration_ms(value, name=name)  # type: ignore[arg-type]
+    JobParameters(**changes)
+    return changes
+
+
 @dataclass(frozen=True)
 class Settings:
-    """What a user chose for one lab."""
+    """What a user chose for one lab; kept in its state folder."""
 
-    state: Path
-    """The lab's state folder."""
     profile: Profile = "core"
     store: StoreKind = "sqlite"
-    java: Path | None = None
+    java: str | None = None
     """A `java` to use instead of the wheel's."""
-    ports: tuple[tuple[str, int], ...] = ()
-    """Ports that must be these, such as (("hub", 8765),); all others are free ones."""
 
     def __post_init__(self) -> None:
         if self.profile not in get_args(Profile):

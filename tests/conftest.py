@@ -14,7 +14,7 @@ import pytest
 from hypothesis import settings
 
 from rtap_lab.lab import Lab
-from rtap_lab.stack.influxdb import find_influxd
+from rtap_lab.stack.influxd import find_influxd
 
 ACCESS_LOG = Path(__file__).parents[2] / "shared" / "data" / "apache_access.log"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -25,16 +25,21 @@ settings.load_profile("ci" if os.environ.get("CI") == "true" else "here")
 _SKIPPED: list[str] = []
 
 
+def _kind(item: pytest.Item) -> str:
+    """The folder of `tests` that a test is in."""
+    return item.path.relative_to(Path(__file__).parent).parts[0]
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        folder = item.path.parent.name
+        folder = _kind(item)
         if folder in ("integration", "browser", "notebooks"):
             item.add_marker(pytest.mark.stack)
         if folder == "browser":
             item.add_marker(pytest.mark.browser)
     # the fast ones first; the ones that kill services last
     order = ["unit", "architecture", "contract", "integration", "browser", "notebooks"]
-    items.sort(key=lambda i: (order.index(i.path.parent.name), "faults" in i.path.name, i.path.name))
+    items.sort(key=lambda i: (order.index(_kind(i)), "faults" in i.path.name, i.path.name))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

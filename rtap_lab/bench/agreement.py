@@ -22,19 +22,22 @@ from rtap_lab.errors import JobError, StatementError
 from rtap_lab.events.codec import encode
 from rtap_lab.flink.compile import compile_query
 from rtap_lab.flink.gateway import Session
-from rtap_lab.flink.rest import TERMINAL
-from rtap_lab.flink.standard import SQL_TYPES, catalog, session_properties
+from rtap_lab.flink.properties import job_properties
+from rtap_lab.flink.rest import FlinkRest
+from rtap_lab.flink.statements import SQL_TYPES, catalog
+from rtap_lab.jobs.reconcile import TERMINAL
 from rtap_lab.kafka.clients import read_range
-from rtap_lab.kafka.topics import Topics, events_topic
+from rtap_lab.kafka.names import events_topic
+from rtap_lab.kafka.topics import Topics
 from rtap_lab.lab import Lab
+from rtap_lab.queries.aggregates import count
+from rtap_lab.queries.query import Definition, PatternQuery, WindowQuery
+from rtap_lab.queries.schema import Schema
+from rtap_lab.queries.standard import standard_queries
+from rtap_lab.queries.windows import TumbleWindow
+from rtap_lab.reference.engine import rows_of
+from rtap_lab.reference.fates import Judge, Place
 from rtap_lab.settings import JobParameters
-from rtap_lab.streams.aggregates import count
-from rtap_lab.streams.engine import Definition, described, rows_of
-from rtap_lab.streams.fates import Judge, Place
-from rtap_lab.streams.queries import Query, normal
-from rtap_lab.streams.standard import definitions
-from rtap_lab.streams.windowing import Windowed
-from rtap_lab.streams.windows import TumbleWindow
 from rtap_lab.testing import cases
 
 PER_STREAM = 12
@@ -149,12 +152,13 @@ def _batch(lab: Lab, number: int, queries: dict[int, Definition], parallelism: i
         lines.write_bytes(b"".join(encode(event) + b"\n" for event in drawn.events))
         lab.import_jsonl(lines, source=source)
         topic = [events_topic(source)]
-        topics = Topics(lab.addresses.kafka)
+        kafka = lab.endpoints.kafka
+        topics = Topics(kafka)
         starts, ends = topics.starts(topic), topics.ends(topic, committed=True)
         judge = Judge(drawn.bound_ms)
         judged = [
             each
-            for r in read_range(lab.addresses.kafka, starts, ends)
+            for r in read_range(kafka, starts, ends)
             for each in judge.judge(r.value(), Place(r.partition() or 0, r.offset() or 0, r.timestamp()[1]))
         ]
         fates = Counter(each.fate for each in judged)
@@ -164,13 +168,13 @@ def _batch(lab: Lab, number: int, queries: dict[int, Definition], parallelism: i
         found = _flink(lab, source, {p: e for (_, p), e in ends.items()}, drawn.bound_ms, queries, parallelism, folder)
         for query, definition in queries.items():
             result.cases += 1
-            result.patterns += not described("q", definition).windowed
+            result.patterns += isinstance(definition, PatternQuery)
             sql = compile_query("q", definition)
             text = ";\n  ".join([*sql.views, sql.select])
             if isinstance(rows := found[query], str):
                 result.disagreements.append(Disagreement(number, query, text, [], [], rows, len(drawn.events)))
                 continue
-            shape = described("q", definition)
+            shape = definition.schema
             wanted = Counter(_comparable(shape, row) for row in rows_of(definition, counted))
             there = Counter(_comparable(shape, row) for row in rows)
             result.rows += wanted.total()
@@ -185,8 +189,8 @@ def _batch(lab: Lab, number: int, queries: dict[int, Definition], parallelism: i
             lab.remove_source(source)
 
 
-def _comparable(shape: Query, row: dict[str, Any]) -> str:
-    return orjson.dumps(normal(shape, row), option=orjson.OPT_SORT_KEYS).decode()
+def _comparable(schema: Schema, row: dict[str, Any]) -> str:
+    return orjson.dumps(schema.normal(row), option=orjson.OPT_SORT_KEYS).decode()
 
 
 def _flink(
@@ -199,8 +203,8 @@ def _flink(
     folder: Path,
 ) -> dict[int, list[dict[str, Any]] | str]:
     """Each query's rows, or the reason why Flink refuses it."""
-    addresses = lab.addresses
-    properties = session_properties(
+    endpoints = lab.endpoints
+    properties = job_properties(
         JobParameters(bound_ms=bound_ms),
         name=f"agreement {source}",
         bounded=True,
@@ -209,15 +213,15 @@ def _flink(
         parallelism=parallelism,
     ) | {"restart-strategy.type": "none"}
     found: dict[int, list[dict[str, Any]] | str] = {}
-    with Session(addresses.url("gateway"), properties) as session:
+    with Session(endpoints.gateway, properties) as session:
         for statement in catalog(
-            topic=events_topic(source), bootstrap=addresses.kafka, group=source, bound_ms=bound_ms, ends=ends
+            topic=events_topic(source), kafka=endpoints.kafka, group=source, bound_ms=bound_ms, ends=ends
         ):
             session.configure(statement)
         inserts = []
         for number, definition in queries.items():
             name, compiled = f"q{number}", compile_query(f"q{number}", definition)
-            columns = ", ".join(f"`{c}` {SQL_TYPES[kind]}" for c, kind in described(name, definition).columns.items())
+            columns = ", ".join(f"`{c}` {SQL_TYPES[kind]}" for c, kind in definition.schema.columns.items())
             path = (folder / name).as_uri()
             try:
                 for view in compiled.views:
@@ -234,7 +238,7 @@ def _flink(
         if not inserts:
             return found
         job_id = session.submit("EXECUTE STATEMENT SET BEGIN\n" + "\n".join(inserts) + "\nEND")
-    rest = lab.runs.rest
+    rest = FlinkRest(endpoints.flink)
     deadline = time.monotonic() + PATIENCE
     while (state := rest.job(job_id)["state"]) not in TERMINAL:
         if time.monotonic() > deadline:
@@ -272,8 +276,8 @@ def engine_speed(size: int = 200_000) -> dict[str, float]:
             each.event for each in judge.judge(encode(event), Place(0, offset, latest)) if each.fate == "counted"
         ]
     queries: dict[str, Definition] = {
-        "tumbling count": Windowed(TumbleWindow(60_000), {"n": count()}),
-        **definitions(JobParameters()),
+        "tumbling count": WindowQuery(TumbleWindow(60_000), {"n": count()}),
+        **{query.name: query.definition for query in standard_queries()},
     }
     speed = {}
     for name, definition in queries.items():

@@ -12,8 +12,9 @@ from pathlib import Path
 from rtap_lab.bench.session import collect, measure
 from rtap_lab.errors import RtapLabError
 from rtap_lab.lab import Lab
-from rtap_lab.lab.runs import LIVE
-from rtap_lab.monitoring.latency import as_text
+from rtap_lab.monitoring.latency import Collector, as_table
+from rtap_lab.queries.standard import TRAFFIC
+from rtap_lab.settings import LIVE
 
 GAP, WITHIN = "20s", "30s"
 
@@ -44,10 +45,10 @@ def run(state: Path, *, seconds: float | None, rate: float, delivery: str, say: 
             f"sent {measured.fed.sent} messages, {measured.fed.sent / measured.fed.seconds:.0f}/s, "
             f"slip p99 {measured.fed.slip_ms(0.99):.1f} ms; a client received {measured.rows} rows"
         )
-        say(as_text(measured.latency))
+        say(str(as_table(measured.latency)))
         live = lab.verify(LIVE)  # also waits until the job has read all
         say(f"while it runs: {str(live).splitlines()[-1]}")
-        lab.runs.stop(LIVE, drain=True)
+        lab.stop_job(drain=True)
         whole = lab.verify(LIVE)
         say(str(whole))
         failed = [s["name"] for s in lab.status()["services"] if s["state"] == "failed"]
@@ -78,17 +79,14 @@ def _show(lab: Lab) -> None:
             webbrowser.open(lab.dashboard)
 
 
-def _narrate(collector: object, began: float, stop: threading.Event, say: Callable[[str], None]) -> None:
+def _narrate(collector: Collector, began: float, stop: threading.Event, say: Callable[[str], None]) -> None:
     """Now and then say what the client sees."""
-    from rtap_lab.monitoring.latency import Collector
-
-    assert isinstance(collector, Collector)
     while not collector.first.wait(0.2):
         if stop.is_set():
             return
     say(f"first live value after {time.monotonic() - began:.1f} s")
     while not stop.wait(10):
-        traffic = [s.row for s in collector.seen if s.query == "traffic_hop"]
+        traffic = [s.row for s in collector.seen if s.query == TRAFFIC]
         if traffic:
             newest = traffic[-1]
             say(f"  {newest['window_end']}  {newest['views']} views by {newest['visitors']} visitors in a minute")

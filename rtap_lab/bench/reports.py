@@ -15,7 +15,8 @@ from typing import Any
 from rtap_lab.errors import JobError, SettingsError
 from rtap_lab.jupyter.server import notebooks_folder
 from rtap_lab.lab import Lab
-from rtap_lab.stack.supervisor import running
+from rtap_lab.stack.process import output_of
+from rtap_lab.stack.supervisor import find_supervisor
 
 WORSE = 1.25
 """A latency that grew by more than this factor is a regression."""
@@ -47,8 +48,6 @@ def environment(seed: int) -> dict[str, Any]:
 
 def commit() -> str:
     """The commit of the checkout, short; empty outside one."""
-    from rtap_lab.stack.process import output_of
-
     return output_of(["git", "rev-parse", "--short", "HEAD"], cwd=notebooks_folder())
 
 
@@ -71,7 +70,7 @@ def run(state: Path, name: str, out: Path, *, quick: bool, say: Callable[[str], 
     folder = out / name / f"{stamp:%Y%m%dT%H%M%SZ}"
     folder.mkdir(parents=True, exist_ok=True)
     lab = Lab(state)
-    ours = not lab.state.exists or running(lab.state) is None
+    ours = not lab.state.exists or find_supervisor(lab.state) is None
     try:
         if ours:
             say("starting the stack")

@@ -6,13 +6,15 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from rtap_lab.kafka.feeder import Fed
-from rtap_lab.kafka.topics import LIVE_EVENTS, Topics
+from rtap_lab.jobs.model import run_key
+from rtap_lab.kafka.names import LIVE_EVENTS
+from rtap_lab.kafka.topics import Topics
 from rtap_lab.lab import Lab
-from rtap_lab.lab.runs import LIVE
 from rtap_lab.monitoring.latency import Collector, Origins, latencies
-from rtap_lab.settings import JobParameters
-from rtap_lab.streams.queries import STANDARD
+from rtap_lab.queries.query import Catalog
+from rtap_lab.queries.standard import JOB, packaged
+from rtap_lab.settings import LIVE
+from rtap_lab.simulator.fed import Fed
 
 
 @dataclass
@@ -26,7 +28,7 @@ class Measured:
 
 def collect(lab: Lab) -> Collector:
     """A live client of all standard queries, started."""
-    collector = Collector(lambda stop: lab.watch(*STANDARD, stop=stop))
+    collector = Collector(lambda stop: lab.watch(*packaged().names, stop=stop))
     collector.start()
     return collector
 
@@ -54,7 +56,7 @@ def measure(
     Raises:
         LiveError: When the live client failed.
     """
-    topics = Topics(lab.addresses.kafka)
+    topics = Topics(lab.endpoints.kafka)
     starts = topics.ends([LIVE_EVENTS])
     collector = collector or collect(lab)
     fed = lab.simulate(scenario, rate=rate, seed=seed, seconds=seconds, stop=stop, progress=progress)
@@ -63,7 +65,7 @@ def measure(
     collector.join(10)
     if collector.error:
         raise collector.error
-    parameters = JobParameters.from_json(lab.runs.get(LIVE)["parameters"])
-    origins = Origins.read(lab.addresses.kafka, starts, topics.ends([LIVE_EVENTS]))
-    figures = latencies(collector.seen, origins, bound_ms=parameters.bound_ms, within_ms=parameters.within_ms)
+    run = lab.runs()[run_key(JOB, LIVE)]
+    origins = Origins.read(lab.endpoints.kafka, starts, topics.ends([LIVE_EVENTS]))
+    figures = latencies(collector.seen, origins, Catalog(run.queries), bound_ms=run.parameters.bound_ms)
     return Measured(fed, len(collector.seen), figures)

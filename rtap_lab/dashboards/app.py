@@ -6,12 +6,13 @@ import sys
 
 import panel as pn
 
-from rtap_lab.dashboards.charts import standard_charts
+from rtap_lab.dashboards.charts import charts_of
+from rtap_lab.queries.standard import packaged
 
 
 def page(url: str) -> pn.viewable.Viewable:
     """The dashboard of one hub."""
-    charts = standard_charts(url)
+    charts = charts_of(url, packaged())
     title = pn.pane.HTML(
         "<h1 style='margin:0;font:600 22px sans-serif'>Website, live</h1>"
         "<p style='margin:2px 0 0;color:#667;font:13px sans-serif'>The standard job's answers, straight"

@@ -13,7 +13,9 @@ from bokeh.models import ColumnDataSource, DataRange1d, DatetimeTickFormatter, F
 from bokeh.plotting import figure
 from panel.custom import JSComponent
 
-from rtap_lab.dashboards.viewmodel import REDUCTIONS
+from rtap_lab.dashboards.viewmodel import REDUCTIONS, chart_plan
+from rtap_lab.queries.query import Query
+from rtap_lab.settings import LIVE
 
 _COLOURS = ["#2f6fde", "#e07b39", "#3a9d6e", "#b04a9c"]
 _NUMBER = itertools.count(1)
@@ -25,7 +27,7 @@ class HubFeed(JSComponent):
 
     url = param.String(doc="The hub's address; empty: a static picture")
     channel = param.String()
-    source = param.String(default="live")
+    source = param.String(default=LIVE)
     target = param.String(doc="Name of the ColumnDataSource")
     reduce = param.Selector(objects=list(REDUCTIONS))
     options = param.Dict(default={})
@@ -52,7 +54,7 @@ class LiveChart(pn.viewable.Viewer):
         url: str,
         channel: str,
         *,
-        source: str = "live",
+        source: str = LIVE,
         reduce: str = "series",
         options: Mapping[str, Any],
         rows: Iterable[Mapping[str, Any]] = (),
@@ -110,47 +112,21 @@ def _figure(reduce: str, options: Mapping[str, Any], data: ColumnDataSource, tit
     return plot
 
 
-def standard_charts(
-    url: str, *, source: str = "live", rows: Mapping[str, Iterable[Mapping[str, Any]]] | None = None
-) -> dict[str, LiveChart]:
-    """The charts of the standard job, by query."""
-    rows = rows or {}
+def chart_of(hub: str, query: Query, *, source: str = LIVE, rows: Iterable[Mapping[str, Any]] = ()) -> LiveChart:
+    """The chart of a query, of the kind that fits its rows.
 
-    def chart(channel: str, title: str, reduce: str, **options: Any) -> LiveChart:
-        return LiveChart(
-            url, channel, source=source, reduce=reduce, options=options, title=title, rows=rows.get(channel, ())
-        )
+    Args:
+        hub: The hub's address; empty for a static picture.
+        query: The query.
+        source: "live" or a recorded source.
+        rows: Rows for the first picture.
+    """
+    plan = chart_plan(query)
+    return LiveChart(
+        hub, query.name, source=source, reduce=plan.reduce, options=plan.options, title=plan.title, rows=rows
+    )
 
-    return {
-        "traffic_hop": chart(
-            "traffic_hop",
-            "Views and visitors of the last minute",
-            "series",
-            x="window_end",
-            ys=["views", "visitors"],
-            keep=120,
-        ),
-        "page_views_1m": chart(
-            "page_views_1m", "Top pages of the newest minute", "top", key="page", value="views", keep=10
-        ),
-        "traffic_cumulate": chart(
-            "traffic_cumulate",
-            "Views and visitors of this hour",
-            "series",
-            x="window_end",
-            ys=["views", "visitors"],
-            keep=180,
-        ),
-        "sessions": chart("sessions", "Visits that ended, by 10 s", "count", x="window_end", step=10_000, keep=60),
-        "cart_to_purchase": chart(
-            "cart_to_purchase",
-            "Purchases after an add to cart, by 10 s",
-            "count",
-            x="purchase_time",
-            step=10_000,
-            keep=60,
-        ),
-        "checkout_abandoned": chart(
-            "checkout_abandoned", "Abandoned carts, by 10 s", "count", x="cart_time", step=10_000, keep=60
-        ),
-    }
+
+def charts_of(hub: str, queries: Iterable[Query], *, source: str = LIVE) -> dict[str, LiveChart]:
+    """The charts of queries, by name."""
+    return {query.name: chart_of(hub, query, source=source) for query in queries}

@@ -1,12 +1,15 @@
-"""Pure: rows to the columns of a chart, in Python as the browser does it. Gives a chart its first picture."""
+"""Pure: which chart fits a query, and rows to its columns, in Python as the browser does it (for the first picture)."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from rtap_lab.events.times import instant_ms
+from rtap_lab.queries.query import Query, WindowQuery
+from rtap_lab.queries.windows import SessionWindow
 
 Columns = dict[str, list[Any]]
 
@@ -39,3 +42,30 @@ def count(rows: Iterable[Mapping[str, Any]], *, x: str, step: int, keep: int) ->
 
 
 REDUCTIONS: dict[str, Callable[..., Columns]] = {"series": series, "top": top, "count": count}
+
+
+@dataclass(frozen=True)
+class ChartPlan:
+    """How a query is drawn."""
+
+    reduce: str
+    """One of `REDUCTIONS`."""
+    options: dict[str, Any]
+    title: str
+
+
+def chart_plan(query: Query) -> ChartPlan:
+    """The chart that fits a query's rows: windows without a key as lines, with one as a ranking of the newest window,
+    visits and matches as how many there were.
+    """
+    schema, title = query.schema, query.title or query.name
+    definition = query.definition
+    if not schema.windowed or (isinstance(definition, WindowQuery) and isinstance(definition.window, SessionWindow)):
+        return ChartPlan("count", {"x": schema.time_column, "step": 10_000, "keep": 60}, f"{title}, by 10 s")
+    numbers = [name for name, kind in schema.measures.items() if kind in ("integer", "number")]
+    if not numbers:
+        return ChartPlan("count", {"x": schema.time_column, "step": 10_000, "keep": 60}, f"{title}, rows by 10 s")
+    if schema.keys:
+        options = {"key": next(iter(schema.keys)), "value": numbers[0], "keep": 10}
+        return ChartPlan("top", options, f"{title}: the newest window")
+    return ChartPlan("series", {"x": schema.time_column, "ys": numbers[:4], "keep": 180}, title)

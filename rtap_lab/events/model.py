@@ -9,6 +9,12 @@ EVENT_TYPES = ("page_view", "session_start", "session_end", "conversion", "custo
 TICK = "_tick"
 """The event_type of a tick: it carries time and nothing else."""
 
+TICK_RECORD = b'{"event_type":"_tick"}'
+"""A tick's value."""
+
+MAX_MESSAGE_BYTES = 1_048_576
+"""Of a record, as the broker takes it."""
+
 NAMED = ("conversion", "custom")
 """Kinds of event that need a `name`."""
 
@@ -19,17 +25,8 @@ Reason = Literal["parse", "missing", "type", "event_type", "time", "future", "si
 """Why a record is rejected; a closed list."""
 
 STRING_FIELDS = (
-    "event_id",
-    "event_type",
-    "visitor_id",
-    "name",
-    "session_id",
-    "page",
-    "referrer",
-    "campaign",
-    "device",
-    "country",
-)
+    "event_id", "event_type", "visitor_id", "name", "session_id", "page", "referrer", "campaign", "device", "country",
+)  # fmt: skip
 
 
 @dataclass(slots=True)

@@ -1,5 +1,8 @@
-"""The engine: SQL text (pure), the SQL Gateway and cluster REST clients, the standard job.
+"""The engine: SQL text (pure), the SQL Gateway and cluster REST clients, PyFlink.
 
-Flink is reached over REST, so nothing here needs a JVM in this process; PyFlink, where SQL does not
-reach, is imported by `session` alone. Which run a job belongs to is decided in `rtap_lab.lab`.
+    text compile statements properties    queries and jobs as SQL, and Flink's configuration; pure
+    gateway rest savepoints               how it is told, and what it answers
+    session                               the only module that imports pyflink: it starts a JVM in this process
+
+Flink is reached over REST, so all else needs no JVM. Which job should run, and since when, is decided in `rtap_lab.jobs`.
 """

@@ -1,6 +1,6 @@
 """Pure: any query as Flink SQL, over the catalog's `events`.
 
-The reference engine runs the same values (`rtap_lab.streams`); a campaign of random queries holds the
+The reference engine runs the same values (`rtap_lab.reference`); a campaign of random queries holds the
 two against each other (`rtap_lab.bench.agreement`).
 """
 
@@ -9,13 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rtap_lab.errors import SettingsError
-from rtap_lab.flink.standard import interval, literal
-from rtap_lab.streams.aggregates import Aggregate
-from rtap_lab.streams.conditions import FIELDS, Both, Compared, Condition, Either, Literal_, Missing, Not, Operand
-from rtap_lab.streams.engine import Definition
-from rtap_lab.streams.patterns import Matched, Measure, Step
-from rtap_lab.streams.windowing import Windowed
-from rtap_lab.streams.windows import CumulateWindow, HopWindow, SessionWindow, TumbleWindow
+from rtap_lab.flink.text import interval, literal
+from rtap_lab.queries.aggregates import Aggregate
+from rtap_lab.queries.conditions import FIELDS, Both, Compared, Condition, Either, Literal_, Missing, Not, Operand
+from rtap_lab.queries.patterns import Measure, Step
+from rtap_lab.queries.query import Definition, PatternQuery, WindowQuery
+from rtap_lab.queries.windows import CumulateWindow, HopWindow, SessionWindow, TumbleWindow
 
 _AT_MS = (
     # BIGINT first: as INT, milliseconds wrap round
@@ -44,7 +43,7 @@ def compile_query(name: str, definition: Definition) -> Compiled:
     Raises:
         SettingsError: When Flink SQL cannot say it.
     """
-    if isinstance(definition, Windowed):
+    if isinstance(definition, WindowQuery):
         return _windowed(name, definition)
     return _matched(name, definition)
 
@@ -109,7 +108,7 @@ def _literal(operand: Operand, value: Literal_) -> str:
 # --- windows ----------------------------------------------------------------------------------------
 
 
-def _windowed(name: str, query: Windowed) -> Compiled:
+def _windowed(name: str, query: WindowQuery) -> Compiled:
     view = f"{name}_input"
     columns = ", ".join([*map(_quoted, FIELDS), "rowtime"])
     views = [f"CREATE TEMPORARY VIEW {view} AS SELECT {columns} FROM events{_where(query.where)}"]
@@ -181,7 +180,7 @@ def _aggregate(column: str, aggregate: Aggregate, length_ms: int | None) -> str:
 # --- patterns ---------------------------------------------------------------------------------------
 
 
-def _matched(name: str, query: Matched) -> Compiled:
+def _matched(name: str, query: PatternQuery) -> Compiled:
     view = f"{name}_input"
     columns = ", ".join([*map(_quoted, FIELDS), f"{_AT_MS} AS at_ms", "rowtime"])
     views = [f"CREATE TEMPORARY VIEW {view} AS SELECT {columns} FROM events{_where(query.where)}"]

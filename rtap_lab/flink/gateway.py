@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 
+from rtap_lab.endpoints import Endpoint
 from rtap_lab.errors import JobError, StatementError
 from rtap_lab.flink.rest import cause
 
@@ -29,15 +30,15 @@ class Session:
     """One session of the gateway; use it as a context manager.
 
     Args:
-        url: Such as "http://127.0.0.1:8083".
+        gateway: Where the SQL Gateway is.
         properties: Flink configuration of all statements of this session.
 
     Raises:
         JobError: When the gateway does not answer.
     """
 
-    def __init__(self, url: str, properties: Mapping[str, str] | None = None) -> None:
-        self._http = httpx.Client(base_url=f"{url}/v3", timeout=120, trust_env=False)
+    def __init__(self, gateway: Endpoint, properties: Mapping[str, str] | None = None) -> None:
+        self._http = httpx.Client(base_url=f"{gateway}/v3", timeout=120, trust_env=False)
         body = {"properties": dict(properties or {})}
         self.handle = str(self._call("POST", "/sessions", json=body)["sessionHandle"])
 
@@ -129,8 +130,8 @@ class Session:
         self._call("DELETE", f"/sessions/{self.handle}/operations/{operation}/close")
 
 
-def ready(url: str) -> str | None:
+def ready(gateway: Endpoint) -> str | None:
     """None when the gateway answers with its version."""
-    answer = httpx.get(f"{url}/v3/info", timeout=3, trust_env=False)
+    answer = httpx.get(f"{gateway}/v3/info", timeout=3, trust_env=False)
     answer.raise_for_status()
     return None if answer.json().get("version") else "no version yet"

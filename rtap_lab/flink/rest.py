@@ -8,27 +8,27 @@ from typing import Any
 
 import httpx
 
+from rtap_lab.endpoints import Endpoint
 from rtap_lab.errors import JobError
 
 TERMINAL = {"FINISHED", "CANCELED", "FAILED", "SUSPENDED"}
 
 
 @lru_cache(maxsize=8)
-def _client(url: str) -> httpx.Client:
+def _client(flink: Endpoint) -> httpx.Client:
     """One connection pool for each JobManager of this process."""
-    return httpx.Client(base_url=url, timeout=10, trust_env=False)
+    return httpx.Client(base_url=flink.address, timeout=10, trust_env=False)
 
 
 class FlinkRest:
     """A client of the JobManager.
 
     Args:
-        url: Such as "http://127.0.0.1:8081".
+        flink: Where the JobManager's REST API is.
     """
 
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self._http = _client(url)
+    def __init__(self, flink: Endpoint) -> None:
+        self._http = _client(flink)
 
     def _call(self, method: str, path: str, **arguments: Any) -> Any:
         try:
@@ -57,7 +57,7 @@ class FlinkRest:
         """The ids of the jobs of a name that have not ended."""
         return [j["jid"] for j in self.jobs() if j["name"] == name and j["state"] not in TERMINAL]
 
-    def runs(self, job_id: str) -> bool:
+    def is_running(self, job_id: str) -> bool:
         """Whether every task of a job runs: only then can it take a checkpoint."""
         job = self.job(job_id)
         return job["state"] == "RUNNING" and all(v["status"] == "RUNNING" for v in job["vertices"])

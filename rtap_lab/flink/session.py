@@ -7,45 +7,60 @@ reaches Flink over REST.
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from rtap_lab.endpoints import Endpoint
+from rtap_lab.flink.properties import look_properties
 
-def table_environment(rest: str, catalog: Iterable[str], *, java: Path, jars: Iterable[Path]) -> Any:
+
+@contextmanager
+def _java_for_the_gateway(java: Path) -> Iterator[None]:
+    """PyFlink finds the runtime of its JVM by the environment alone; it is put back once the JVM runs."""
+    before = {name: os.environ.get(name) for name in ("JAVA_HOME", "PATH")}
+    os.environ["JAVA_HOME"] = str(java.parent.parent)
+    os.environ["PATH"] = f"{java.parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def table_environment(flink: Endpoint, catalog: Iterable[str], *, java: Path, jars: Iterable[Path], python: str) -> Any:
     """A `pyflink.table.TableEnvironment` that submits to a cluster.
 
     Args:
-        rest: The JobManager's address.
+        flink: Where the JobManager's REST API is.
         catalog: Statements that make the tables.
         java: The runtime to start.
         jars: Connectors that the tables need.
+        python: The interpreter of Python functions.
     """
-    os.environ["JAVA_HOME"] = str(java.parent.parent)
-    os.environ["PATH"] = f"{java.parent}{os.pathsep}{os.environ['PATH']}"
     from pyflink.common import Configuration
     from pyflink.table import EnvironmentSettings, TableEnvironment
 
-    address = urlsplit(rest)
-    values = {
+    address = urlsplit(flink.address)
+    values = look_properties() | {
         "execution.target": "remote",
         "rest.address": str(address.hostname),
         "rest.port": str(address.port),
-        "execution.runtime-mode": "streaming",
-        "parallelism.default": "1",
-        "state.backend.type": "hashmap",
-        "table.local-time-zone": "UTC",
         "pipeline.jars": ";".join(path.as_uri() for path in jars),
-        "python.executable": sys.executable,
-        "python.client.executable": sys.executable,
+        "python.executable": python,
+        "python.client.executable": python,
     }
     configuration = Configuration()
     for name, value in values.items():
         configuration.set_string(name, value)
     settings = EnvironmentSettings.new_instance().with_configuration(configuration).build()
-    environment = TableEnvironment.create(settings)
+    with _java_for_the_gateway(java):
+        environment = TableEnvironment.create(settings)
     for statement in catalog:
         environment.execute_sql(statement)
     return environment

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -24,14 +25,37 @@ def notebooks_folder() -> Path:
     return folder
 
 
-def run(state: State, *, port: int | None, browser: bool) -> int:
-    """Run JupyterLab until it ends or Ctrl-C; its exit code.
+def work_copy(work: Path) -> Path:
+    """A copy of the notebooks that is a person's own: what is there already stays as it is.
+
+    Args:
+        work: The folder to work in; the copy is `rtap-notebooks` in it.
+
+    Raises:
+        SettingsError: When it cannot be written.
+    """
+    folder = work / "rtap-notebooks"
+    try:
+        for original in sorted(notebooks_folder().glob("*.ipynb")):
+            folder.mkdir(exist_ok=True)
+            if not (folder / original.name).exists():
+                shutil.copyfile(original, folder / original.name)
+    except OSError as error:
+        raise SettingsError(
+            f"the notebooks cannot be copied to {folder}: {error.strerror or error}",
+            hint="run it in a folder that you may write to",
+        ) from error
+    return folder
+
+
+def run(state: State, work: Path, *, port: int | None, browser: bool) -> int:
+    """Run JupyterLab on a copy of the notebooks until it ends or Ctrl-C; its exit code.
 
     Its token stays on: access to Jupyter is access to the machine. The address with the token goes to
     stdout.
     """
     state.create()
-    folder = notebooks_folder()
+    folder = work_copy(work)
     port = port or free_port()
     token = state.secret("jupyter.token")
     command = [

@@ -14,34 +14,34 @@ from typing import Any
 import orjson
 from confluent_kafka import Message, TopicPartition
 
-from rtap_lab.events.codec import decode, unfit
+from rtap_lab.events.model import TICK_RECORD
 from rtap_lab.kafka.clients import consumer, drain, producer, read_range
-from rtap_lab.kafka.rejects import encode_row, key_of, reject_row
-from rtap_lab.kafka.topics import LATE, LIVE_EVENTS, REJECTED, Topics, events_topic
-from rtap_lab.settings import PARTITIONS
+from rtap_lab.kafka.names import LATE, LIVE_EVENTS, REJECTED, events_topic
+from rtap_lab.kafka.topics import Topics
+from rtap_lab.recordings.rejects import encode_row, key_of, reject_row, rejected_rows
+from rtap_lab.settings import LIVE, PARTITIONS
 
 GROUP = "rtap-auditor"
-_TICK = b'{"event_type":"_tick"}'
 
 
 class Auditor:
     """Reads on from its committed offsets; commits after what it wrote was accepted.
 
     Args:
-        bootstrap: Kafka's address.
+        topics: The lab's topics.
         warn: Told what could not be completed.
         counts: What was counted before: by source or run "read", "rejected", "late". For the status
             only; the verifier counts for itself.
     """
 
-    def __init__(self, bootstrap: str, warn: Callable[[str], None], counts: dict[str, dict[str, int]]) -> None:
-        self.bootstrap = bootstrap
+    def __init__(self, topics: Topics, warn: Callable[[str], None], counts: dict[str, dict[str, int]]) -> None:
+        self._kafka = topics.kafka
         self.warn = warn
         self.counts = counts
         self.changed = False
-        self._topics = Topics(bootstrap)
-        self._reader = consumer(bootstrap, group=GROUP)
-        self._out = producer(bootstrap)
+        self._topics = topics
+        self._reader = consumer(topics.kafka, group=GROUP)
+        self._out = producer(topics.kafka)
         self._assigned = False
 
     def rewind(self) -> None:
@@ -68,10 +68,10 @@ class Auditor:
                 elif row.get("sha256") is None:
                     late[row["source"], row["partition"]].append(row)
                     self._count(row["run"], "late")
-            elif record.value() != _TICK:
-                self._count("live", "read")
-                for row in rejected(record):
-                    self._count("live", "rejected")
+            elif record.value() != TICK_RECORD:
+                self._count(LIVE, "read")
+                for row in rejected(record, LIVE):
+                    self._count(LIVE, "rejected")
                     self._out.produce(REJECTED, encode_row(row), key_of(row))
         if late:
             self._complete(late)
@@ -91,16 +91,17 @@ class Auditor:
         """Add the bytes to the SQL's rows of late records."""
         there = self._topics.names()
         for (source, partition), rows in late.items():
-            topic = events_topic(None if source == "live" else source)
+            topic = events_topic(source)
             key = (topic, partition)
-            wanted = {row["offset"]: row for row in rows}
+            wanted: dict[int, list[dict[str, Any]]] = defaultdict(list)  # of several jobs, perhaps
+            for row in rows:
+                wanted[row["offset"]].append(row)
             if topic in there:
                 first = self._topics.starts([topic]).get(key, 0)
                 end = self._topics.ends([topic], committed=True).get(key, 0)
                 starts = {key: max(first, min(wanted))}
-                for record in read_range(self.bootstrap, starts, {key: min(end, max(wanted) + 1)}):
-                    row = wanted.pop(record.offset(), None)
-                    if row is not None:
+                for record in read_range(self._kafka, starts, {key: min(end, max(wanted) + 1)}):
+                    for row in wanted.pop(record.offset() or 0, ()):
                         self._write_whole(row, record)
             if wanted:
                 self.warn(f"{len(wanted)} late records of {topic} are not there (any more)")
@@ -138,25 +139,7 @@ def late_row(value: bytes | None) -> dict[str, Any] | None:
     return row if all(isinstance(row.get(name), kind) for name, kind in _NEEDED.items()) else None
 
 
-def rejected(record: Message, source: str = "live") -> list[dict[str, Any]]:
+def rejected(record: Message, source: str) -> list[dict[str, Any]]:
     """The rows of `events.rejected` that a record of a source gives rise to."""
-    arrival_ms = record.timestamp()[1]
-    value = record.value()
-    rows = decode(value)
-    reasons: list[tuple[str, str | None]] = [] if rows else [("parse", None)]
-    for row in rows:
-        reason = None if row.is_tick else unfit(row, arrival_ms)
-        if reason:
-            reasons.append((reason, row.event_id))
-    return [
-        reject_row(
-            source=source,
-            reason=reason,
-            record=value,
-            event_id=event_id,
-            arrival_ms=arrival_ms,
-            partition=record.partition(),
-            offset=record.offset(),
-        )
-        for reason, event_id in reasons
-    ]
+    place = (int(record.partition() or 0), int(record.offset() or 0))
+    return rejected_rows(record.value(), source, *place, arrival_ms=record.timestamp()[1])

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from rtap_lab.errors import ServiceError
+from rtap_lab.endpoints import Endpoint
+from rtap_lab.errors import RtapLabError, ServiceError
 
 
-def producer(bootstrap: str, *, transactional_id: str | None = None, linger_ms: int = 0) -> Producer:
+def producer(kafka: Endpoint, *, transactional_id: str | None = None, linger_ms: int = 0) -> Producer:
     """An idempotent producer that places keys as Java clients do."""
     config: dict[str, str | int | bool] = {
-        "bootstrap.servers": bootstrap,
+        "bootstrap.servers": kafka.address,
         "enable.idempotence": True,
         "linger.ms": linger_ms,
         "partitioner": "murmur2_random",
@@ -27,11 +28,11 @@ def producer(bootstrap: str, *, transactional_id: str | None = None, linger_ms: 
     return Producer(config)
 
 
-def consumer(bootstrap: str, *, group: str = "rtap-reader", committed: bool = True) -> Consumer:
+def consumer(kafka: Endpoint, *, group: str = "rtap-reader", committed: bool = True) -> Consumer:
     """A consumer that is told where to read (`assign`) and commits only when asked."""
     return Consumer(
         {
-            "bootstrap.servers": bootstrap,
+            "bootstrap.servers": kafka.address,
             "group.id": group,
             "enable.auto.commit": False,
             "enable.partition.eof": True,
@@ -98,7 +99,7 @@ _PASSING = {
 
 
 def read_range(
-    bootstrap: str,
+    kafka: Endpoint,
     starts: Mapping[tuple[str, int], int],
     ends: Mapping[tuple[str, int], int],
     *,
@@ -113,7 +114,7 @@ def read_range(
     wanted = {key: end for key, end in ends.items() if end > starts.get(key, 0)}
     if not wanted:
         return
-    reader = consumer(bootstrap, committed=committed)
+    reader = consumer(kafka, committed=committed)
     try:
         reader.assign([TopicPartition(t, p, starts.get((t, p), 0)) for t, p in wanted])
         heard = time.monotonic()
@@ -133,3 +134,11 @@ def read_range(
                 )
     finally:
         reader.close()
+
+
+def is_temporary(error: Exception) -> bool:
+    """Whether what a client of this package raised may pass by itself: a broker is away, a coordinator is loading."""
+    if isinstance(error, KafkaException):
+        reason = error.args[0]
+        return not isinstance(reason, KafkaError) or not reason.fatal()
+    return error.temporary if isinstance(error, RtapLabError) else isinstance(error, (OSError, BufferError))

@@ -6,17 +6,17 @@ import queue
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from confluent_kafka import KafkaError, Message
 
+from rtap_lab.endpoints import Endpoint
 from rtap_lab.errors import ServiceError
 from rtap_lab.kafka.clients import producer
-from rtap_lab.kafka.topics import LIVE_EVENTS
+from rtap_lab.kafka.names import LIVE_EVENTS
 from rtap_lab.simulator.encoding import keys
-from rtap_lab.simulator.run import NS, Batch, Run
+from rtap_lab.simulator.fed import Fed
+from rtap_lab.simulator.playback import NS, Batch, Playback
 
 BLOCK_MS = 100
 """So much of the clock's time is made at once: a control takes effect after two of these at most."""
@@ -25,33 +25,13 @@ LEAD_NS = 300 * NS
 """The run begins so long from now, so that its first block is there in time."""
 
 
-@dataclass
-class Fed:
-    """What was sent."""
-
-    sent: int = 0
-    seconds: float = 0.0
-    failed: int = 0
-    slips: Counter[int] = field(default_factory=Counter)
-    """How much later than intended messages left, counted in steps of 10 µs."""
-
-    def slip_ms(self, share: float) -> float:
-        """A quantile of the slip, milliseconds."""
-        rest = share * sum(self.slips.values())
-        for step in sorted(self.slips):
-            rest -= self.slips[step]
-            if rest <= 0:
-                return step / 100
-        return 0.0
-
-
-Control = Callable[[Run, int], bool]
+Control = Callable[[Playback, int], bool]
 """Told the run and the time since its beginning (ns); changes the run; True while it is to pause."""
 
 
 def feed(
-    bootstrap: str,
-    run: Run,
+    kafka: Endpoint,
+    run: Playback,
     *,
     events: int | None = None,
     seconds: float | None = None,
@@ -59,12 +39,12 @@ def feed(
     stop: threading.Event | None = None,
     progress: Callable[[int], None] = lambda sent: None,
     control: Control = lambda run, now_ns: False,
-    told: Callable[[Fed], None] = lambda fed: None,
+    on_sent: Callable[[Fed], None] = lambda fed: None,
 ) -> Fed:
     """Send a run's messages as if they happened now, each at its intended time.
 
     Args:
-        bootstrap: Kafka's address.
+        kafka: Where Kafka is.
         run: What to send; its time 0 becomes now.
         events: How many to send at most.
         seconds: How long at most.
@@ -72,7 +52,7 @@ def feed(
         stop: Ends it from another thread.
         progress: Told now and then how many were sent.
         control: Asked before each block is made, from another thread.
-        told: Told about once a second what was sent.
+        on_sent: Called about once a second with what was sent so far.
 
     Raises:
         ServiceError: When the broker refused a message for good.
@@ -85,7 +65,7 @@ def feed(
             result.failed += 1
             errors.append(str(error))
 
-    out = producer(bootstrap)
+    out = producer(kafka)
     run.trace.until(0)  # the visits that are under way already
     made: queue.Queue[tuple[Batch, list[int], list[str], list[bytes]] | Exception] = queue.Queue(2)
     over = threading.Event()
@@ -120,7 +100,7 @@ def feed(
     switch = sys.getswitchinterval()
     sys.setswitchinterval(0.0003)  # making a block must not hold up the sending of the one before
     maker.start()
-    next_told = 0.0
+    next_call = 0.0
     end_ns = None if seconds is None else int(seconds * 1e9)
     try:
         going = True
@@ -164,16 +144,16 @@ def feed(
                     result.slips[slip if slip < 10_000 else slip // 100 * 100] += 1
                     if result.sent % 100 == 0:
                         progress(result.sent)
-            if time.monotonic() > next_told:
-                told(result)
-                next_told = time.monotonic() + 1
+            if time.monotonic() > next_call:
+                on_sent(result)
+                next_call = time.monotonic() + 1
     finally:
         over.set()
         maker.join(10)
         sys.setswitchinterval(switch)
         left = out.flush(30)
         result.seconds = (time.monotonic_ns() - began_ns) / 1e9
-        told(result)
+        on_sent(result)
     if errors or left:
         raise ServiceError(
             f"kafka: {len(errors) + left} of {result.sent} messages were not accepted"

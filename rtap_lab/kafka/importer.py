@@ -9,107 +9,101 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from msgspec import structs
 
 from rtap_lab.errors import ServiceError, SourceError
 from rtap_lab.events.codec import encode
 from rtap_lab.kafka.clients import producer, read_range
-from rtap_lab.kafka.files import Format, check_format, kept_of, lines_of, open_input, read_line
-from rtap_lab.kafka.rejects import encode_row, key_of, reject_row
-from rtap_lab.kafka.topics import LIVE_EVENTS, REJECTED, Topics, events_topic
-
-Sources = dict[str, Any]
-
-
-@dataclass
-class Imported:
-    """What an import did."""
-
-    source: str
-    read: int = 0
-    imported: int = 0
-    rejected: int = 0
-    disorder_ms: int = 0
-    """How far an event lay behind the latest before it, at most, in the whole source."""
-    already: list[str] = field(default_factory=list)
-    """Files that the source held already; nothing of them was written again."""
-    reasons: dict[str, int] = field(default_factory=dict)
-    late: int = 0
-    """Retimed onto the live topic: events that were sent later than the bound allows."""
-    seconds: float = 0.0
-
-    @property
-    def bound_ms(self) -> int:
-        return self.disorder_ms + 1
-
-    def as_json(self) -> dict[str, Any]:
-        return self.__dict__ | {"bound_ms": self.bound_ms}
+from rtap_lab.kafka.names import LIVE_EVENTS, REJECTED, events_topic
+from rtap_lab.kafka.topics import Topics
+from rtap_lab.recordings.imported import Imported
+from rtap_lab.recordings.inputs import LineFormat, check_format, kept_of, lines_of, open_input, read_line
+from rtap_lab.recordings.rejects import encode_row, key_of, reject_row
+from rtap_lab.recordings.sources import ImportedFile, Pending, Source
+from rtap_lab.settings import LIVE
 
 
 class Importer:
     """Imports files into one lab.
 
     Args:
-        bootstrap: Kafka's address.
+        topics: The lab's topics.
         key: The lab's key for visitors' pseudonyms.
-        load: Gives the table of sources.
-        save: Keeps the table of sources.
         schema_id: Goes into the header `schema_id` of every event.
         progress: Told the number of lines read so far.
     """
 
     def __init__(
         self,
-        bootstrap: str,
+        topics: Topics,
         key: bytes,
-        load: Callable[[], Sources],
-        save: Callable[[Sources], None],
         schema_id: int | None = None,
         progress: Callable[[int], None] = lambda lines: None,
     ) -> None:
-        self.bootstrap = bootstrap
+        self.topics = topics
+        self.kafka = topics.kafka
         self.key = key
-        self.load = load
-        self.save = save
         self.progress = progress
         self._schema: list[tuple[str, str | bytes | None]] = (
             [("schema_id", str(schema_id))] if schema_id is not None else []
         )
 
-    def record(self, paths: list[str], form: Format, source: str) -> Imported:
+    def record(
+        self,
+        paths: list[str],
+        form: LineFormat,
+        source: str,
+        read: Callable[[], Source],
+        keep: Callable[[Source], None],
+    ) -> Imported:
         """Import files into a recorded source, one transaction each.
+
+        Args:
+            paths: Files, or "-".
+            form: Their format.
+            source: The source's name; nobody else imports into it meanwhile.
+            read: Gives what is known of the source.
+            keep: Writes it down.
 
         Raises:
             SourceError: When a file cannot be read, or the source holds another format.
             ServiceError: When Kafka refuses; then nothing of that file was imported.
         """
         began, result = time.monotonic(), Imported(source)
-        self._finish(source)
+        self._finish(source, read, keep)
         for path in paths:
             stream, digest = open_input(path)
             with stream:
                 if form == "access-log":
                     check_format(stream, path)
-                facts = self.load()[source]
-                if digest in facts["files"]:
+                if digest in read().files:
                     result.already.append(path)
                 else:
-                    self._one(stream, digest, path, form, source, result)
-            result.disorder_ms = self.load()[source]["disorder_ms"]
+                    self._one(stream, digest, path, form, source, result, read(), keep)
+            result.disorder_ms = read().disorder_ms
         result.seconds = time.monotonic() - began
         return result
 
-    def _one(self, stream: BinaryIO, digest: str, path: str, form: Format, source: str, result: Imported) -> None:
-        table = self.load()
-        facts = table[source]
+    def _one(
+        self,
+        stream: BinaryIO,
+        digest: str,
+        path: str,
+        form: LineFormat,
+        source: str,
+        result: Imported,
+        facts: Source,
+        keep: Callable[[Source], None],
+    ) -> None:
         name = "-" if path == "-" else Path(path).name
         topic = events_topic(source)
-        ends = Topics(self.bootstrap).ends([topic])
-        latest, disorder = facts["latest_ms"], facts["disorder_ms"]
+        ends = self.topics.ends([topic])
+        latest, disorder = facts.latest_ms, facts.disorder_ms
         read = imported = rejected = 0
-        out = producer(self.bootstrap, transactional_id=f"rtap-import-{source}", linger_ms=20)
+        out = producer(self.kafka, transactional_id=f"rtap-import-{source}", linger_ms=20)
         now_ms = time.time_ns() // 1_000_000
         marker: list[tuple[str, str | bytes | None]] = [("file", digest[:24])]
         try:
@@ -134,16 +128,17 @@ class Importer:
                 if read % 2000 == 0:
                     out.poll(0)
                     self.progress(result.read + read)
-            counted = {"name": name, "read": read, "imported": imported, "rejected": rejected}
-            after = facts | {
-                "latest_ms": latest,
-                "disorder_ms": disorder,
-                "format": form,
-                "files": facts["files"] | {digest: counted},
-            }
+            after = structs.replace(
+                facts,
+                latest_ms=latest,
+                disorder_ms=disorder,
+                format=form,
+                pending=None,
+                files=facts.files | {digest: ImportedFile(name, read, imported, rejected)},
+            )
             # written before the commit, so that a kill in between is told apart afterwards
             starts = {str(partition): end for (_, partition), end in ends.items()}
-            self.save(table | {source: facts | {"pending": {"after": after, "starts": starts}}})
+            keep(structs.replace(facts, pending=Pending(after, starts)))
             out.commit_transaction(600)
         except Exception as error:
             try:
@@ -156,26 +151,25 @@ class Importer:
                 f"kafka: the import of {path} failed, nothing of it was imported: {error}",
                 hint="`rtap status` shows the broker; then import again",
             ) from error
-        self.save(table | {source: after})
-        Topics(self.bootstrap).await_committed([topic])
+        keep(after)
+        self.topics.await_committed([topic])
         result.read += read
         result.imported += imported
         result.rejected += rejected
         self.progress(result.read)
 
-    def _finish(self, source: str) -> None:
+    def _finish(self, source: str, read: Callable[[], Source], keep: Callable[[Source], None]) -> None:
         """Put right what a kill between commit and bookkeeping left open."""
-        table = self.load()
-        pending = table[source].pop("pending", None)
-        if pending is None:
+        facts = read()
+        if facts.pending is None:
             return
-        producer(self.bootstrap, transactional_id=f"rtap-import-{source}").init_transactions(60)
+        producer(self.kafka, transactional_id=f"rtap-import-{source}").init_transactions(60)
         topic = events_topic(source)
-        starts = {(topic, int(p)): offset for p, offset in pending["starts"].items()}
-        ends = Topics(self.bootstrap).ends([topic], committed=True)
-        came = any(True for _ in read_range(self.bootstrap, starts, ends))
+        starts = {(topic, int(p)): offset for p, offset in facts.pending.starts.items()}
+        ends = self.topics.ends([topic], committed=True)
+        came = any(True for _ in read_range(self.kafka, starts, ends))
         # of a file without one event it cannot be told: it is read again, its refused lines repeated
-        self.save(table | {source: pending["after"] if came else table[source]})
+        keep(facts.pending.after if came else structs.replace(facts, pending=None))
 
     @staticmethod
     def _produce(out: Any, topic: str, value: bytes, key: bytes, timestamp_ms: int | None, headers: Any) -> None:
@@ -190,7 +184,7 @@ class Importer:
     def retime(
         self,
         paths: list[str],
-        form: Format,
+        form: LineFormat,
         *,
         speed: float,
         bound_ms: int,
@@ -201,8 +195,8 @@ class Importer:
         The order of the lines is the order of sending, so the file's own disorder is what arrives
         late; the share is counted.
         """
-        began, result = time.monotonic(), Imported("live")
-        out = producer(self.bootstrap)
+        began, result = time.monotonic(), Imported(LIVE)
+        out = producer(self.kafka)
         run = f"{time.time_ns():x}"
         first: int | None = None
         latest = 0
@@ -218,7 +212,7 @@ class Importer:
                         result.rejected += 1
                         result.reasons[event] = result.reasons.get(event, 0) + 1
                         row = reject_row(
-                            source="live",
+                            source=LIVE,
                             reason=event,
                             record=kept_of(line, form),
                             line=line.number,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from confluent_kafka import TopicPartition
 
+from rtap_lab.endpoints import Endpoint
 from rtap_lab.kafka.clients import consumer, drain
 
 
@@ -24,12 +25,12 @@ class TopicReader:
     """Reads what is committed.
 
     Args:
-        bootstrap: Kafka's address.
+        kafka: Where Kafka is.
         group: The consumer group in which positions are shown.
     """
 
-    def __init__(self, bootstrap: str, group: str) -> None:
-        self._consumer = consumer(bootstrap, group=group)
+    def __init__(self, kafka: Endpoint, group: str) -> None:
+        self._consumer = consumer(kafka, group=group)
         self._assigned = False
 
     def follow(self, topics: Mapping[str, int]) -> None:
@@ -42,12 +43,6 @@ class TopicReader:
         batch = drain(self._consumer, timeout)
         rows = [(str(r.topic()), r.offset() or 0, r.value() or b"", r.timestamp()[1]) for r in batch.records]
         return Arrived(rows, {topic: offset for (topic, _), offset in batch.positions().items()})
-
-    def acknowledge(self, positions: Mapping[str, int]) -> None:
-        """Show how far was read, for lag tools; the store's own offsets are what counts."""
-        if positions:
-            places = [TopicPartition(topic, 0, offset) for topic, offset in positions.items()]
-            self._consumer.commit(offsets=places, asynchronous=True)
 
     def close(self) -> None:
         self._consumer.close()

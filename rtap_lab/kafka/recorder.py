@@ -8,22 +8,24 @@ from typing import Any
 
 from confluent_kafka import KafkaError, Message, TopicPartition
 
+from rtap_lab.endpoints import Endpoint
 from rtap_lab.errors import ServiceError
 from rtap_lab.kafka.auditor import rejected
 from rtap_lab.kafka.clients import consumer, producer, read_range
-from rtap_lab.kafka.rejects import encode_row, key_of
-from rtap_lab.kafka.slice_files import Recorded, in_order
-from rtap_lab.kafka.topics import REJECTED, Topics
+from rtap_lab.kafka.names import REJECTED
+from rtap_lab.kafka.topics import Topics
+from rtap_lab.recordings.rejects import encode_row, key_of
+from rtap_lab.recordings.slices import Recorded, in_order
 
 Offsets = Mapping[tuple[str, int], int]
 
 
 def read(
-    bootstrap: str, starts: Offsets, ends: Offsets, progress: Callable[[int], None] = lambda n: None
+    kafka: Endpoint, starts: Offsets, ends: Offsets, progress: Callable[[int], None] = lambda n: None
 ) -> list[Recorded]:
     """The records of a piece of a topic, by arrival."""
     found = []
-    for number, record in enumerate(read_range(bootstrap, starts, ends)):
+    for number, record in enumerate(read_range(kafka, starts, ends)):
         found.append(recorded(record))
         if number % 5000 == 0:
             progress(number)
@@ -47,11 +49,10 @@ def recorded(record: Message) -> Recorded:
     )
 
 
-def offsets_at(bootstrap: str, topic: str, moment_ms: int) -> dict[tuple[str, int], int]:
+def offsets_at(topics: Topics, topic: str, moment_ms: int) -> dict[tuple[str, int], int]:
     """Of each partition, the offset of the first record that arrived at a moment or later; else its end."""
-    topics = Topics(bootstrap)
     ends = topics.ends([topic], committed=True)
-    reader = consumer(bootstrap)
+    reader = consumer(topics.kafka)
     try:
         asked = [TopicPartition(topic, p, moment_ms) for _, p in ends]
         found = reader.offsets_for_times(asked, timeout=10)
@@ -61,7 +62,7 @@ def offsets_at(bootstrap: str, topic: str, moment_ms: int) -> dict[tuple[str, in
 
 
 def replay(
-    bootstrap: str,
+    topics: Topics,
     records: Iterable[Recorded],
     topic: str,
     source: str,
@@ -74,7 +75,7 @@ def replay(
     What is rejected of them goes to `events.rejected`, as the auditor does it for live records.
 
     Args:
-        bootstrap: Kafka's address.
+        topics: The lab's topics.
         records: By arrival.
         topic: The source's topic.
         source: The source.
@@ -87,7 +88,7 @@ def replay(
     Raises:
         ServiceError: When Kafka refuses.
     """
-    out = producer(bootstrap, transactional_id=f"rtap-import-{source}", linger_ms=20)
+    out = producer(topics.kafka, transactional_id=f"rtap-import-{source}", linger_ms=20)
     bad: list[dict[str, Any]] = []
     errors: list[str] = []
     sent = refused = 0
@@ -150,6 +151,6 @@ def replay(
         except Exception as second:
             errors.append(str(second))  # the first error says more; this one is known to the broker
         raise
-    Topics(bootstrap).await_committed([topic, REJECTED])
+    topics.await_committed([topic, REJECTED])
     progress(sent)
     return sent, refused

@@ -8,6 +8,7 @@ from typing import Any
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
+from rtap_lab.endpoints import Endpoint
 from rtap_lab.errors import ServiceError
 
 SUBJECT = "events-value"
@@ -18,11 +19,11 @@ class Registry:
     """Registers and reads the event's JSON Schema.
 
     Args:
-        url: Base address of the registry, such as "http://127.0.0.1:8081".
+        registry: Where the registry is.
     """
 
-    def __init__(self, url: str) -> None:
-        self.client = SchemaRegistryClient({"url": f"{url}/apis/ccompat/v7", "timeout": 10})
+    def __init__(self, registry: Endpoint) -> None:
+        self.client = SchemaRegistryClient({"url": f"{registry}/apis/ccompat/v7", "timeout": 10})
 
     def ready(self) -> str | None:
         """None when it answers a read of its subjects."""

@@ -10,13 +10,12 @@ from typing import TypeVar
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
+from rtap_lab.endpoints import Endpoint
 from rtap_lab.errors import ServiceError
-from rtap_lab.settings import EVENTS_RETENTION_MS, PARTITIONS
-
-LATE = "events.late"
-REJECTED = "events.rejected"
-LIVE_EVENTS = "events"
-MAX_MESSAGE_BYTES = 1_048_576
+from rtap_lab.events.model import MAX_MESSAGE_BYTES
+from rtap_lab.kafka.names import LATE, LIVE_EVENTS, REJECTED, events_topic, results_topic
+from rtap_lab.settings import EVENTS_RETENTION_MS, LIVE, PARTITIONS
+from rtap_lab.waiting import until
 
 Answer = TypeVar("Answer")
 
@@ -44,55 +43,46 @@ class Topic:
     config: Mapping[str, str] = field(default_factory=dict)
 
 
-def events_topic(source: str | None) -> str:
-    """The topic of the live events, or of a recorded source."""
-    return f"events.{source}" if source else LIVE_EVENTS
-
-
-def results_topic(query: str, source: str | None) -> str:
-    """The topic of a query's rows."""
-    return f"results.{source}.{query}" if source else f"results.{query}"
-
-
-def live_topics(queries: Iterable[str]) -> list[Topic]:
-    """The topics of a lab, recorded sources aside."""
+def lab_topics() -> list[Topic]:
+    """The topics that every lab has."""
     events = {
         "message.timestamp.type": "LogAppendTime",
         "retention.ms": str(EVENTS_RETENTION_MS),
         "max.message.bytes": str(MAX_MESSAGE_BYTES),
     }
-    kept = {"retention.ms": str(7 * 24 * 3_600_000), "message.timestamp.type": "LogAppendTime"}
     return [
         Topic(LIVE_EVENTS, PARTITIONS, events),
         Topic(LATE, 1, {"retention.ms": "-1"}),
         Topic(REJECTED, 1, {"retention.ms": "-1"}),
-        *(Topic(results_topic(query, None), 1, kept) for query in queries),
     ]
 
 
-def source_topics(source: str, queries: Iterable[str]) -> list[Topic]:
-    """The topics of a recorded source; nothing of it ever expires."""
+def source_topic(source: str) -> Topic:
+    """The topic of a recorded source; nothing of it ever expires."""
     kept = {"retention.ms": "-1", "message.timestamp.type": "CreateTime"}
-    appended = {"retention.ms": "-1", "message.timestamp.type": "LogAppendTime"}
-    return [
-        Topic(events_topic(source), PARTITIONS, kept),
-        *(Topic(results_topic(query, source), 1, appended) for query in queries),
-    ]
+    return Topic(events_topic(source), PARTITIONS, kept)
+
+
+def result_topics(source: str, queries: Iterable[str]) -> list[Topic]:
+    """The result topics of queries on a source; what a recorded source gave never expires."""
+    retention = str(7 * 24 * 3_600_000) if source == LIVE else "-1"
+    config = {"retention.ms": retention, "message.timestamp.type": "LogAppendTime"}
+    return [Topic(results_topic(query, source), 1, config) for query in queries]
 
 
 class Topics:
     """Makes, reads and empties topics.
 
     Args:
-        bootstrap: Address of a broker, such as "127.0.0.1:19092".
+        kafka: Where Kafka is.
     """
 
-    def __init__(self, bootstrap: str) -> None:
-        self.bootstrap = bootstrap
+    def __init__(self, kafka: Endpoint) -> None:
+        self.kafka = kafka
         self.admin = self._client()
 
     def _client(self) -> AdminClient:
-        return AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 2})
+        return AdminClient({"bootstrap.servers": self.kafka.address, "log_level": 2, "reconnect.backoff.max.ms": 500})
 
     def cluster(self, timeout: float = 2.0) -> tuple[str, int]:
         """The cluster's id and its number of brokers, by the cluster's own answer."""
@@ -100,7 +90,7 @@ class Topics:
         return str(described.cluster_id), len(described.nodes)
 
     def names(self) -> set[str]:
-        return set(self.admin.list_topics(timeout=10).topics)
+        return set(self._patiently(lambda: self.admin.list_topics(timeout=10)).topics)
 
     def ensure(self, topics: Iterable[Topic]) -> None:
         """Make the topics that are missing.
@@ -126,13 +116,11 @@ class Topics:
             return
         for done in self.admin.delete_topics(sorted(wanted), operation_timeout=20).values():
             done.result()
-        deadline = time.monotonic() + 20
-        while wanted & self.names() and time.monotonic() < deadline:
-            time.sleep(0.1)
+        until(lambda: not wanted & self.names(), 20)
 
     def partitions(self, topic: str) -> list[TopicPartition]:
         """The partitions of a topic; none when there is no such topic."""
-        found = self.admin.list_topics(topic, timeout=10).topics[topic]
+        found = self._patiently(lambda: self.admin.list_topics(topic, timeout=10)).topics[topic]
         return [TopicPartition(topic, number) for number in sorted(found.partitions)]
 
     def ends(self, topics: Iterable[str], *, committed: bool = False) -> dict[tuple[str, int], int]:
@@ -153,19 +141,26 @@ class Topics:
         Raises:
             ServiceError: When a transaction stays open for so many seconds.
         """
-        topics, deadline = list(topics), time.monotonic() + patience
+        topics = list(topics)
         written = self.ends(topics)
-        while True:
-            readable = self.ends(topics, committed=True)
-            hidden = sorted({t for (t, p), end in written.items() if readable[t, p] < end})
-            if not hidden:
-                return readable
-            if time.monotonic() > deadline:
-                raise ServiceError(
-                    f"kafka: an open transaction hides the newest records of {', '.join(hidden)}",
-                    hint="whoever writes there did not commit: `rtap status`, `rtap logs taskmanager`",
-                )
-            time.sleep(0.02)
+        readable: dict[tuple[str, int], int] = {}
+        hidden: list[str] = []
+
+        def all_readable() -> bool:
+            readable.update(self.ends(topics, committed=True))
+            hidden[:] = sorted({t for (t, p), end in written.items() if readable[t, p] < end})
+            return not hidden
+
+        until(
+            all_readable,
+            patience,
+            lambda: ServiceError(
+                f"kafka: an open transaction hides the newest records of {', '.join(hidden)}",
+                hint="whoever writes there did not commit: `rtap status`, `rtap logs taskmanager`",
+            ),
+            every=0.02,
+        )
+        return readable
 
     def starts(self, topics: Iterable[str]) -> dict[tuple[str, int], int]:
         """The offset of each partition's first record that is still there."""
@@ -186,14 +181,14 @@ class Topics:
         return self._patiently(ask)
 
     def _patiently(self, ask: Callable[[], Answer]) -> Answer:
-        """What a broker answers, asked again while what is in the way passes by itself."""
+        """A broker's answer, asked for again while what is in the way passes by itself: a new leader, a loading coordinator."""
         deadline = time.monotonic() + _PATIENCE
         while True:
             try:
                 return ask()
             except KafkaException as error:
                 if error.args[0].code() not in _PASSING or time.monotonic() > deadline:
-                    raise ServiceError(f"kafka: offsets are not to be had: {error}") from error
+                    raise ServiceError(f"kafka: {self.kafka} does not answer: {error}", service="kafka") from error
                 time.sleep(0.1)
                 self.admin = self._client()  # what the old one knows of leaders may be from before
 

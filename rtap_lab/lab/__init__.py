@@ -1,9 +1,27 @@
-"""The composition root: settings become a running lab. The only package that wires the others.
+"""The composition root: what a person does with a lab, one file a noun, and `Lab`, one line a verb.
 
-`Lab` is what users hold; `services`, `daemon` and `processes` are what the supervisor runs; `runs` keeps
-the jobs.
+facade                                         `Lab`
+offline                                        the same nouns in one process, on the reference engine
+status slices simulator queries sql answers checking
+jobs sources
+stack migration                                up, down, reset; an earlier version's state folder
+context                                        the state folder, and clients of what runs; starts nothing
+rows truth scenarios                           rows for people, ground truth on disk, stories
 """
 
-from rtap_lab.lab.core import Lab
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rtap_lab.lab.facade import Lab
 
 __all__ = ["Lab"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Lab":
+        from rtap_lab.lab.facade import Lab
+
+        return Lab
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,27 +11,36 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from rtap_lab.errors import JobError, SettingsError, SourceError
 from rtap_lab.events.codec import encode
-from rtap_lab.kafka.files import Format, check_format, lines_of, open_input, read_line
-from rtap_lab.kafka.importer import Imported
-from rtap_lab.lab.core import Duration, Row, as_frame, in_order, job_changes
-from rtap_lab.lab.simulating import beside, read_truth
-from rtap_lab.settings import JobParameters, source_name
-from rtap_lab.streams.engine import Definition, Engine, described, rows_of
-from rtap_lab.streams.fates import Event, Judge, Judged, Place
-from rtap_lab.streams.queries import STANDARD, Query, normal, query_named
-from rtap_lab.streams.standard import definitions, standard_rows
+from rtap_lab.jobs.model import Run
+from rtap_lab.lab.rows import Row, as_frame, in_order
+from rtap_lab.lab.scenarios import load_scenario
+from rtap_lab.lab.truth import beside, read_truth
+from rtap_lab.queries.query import Catalog, Definition, Query
+from rtap_lab.queries.query import query as make_query
+from rtap_lab.queries.standard import JOB, packaged
+from rtap_lab.recordings.imported import Imported
+from rtap_lab.recordings.inputs import LineFormat, check_format, lines_of, open_input, read_line
+from rtap_lab.recordings.slices import read as read_slice
+from rtap_lab.recordings.sources import ImportedFile, Source, Sources
+from rtap_lab.reference.engine import Engine, rows_of
+from rtap_lab.reference.fates import Event, Judge, Judged, Place
+from rtap_lab.settings import LIVE, JobOptions, JobParameters, job_changes, source_name
+from rtap_lab.simulator.fed import Fed
+from rtap_lab.simulator.parsing import with_visitors
+from rtap_lab.simulator.playback import Playback, written
+from rtap_lab.simulator.scenario import START_MS
+from rtap_lab.simulator.truth import Truth
+from rtap_lab.tables import Table
+from rtap_lab.verification.report import Report, Subject
+from rtap_lab.verification.scoring import Score, score
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from rtap_lab.monitoring.scoring import Score
-    from rtap_lab.simulator.truth import Truth
-
-LIVE = "live"
 NOT_FLINK = "offline: computed by the reference engine in this process, not by Flink"
 
 
@@ -40,12 +49,12 @@ class _Source:
     parameters: JobParameters
     records: list[tuple[bytes, Place]] = field(default_factory=list)
     """In the order of their arrival; one partition."""
-    files: dict[str, str] = field(default_factory=dict)
-    """Names by digest."""
+    facts: Source = field(default_factory=lambda: Source("jsonl"))
     latest_ms: int = 0
-    disorder_ms: int = 0
     refused: list[Row] = field(default_factory=list)
     """Lines that are no event: file, line, reason."""
+    queries: dict[str, Query] = field(default_factory=dict)
+    """Queries of one's own."""
     judged: tuple[int, int, list[Judged]] | None = None
     """Fates of so many records under such a bound, once they were asked for."""
 
@@ -61,18 +70,14 @@ class OfflineLab:
 
     # --- sources ---------------------------------------------------------------------------------
 
-    def sources(self) -> dict[str, Any]:
-        """The recorded sources: their files, events and disorder."""
-        return {
-            name: {
-                "files": list(each.files.values()),
-                "events": len(each.records),
-                "refused": len(each.refused),
-                "disorder_ms": each.disorder_ms,
-            }
-            for name, each in self._sources.items()
-            if name != LIVE
-        }
+    def sources(self) -> Sources:
+        """The recorded sources."""
+        return {name: each.facts for name, each in self._sources.items() if name != LIVE}
+
+    @property
+    def catalog(self) -> Catalog:
+        """The packaged queries, and those that were run here."""
+        return packaged().with_queries(each for of in self._sources.values() for each in of.queries.values())
 
     def import_access_log(
         self, *paths: str | Path, source: str | None = None, progress: Callable[[int], None] = lambda n: None
@@ -94,22 +99,24 @@ class OfflineLab:
         """
         return self._import(list(map(str, paths)), "jsonl", source, progress)
 
-    def _import(self, paths: list[str], form: Format, name: str | None, progress: Callable[[int], None]) -> Imported:
+    def _import(
+        self, paths: list[str], form: LineFormat, name: str | None, progress: Callable[[int], None]
+    ) -> Imported:
         began = time.monotonic()
         name = name or Path(paths[0].removesuffix(".gz")).stem.lower()
-        source_name(name, reserved=frozenset(STANDARD))
-        into = self._sources.get(name) or _Source(JobParameters())
+        source_name(name, reserved=frozenset(self.catalog.names))
+        into = self._sources.get(name) or _Source(JobParameters(), facts=Source(form))
         result = Imported(name)
-        now_ms = time.time_ns() // 1_000_000
+        disorder, now_ms = into.facts.disorder_ms, time.time_ns() // 1_000_000
         for path in paths:
             stream, digest = open_input(path)
             with stream:
                 if form == "access-log":
                     check_format(stream, path)
-                if digest in into.files:
+                if digest in into.facts.files:
                     result.already.append(path)
                     continue
-                into.files[digest] = Path(path).name
+                before = (result.read, result.imported, result.rejected)
                 if path != "-" and beside(path).exists():
                     self._truths.setdefault(name, []).append(read_truth(beside(path)))
                 for line in lines_of(stream):
@@ -121,15 +128,18 @@ class OfflineLab:
                         into.refused.append({"file": Path(path).name, "line": line.number, "reason": event})
                         continue
                     into.latest_ms = max(into.latest_ms, event["event_time"])
-                    into.disorder_ms = max(into.disorder_ms, into.latest_ms - event["event_time"])
+                    disorder = max(disorder, into.latest_ms - event["event_time"])
                     value = event["bytes"] if "bytes" in event else encode(event)
                     into.records.append((value, Place(0, len(into.records), into.latest_ms)))
                     result.imported += 1
                     if result.read % 2000 == 0:
                         progress(result.read)
-        into.parameters = replace(into.parameters, bound_ms=into.disorder_ms + 1)
+                counts = [n - b for n, b in zip((result.read, result.imported, result.rejected), before, strict=True)]
+                files = into.facts.files | {digest: ImportedFile(Path(path).name, *counts)}
+                into.facts = Source(form, into.latest_ms, disorder, files)
+        into.parameters = replace(into.parameters, bound_ms=into.facts.lateness_bound_ms)
         self._sources[name] = into
-        result.disorder_ms = into.disorder_ms
+        result.disorder_ms = disorder
         result.seconds = time.monotonic() - began
         return result
 
@@ -143,16 +153,13 @@ class OfflineLab:
         Raises:
             SourceError: When it is not a slice, is damaged, or the name is taken.
         """
-        from rtap_lab.kafka.slice_files import read
-
-        facts, records = read(Path(path))
-        name = source_name(source or facts.name, reserved=frozenset(STANDARD))
+        facts, records = read_slice(Path(path))
+        name = source_name(source or facts.name, reserved=frozenset(self.catalog.names))
         if name in self._sources:
             raise SourceError(f"there is a source {name!r} already", hint="give source= another name")
-        of = _Source(
-            JobParameters(bound_ms=facts.bound_ms), disorder_ms=facts.bound_ms - 1, latest_ms=facts.last_ms or 0
-        )
-        of.files[facts.digest] = Path(path).name
+        replayed = ImportedFile(Path(path).name, len(records), len(records), 0)
+        made = Source("slice", facts.last_ms, facts.bound_ms - 1, {facts.digest: replayed})
+        of = _Source(JobParameters(bound_ms=facts.bound_ms), facts=made, latest_ms=facts.last_ms or 0)
         of.records = [(r.value or b"", Place(0, n, r.timestamp_ms)) for n, r in enumerate(records)]
         self._sources[name] = of
         return len(records)
@@ -163,40 +170,48 @@ class OfflineLab:
         Raises:
             SourceError: When there is none of that name.
         """
-        self._source(source if source != LIVE else "")
+        if source == LIVE:
+            raise SourceError("the live source of an offline lab cannot be removed", hint="make another: Lab.offline()")
+        self._source(source)
         del self._sources[source]
         self._truths.pop(source, None)
 
     def simulate(
-        self, scenario: str = "brisk", *, seed: int = 1, seconds: float | None = None, events: int | None = None
-    ) -> int:
-        """Let a simulated website send events onto the live source, at once; how many messages came.
+        self,
+        scenario: str = "brisk",
+        *,
+        visitors: float | None = None,
+        seed: int = 1,
+        seconds: float | None = None,
+        events: int | None = None,
+    ) -> Fed:
+        """Let a simulated website send events onto the live source, at once.
 
         Args:
             scenario: A packaged scenario's name, or a YAML file.
+            visitors: So many times the visitors; story time stays as it is.
             seed: Fixes every choice.
             seconds: Of the scenario's own time; 60 when neither is given.
             events: Messages.
         """
-        from rtap_lab.simulator.reading import scenario_named
-        from rtap_lab.simulator.run import Run, written
-        from rtap_lab.simulator.scenario import START_MS
-        from rtap_lab.simulator.truth import Truth
-
         if seconds is None and events is None:
             seconds = 60
+        website = load_scenario(scenario)
+        if visitors is not None:
+            website = with_visitors(website, visitors)
         live = self._sources[LIVE]
         self._runs += 1
-        sent = 0
+        fed, began = Fed(), time.monotonic()
         begin = max(START_MS, live.latest_ms + 1)
-        run = Run(scenario_named(scenario), seed, run=str(self._runs), zero_ms=begin)
-        for batch in written(run, events=events, seconds=seconds):
+        playback = Playback(website, seed, run=str(self._runs), zero_ms=begin)
+        for batch in written(playback, events=events, seconds=seconds):
             for value, due_ns in zip(batch.values().to_pylist(), batch.due_ns.tolist(), strict=True):
                 live.latest_ms = begin + due_ns // 1_000_000
                 live.records.append((value, Place(0, len(live.records), live.latest_ms)))
-            sent += len(batch)
-        self._truths.setdefault(LIVE, []).append(Truth(run.manifest(ended=True)))
-        return sent
+            fed.sent += len(batch)
+        self._truths.setdefault(LIVE, []).append(Truth(playback.manifest(ended=True)))
+        fed.seconds = time.monotonic() - began
+        return fed
 
     def _source(self, name: str) -> _Source:
         if name not in self._sources:
@@ -208,18 +223,38 @@ class OfflineLab:
 
     # --- answers ---------------------------------------------------------------------------------
 
-    def run_standard(
-        self,
-        source: str = LIVE,
-        *,
-        gap: Duration | None = None,
-        within: Duration | None = None,
-        bound: Duration | None = None,
-    ) -> dict[str, Any]:
+    def run_standard(self, source: str = LIVE, **options: Unpack[JobOptions]) -> Run:
         """Set the standard queries' parameters on a source; answers are computed when asked for."""
         into = self._source(source)
-        into.parameters = replace(into.parameters, **job_changes(gap, within, bound, None))
-        return {"source": source, "state": "finished", "engine": "reference", "parameters": into.parameters.as_json()}
+        into.parameters = replace(into.parameters, **job_changes(**options))
+        return self._run(JOB, source, list(packaged(into.parameters)))
+
+    def run(
+        self, name: str, definition: Definition, source: str = LIVE, *, title: str = "", **options: Unpack[JobOptions]
+    ) -> Run:
+        """Keep a query of one's own; its answers are computed when asked for."""
+        into, asked = self._source(source), make_query(name, definition, title)
+        if name in packaged():
+            raise SettingsError(f"query {name!r}: the name is taken", hint="choose another name")
+        into.parameters = replace(into.parameters, **job_changes(**options))
+        into.queries[name] = asked
+        return self._run(name, source, [asked])
+
+    def _run(self, job: str, source: str, queries: list[Query]) -> Run:
+        return Run(
+            job=job,
+            source=source,
+            run="offline",
+            parameters=self._source(source).parameters,
+            queries=tuple(queries),
+            results_from={},
+            started=time.time(),
+            state="finished",
+        )
+
+    def _query(self, name: str, source: str) -> Query:
+        of = self._source(source)
+        return packaged(of.parameters).with_queries(of.queries.values())[name]
 
     def _judged(self, source: str) -> list[Judged]:
         of = self._source(source)
@@ -262,31 +297,27 @@ class OfflineLab:
         return frame
 
     def rows(self, query: str, source: str = LIVE) -> list[Row]:
-        """The rows of a standard query, every window closed, as `Lab.rows`."""
-        shape = query_named(query)
-        definition = definitions(self._source(source).parameters)[query]
-        return self._rows(shape, definition, source)
+        """The rows of a query, every window closed, as `Lab.rows`."""
+        return self._rows(self._query(query, source), source)
 
-    def _rows(self, shape: Query, definition: Definition, source: str) -> list[Row]:
-        found = rows_of(definition, self._counted(source))
-        numbers = {name for name, kind in shape.columns.items() if kind == "number"}
-        for row in found:  # as the store keeps them
-            row |= {n: round(row[n], 6) for n in numbers if row[n] is not None}
-        return in_order(shape, found)
+    def _rows(self, query: Query, source: str) -> list[Row]:
+        schema = query.schema
+        # numbers as the store keeps them
+        return in_order(schema, [schema.normal(row) for row in rows_of(query.definition, self._counted(source))])
 
     def results(self, query: str, source: str = LIVE) -> pd.DataFrame:
-        """The rows of a standard query as a DataFrame, as `Lab.results`."""
-        return self._marked(as_frame(query_named(query), self.rows(query, source)))
+        """The rows of a query as a DataFrame, as `Lab.results`."""
+        return self._marked(as_frame(self._query(query, source).schema, self.rows(query, source)))
 
     def preview(self, definition: Definition, source: str = LIVE) -> pd.DataFrame:
-        """The rows of a query of one's own.
+        """The rows of a query that has no name yet.
 
         Args:
-            definition: A `Windowed` or `Matched` query.
+            definition: A window query or a pattern query; a pattern's rows get what tells its matches apart.
             source: Whose events.
         """
-        shape = described("preview", definition)
-        return self._marked(as_frame(shape, self._rows(shape, definition, source)))
+        asked = make_query("preview", definition)
+        return self._marked(as_frame(asked.schema, self._rows(asked, source)))
 
     @staticmethod
     def _marked(frame: pd.DataFrame) -> pd.DataFrame:
@@ -299,19 +330,19 @@ class OfflineLab:
         """Yield what the hub would send while the source's records arrive: a snapshot, then updates.
 
         Args:
-            queries: Standard queries.
+            queries: Names.
             source: Whose records.
             speed: How much faster than they arrived; None: as fast as it goes.
             stop: A `threading.Event` that ends it.
         """
         of = self._source(source)
-        shapes = {name: query_named(name) for name in queries}
+        asked = {name: self._query(name, source) for name in queries}
         if speed is not None and not speed > 0:
             raise SettingsError(f"speed {speed!r}: a factor above 0, or None")
-        every = definitions(of.parameters)
-        engine = Engine({n: every[n] for n in shapes}, bound_ms=of.parameters.bound_ms, partitions=[0])
-        sequence = dict.fromkeys(shapes, 0)
-        for name in shapes:
+        definitions = {name: query.definition for name, query in asked.items()}
+        engine = Engine(definitions, bound_ms=of.parameters.bound_ms, partitions=[0])
+        sequence = dict.fromkeys(asked, 0)
+        for name in asked:
             yield {"type": "snapshot", "channel": name, "source": source, "epoch": "offline", "seq": 0, "rows": []}
 
         def updates(rows: dict[str, list[Row]], arrival_ms: int) -> Iterator[dict[str, Any]]:
@@ -324,7 +355,7 @@ class OfflineLab:
                         "source": source,
                         "seq": sequence[name],
                         "prev_seq": sequence[name] - 1,
-                        "rows": in_order(shapes[name], due),
+                        "rows": in_order(asked[name].schema, due),
                         "appended_ms": arrival_ms,
                         "received_ms": arrival_ms,
                     }
@@ -340,7 +371,7 @@ class OfflineLab:
             yield from updates(engine.process([record])[1], record[1].arrival_ms)
         yield from updates(engine.close(), of.latest_ms)
 
-    def verify(self, source: str = LIVE) -> None:
+    def verify(self, source: str = LIVE) -> Report:
         """There is nothing to compare: the reference engine itself answers here.
 
         Raises:
@@ -353,16 +384,13 @@ class OfflineLab:
 
     def score(self, source: str = LIVE) -> Score:
         """Compare every answer with what the simulated visitors really did, as `Lab.score`."""
-        from rtap_lab.monitoring.scoring import score
-        from rtap_lab.monitoring.verification import Subject
-
         of = self._source(source)
-        subject = Subject(source, "offline", of.parameters, {}, {}, len(of.refused))
-        rows = standard_rows(self._counted(source), of.parameters)
-        found = {
-            name: [normal(query, dict(row)) for row in self.rows(name, source)] for name, query in STANDARD.items()
-        }
-        began = time.monotonic()
+        queries = tuple(packaged(of.parameters))
+        refused = len(of.refused)
+        subject = Subject(JOB, source, "offline", of.parameters, queries, {}, {}, refused_lines=refused)
+        began, events = time.monotonic(), self._counted(source)
+        rows = {query.name: rows_of(query.definition, events) for query in queries}
+        found = {q.name: [q.schema.normal(row) for row in self.rows(q.name, source)] for q in queries}
         result = score(subject, self._truths.get(source, []), self._judged(source), rows, found)
         result.seconds = time.monotonic() - began
         return result
@@ -378,12 +406,13 @@ class OfflineLab:
             JobError: Always.
         """
         raise JobError(
-            "an offline lab has no SQL: it has no Flink", hint="preview(Windowed(…)) answers here; SQL needs Lab.up()"
+            "an offline lab has no SQL: it has no Flink",
+            hint="preview(WindowQuery(…)) answers here; SQL needs Lab.up()",
         )
 
     def __repr__(self) -> str:
         return f"OfflineLab({', '.join(self._sources)}; {NOT_FLINK})"
 
     def _repr_html_(self) -> str:
-        rows = "".join(f"<tr><td>{n}</td><td>{len(s.records)}</td></tr>" for n, s in self._sources.items())
-        return f"<p><b>Offline lab</b>, {NOT_FLINK}</p><table><tr><th>source</th><th>records</th></tr>{rows}</table>"
+        table = Table(("source", "records"), [[name, len(each.records)] for name, each in self._sources.items()])
+        return f"<p><b>Offline lab</b>, {NOT_FLINK}</p>{table._repr_html_()}"

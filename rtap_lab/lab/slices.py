@@ -8,22 +8,23 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rtap_lab.errors import SettingsError, SourceError
 from rtap_lab.events.model import schema
 from rtap_lab.events.times import instant_ms, instant_text
-from rtap_lab.kafka import slice_files
-from rtap_lab.kafka.slice_files import About
-from rtap_lab.kafka.topics import LIVE_EVENTS, Topics, events_topic, source_topics
-from rtap_lab.settings import JobParameters, duration_ms, source_name
-from rtap_lab.streams.queries import STANDARD
+from rtap_lab.kafka import recorder
+from rtap_lab.kafka.names import events_topic
+from rtap_lab.kafka.topics import Topics, source_topic
+from rtap_lab.lab import sources
+from rtap_lab.lab.context import Context
+from rtap_lab.recordings import slices as slice_files
+from rtap_lab.recordings.slices import About
+from rtap_lab.recordings.sources import ImportedFile, Source
+from rtap_lab.settings import LIVE, duration_ms, source_name
 
-if TYPE_CHECKING:
-    from rtap_lab.lab.core import Lab
-
-LIVE = "live"
 Moment = str | datetime | Mapping[int, int]
 """An instant (RFC 3339 or a datetime), or the offset of each partition."""
 
@@ -43,12 +44,12 @@ class Slice:
     """A recorded piece of the event log, in a file.
 
     Args:
-        lab: Whose.
+        context: The lab.
         path: The file.
     """
 
-    def __init__(self, lab: Lab, path: Path) -> None:
-        self._lab = lab
+    def __init__(self, context: Context, path: Path) -> None:
+        self._context = context
         self.path = path
         self.about: About = slice_files.about(path)
 
@@ -70,7 +71,7 @@ class Slice:
         Raises:
             SourceError: When the file is damaged, or an import holds the source's name.
         """
-        return _replay(self._lab, self, source or self.name, speed, progress)
+        return _replay(self._context, self, source or self.name, speed, progress)
 
     def export(self, path: str | Path) -> Path:
         """Copy the file somewhere, checked.
@@ -88,6 +89,14 @@ class Slice:
             raise SourceError(f"slice {self.name} cannot be exported to {to}: {error.strerror or error}") from error
         return to
 
+    def records(self) -> list[slice_files.Recorded]:
+        """Its records, by arrival; its digest is checked.
+
+        Raises:
+            SourceError: When the file is damaged.
+        """
+        return slice_files.read(self.path)[1]
+
     def remove(self) -> None:
         """Delete the file."""
         self.path.unlink()
@@ -100,11 +109,11 @@ class Slice:
         return f"Slice({self.name!r}: {self.about.records} records of {self.about.topic}, {self.about.digest[:12]})"
 
     def _repr_html_(self) -> str:
-        a = self.about
+        a = self.about  # its texts come from a file that somebody may have sent
         span = f"{_instant(a.first_ms)} to {_instant(a.last_ms)}"
         return (
-            f"<b>slice {self.name}</b>: {a.records:,} records of <code>{a.topic}</code>, {span}, "
-            f"{self.path.stat().st_size / 1e6:.1f} MB, digest <code>{a.digest[:16]}</code>"
+            f"<b>slice {escape(self.name)}</b>: {a.records:,} records of <code>{escape(a.topic)}</code>, {span}, "
+            f"{self.path.stat().st_size / 1e6:.1f} MB, digest <code>{escape(a.digest[:16])}</code>"
         )
 
 
@@ -112,27 +121,27 @@ def _instant(ms: int | None) -> str:
     return instant_text(ms) if ms is not None else "-"
 
 
-def folder(lab: Lab) -> Path:
+def folder(context: Context) -> Path:
     """Where the slices of a lab are."""
-    return lab.state.folder / "slices"
+    return context.state.folder / "slices"
 
 
-def every(lab: Lab) -> dict[str, Slice]:
+def list_slices(context: Context) -> dict[str, Slice]:
     """The slices of a lab, by name."""
-    return {path.stem: Slice(lab, path) for path in sorted(folder(lab).glob("*.parquet"))}
+    return {path.stem: Slice(context, path) for path in sorted(folder(context).glob("*.parquet"))}
 
 
-def named(lab: Lab, name: str) -> Slice:
+def get_slice(context: Context, name: str) -> Slice:
     """A slice.
 
     Raises:
         SourceError: When there is none of that name.
     """
-    path = folder(lab) / f"{checked(name)}.parquet"
+    path = folder(context) / f"{checked(name)}.parquet"
     if not path.exists():
-        there = ", ".join(p.stem for p in sorted(folder(lab).glob("*.parquet"))) or "none yet"
+        there = ", ".join(p.stem for p in sorted(folder(context).glob("*.parquet"))) or "none yet"
         raise SourceError(f"there is no slice {name!r}", hint=f"there are: {there}; `rtap slices record` makes one")
-    return Slice(lab, path)
+    return Slice(context, path)
 
 
 def checked(name: str) -> str:
@@ -146,28 +155,33 @@ def checked(name: str) -> str:
     return name
 
 
-def imported(lab: Lab, path: str | Path, name: str | None = None) -> Slice:
+def import_slice(context: Context, path: str | Path, name: str | None = None) -> Slice:
     """Take a slice's file into the lab, checked.
 
     Raises:
         SourceError: When it is not a slice, is damaged, or the name is taken.
     """
     facts, _ = slice_files.read(Path(path))
-    to = _free(lab, name or facts.name)
+    to = _free(context, name or facts.name)
     to.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(path, to)
-    return Slice(lab, to)
+    return Slice(context, to)
 
 
-def _free(lab: Lab, name: str) -> Path:
-    path = folder(lab) / f"{checked(name)}.parquet"
+def _free(context: Context, name: str) -> Path:
+    path = folder(context) / f"{checked(name)}.parquet"
     if path.exists():
         raise SourceError(f"there is a slice {name!r} already", hint=f"another --name, or `rtap slices remove {name}`")
     return path
 
 
+def source_of(name: str) -> str:
+    """The source that is meant by its name or its topic: `live`, `events`, `weblog`, `events.weblog`."""
+    return LIVE if name == events_topic(LIVE) else name.removeprefix("events.")
+
+
 def record(
-    lab: Lab,
+    context: Context,
     source: str,
     span: str | float | None,
     begin: Moment | None,
@@ -177,16 +191,11 @@ def record(
     stop: Any = None,
 ) -> Slice:
     """Record a piece of a source; see `Lab.record`."""
-    from rtap_lab.kafka import recorder
-
     if span is not None and (begin is not None or end is not None):
         raise SettingsError("record: give a span, or from and to", hint='"30s" records what comes in the next 30 s')
-    if source != LIVE and source not in lab.sources():
-        raise SourceError(f"there is no recorded source {source!r}", hint="`rtap sources list`")
-    path = _free(lab, name or f"{source}-{datetime.now(UTC):%Y%m%dt%H%M%S}")
-    topic = LIVE_EVENTS if source == LIVE else events_topic(source)
-    kafka = lab.addresses.kafka
-    topics = Topics(kafka)
+    context.check_source(source)
+    path = _free(context, name or f"{source}-{datetime.now(UTC):%Y%m%dt%H%M%S}")
+    topic, topics = events_topic(source), context.topics
     starts = topics.starts([topic])
     if span is not None:
         starts = topics.ends([topic])
@@ -196,20 +205,16 @@ def record(
             progress(sum(topics.ends([topic]).values()) - sum(starts.values()))
     ends = topics.await_committed([topic])
     if begin is not None:
-        starts = {k: max(v, starts[k]) for k, v in _offsets(kafka, topic, begin, starts, "from").items()}
+        starts = {k: max(v, starts[k]) for k, v in _offsets(topics, topic, begin, starts, "from").items()}
     if end is not None:
-        ends = {k: min(v, ends[k]) for k, v in _offsets(kafka, topic, end, ends, "to").items()}
-    records = recorder.read(kafka, starts, ends, progress)
+        ends = {k: min(v, ends[k]) for k, v in _offsets(topics, topic, end, ends, "to").items()}
+    records = recorder.read(topics.kafka, starts, ends, progress)
     if not records:
         raise SourceError(
             f"nothing to record: {source} has no records there",
             hint="`rtap simulate` sends some; `rtap status` shows what came",
         )
-    if source == LIVE:
-        run = lab.runs.all().get(LIVE)
-        bound_ms = (JobParameters.from_json(run["parameters"]) if run else JobParameters()).bound_ms
-    else:
-        bound_ms = lab.sources()[source]["disorder_ms"] + 1
+    bound_ms = context.lateness_bound_ms(source) if source == LIVE else context.source(source).lateness_bound_ms
     about = About(
         path.stem,
         topic,
@@ -223,14 +228,12 @@ def record(
         schema(),
     )
     slice_files.write(path, about, records)
-    return Slice(lab, path)
+    return Slice(context, path)
 
 
 def _offsets(
-    kafka: str, topic: str, moment: Moment, others: Mapping[tuple[str, int], int], what: str
+    topics: Topics, topic: str, moment: Moment, others: Mapping[tuple[str, int], int], what: str
 ) -> dict[tuple[str, int], int]:
-    from rtap_lab.kafka.recorder import offsets_at
-
     if isinstance(moment, Mapping):
         unknown = [p for p in moment if (topic, p) not in others]
         if unknown:
@@ -241,49 +244,29 @@ def _offsets(
         raise SettingsError(
             f"record: {what} {moment!r} is not an instant", hint="RFC 3339 in UTC, 2026-11-23T10:00:00Z"
         )
-    return offsets_at(kafka, topic, at)
+    return recorder.offsets_at(topics, topic, at)
 
 
-def _replay(lab: Lab, of: Slice, source: str, speed: float | str, progress: Callable[[int], None]) -> Replayed:
-    from rtap_lab.kafka import recorder
-
-    try:
-        factor = None if speed == "max" else float(speed)
-    except ValueError:
-        factor = 0.0
-    if factor is not None and not 0 < factor < float("inf"):
-        raise SettingsError(f"speed {speed!r}", hint='"max", or a factor such as 1 or 10')
+def _replay(context: Context, of: Slice, source: str, speed: float | str, progress: Callable[[int], None]) -> Replayed:
+    factor = None if speed == "max" else sources.factor_of(speed, most="")
     facts, records = slice_files.read(of.path)
-    source_name(source, reserved=frozenset(STANDARD))
-    kafka = lab.addresses.kafka
-    with lab.state.lock(f"source-{source}", timeout=1, busy=f"source {source!r} is being written to"):
-        there = lab.sources().get(source)
-        if there is not None and there.get("format") != "slice":
+    source_name(source, reserved=frozenset(context.catalog.names))
+    topics = context.topics
+    with sources.writing(context, source, "written to"):
+        there = context.sources.read().get(source)
+        if there is not None and there.format != "slice":
             raise SourceError(f"source {source!r} holds an import", hint="replay into another: --into NAME")
         if there is not None:
-            lab.remove_source(source)
-        topics = source_topics(source, STANDARD)
-        Topics(kafka).delete([topic.name for topic in topics])  # a replay that was killed left them
-        Topics(kafka).ensure(topics)
+            sources.remove(context, source)
+        topic = source_topic(source)
+        topics.delete([topic.name])  # a replay that was killed left it
+        topics.ensure([topic])
         try:
-            sent, refused = recorder.replay(
-                kafka, records, events_topic(source), source, speed=factor, progress=progress
-            )
+            sent, refused = recorder.replay(topics, records, topic.name, source, speed=factor, progress=progress)
         except BaseException:
-            Topics(kafka).delete([topic.name for topic in topics])
+            topics.delete([topic.name])
             raise
-        with lab.state.lock("sources", timeout=30):
-            counted = {"name": of.path.name, "read": sent, "imported": sent, "rejected": 0}
-            lab.state.write(
-                "sources",
-                lab.sources()
-                | {
-                    source: {
-                        "latest_ms": facts.last_ms,
-                        "disorder_ms": facts.bound_ms - 1,
-                        "files": {facts.digest: counted},
-                        "format": "slice",
-                    }
-                },
-            )
+        replayed = ImportedFile(of.path.name, sent, sent, 0)
+        made = Source("slice", facts.last_ms, facts.bound_ms - 1, {facts.digest: replayed})
+        sources.keep(context, source, made)
     return Replayed(source, sent, refused)

@@ -2,82 +2,93 @@
 
 from __future__ import annotations
 
-import html
 import shutil
 import time
-from typing import TYPE_CHECKING, Any
+from html import escape
+from pathlib import Path
+from typing import Any
 
 import psutil
 
-from rtap_lab.errors import NotRunningError, RtapLabError
+from rtap_lab.errors import RtapLabError
+from rtap_lab.events.model import TICK_RECORD
 from rtap_lab.events.times import instant_text
-from rtap_lab.kafka.topics import Topics, events_topic
-from rtap_lab.lab import control
-from rtap_lab.lab.addresses import Addresses, known
-from rtap_lab.lab.runs import LIVE, Runs, group
-from rtap_lab.stack.supervisor import running
+from rtap_lab.jobs.model import Run, run_key
+from rtap_lab.kafka.clients import read_range
+from rtap_lab.kafka.topics import Topics
+from rtap_lab.lab.context import Context
+from rtap_lab.lab.stack import revive
+from rtap_lab.lab.waits import first_row, waits_ms
+from rtap_lab.queries.standard import JOB
+from rtap_lab.services.auditor import Counts, counts_document
+from rtap_lab.services.site import Site, embedded_file
+from rtap_lab.settings import LIVE
+from rtap_lab.stack.service import ServiceStatus
+from rtap_lab.stack.supervisor import statuses_document
+from rtap_lab.tables import Table
+from rtap_lab.waiting import until
 
-if TYPE_CHECKING:
-    from rtap_lab.lab.core import Lab
+STALE_MS = 3_000
+"""A live watermark that is this much older than it could be is asked for again."""
+
+LOOKED_AT = 5_000
+"""So many records of a lag are looked at, to tell ticks from events; of a longer one ticks are a small part."""
 
 FULL_BYTES = 100_000_000
 """With less free space than this, a broker or a checkpoint fails soon."""
 
 
-def status(lab: Lab) -> dict[str, Any]:
+def status(context: Context) -> dict[str, Any]:
     """State, port, memory, uptime and links of the services; watermark, lag and shares of the jobs."""
-    state = lab.state
-    if not state.exists or control.revive(state) is None:
-        return {"services": [], "supervisor": {"pid": None}, "addresses": {}, "jobs": [], "problems": [], "ok": False}
-    addresses = known(state)
-    chosen = state.read("settings") or {}
-    table: dict[str, dict[str, Any]] = state.read("services") or {}
-    if chosen.get("store", "sqlite") == "sqlite":
-        ready = (state.folder / "store" / "points.sqlite").exists()
-        table["store"] = {"state": "ready" if ready else "starting", "pid": None, "port": None}
+    state = context.state
+    supervisor = revive(state)
+    if supervisor is None:
+        return {
+            "services": [], "supervisor": {"pid": None}, "addresses": {}, "jobs": [], "problems": [], "ok": False,
+        }  # fmt: skip
+    site = context.site
+    table = dict(statuses_document(state).read())
+    if site.settings.store == "sqlite":
+        table["store"] = ServiceStatus("ready" if embedded_file(state).exists() else "starting")
     services = [_service(name, each) for name, each in table.items()]
-    supervisor = running(state)
-    jobs = _jobs(lab, addresses)
-    store = (
-        addresses.url("store") if chosen.get("store") == "influxdb" else str(state.folder / "store" / "points.sqlite")
-    )
+    jobs = [_job(context, site, run, counts_document(state).read()) for run in context.runs.read().values()]
     free = shutil.disk_usage(state.folder).free
     problems = []
     if free < FULL_BYTES:
         problems.append(
             f"the disk is full: {free / 1e6:.0f} MB are free where {state.folder} is; free some, services come back by themselves"
         )
-    ok = (
-        not problems
-        and all(s["state"] == "ready" for s in services)
-        and any(j["source"] == LIVE and j["state"] == "RUNNING" for j in jobs)
-    )
+    standard = run_key(JOB, LIVE)
+    asked = [run.key for run in context.runs.read().values() if run.desired == "running" and run.source == LIVE]
+    running = {run_key(j["name"], j["source"]) for j in jobs if j["state"] == "RUNNING"}
+    ok = not problems and all(each["state"] == "ready" for each in services) and running >= {standard, *asked}
+    endpoints = site.endpoints
     return {
         "services": services,
-        "supervisor": {"pid": supervisor.pid if supervisor else None},
+        "supervisor": {"pid": supervisor.pid},
         "addresses": {
-            "kafka": addresses.kafka,
-            "registry": addresses.url("registry"),
-            "flink": addresses.url("flink"),
-            "gateway": addresses.url("gateway"),
-            "hub": addresses.hub,
-            "dashboard": f"{addresses.url('dashboard')}/app",
-            "store": store,
+            "kafka": endpoints.kafka.address,
+            "registry": endpoints.registry.address,
+            "flink": endpoints.flink.address,
+            "gateway": endpoints.gateway.address,
+            "hub": endpoints.hub.address,
+            "dashboard": f"{endpoints.dashboard}/app",
+            "store": endpoints.store.address,
         },
-        "profile": chosen.get("profile"),
+        "profile": site.settings.profile,
         "jobs": jobs,
         "problems": problems,
         "ok": ok,
     }
 
 
-def _service(name: str, each: dict[str, Any]) -> dict[str, Any]:
+def _service(name: str, each: ServiceStatus) -> dict[str, Any]:
     memory: float | None = None
     uptime: float | None = None
-    now, detail = each["state"], each.get("detail", "")
-    if each.get("pid"):
+    now, detail = str(each.state), each.detail
+    if each.pid:
         try:
-            process = psutil.Process(each["pid"])
+            process = psutil.Process(each.pid)
             memory = round(process.memory_info().rss / 1e6, 1)
             uptime = round(time.time() - process.create_time(), 1)
         except psutil.Error:  # the supervisor will say so, unless its disk is full
@@ -85,85 +96,138 @@ def _service(name: str, each: dict[str, Any]) -> dict[str, Any]:
     return {
         "name": name,
         "state": now,
-        "pid": each.get("pid"),
-        "port": each.get("port"),
+        "pid": each.pid,
+        "port": each.port,
         "rss_mb": memory,
         "uptime_s": uptime,
-        "restarts": each.get("restarts", 0),
+        "restarts": each.restarts,
         "detail": detail,
-        "links": [each["link"]] if each.get("link") else [],
+        "links": [each.link] if each.link else [],
     }
 
 
-def _jobs(lab: Lab, addresses: Addresses) -> list[dict[str, Any]]:
-    runs = Runs(lab.state, addresses)
-    topics = Topics(addresses.kafka)
-    counts = lab.state.read("audit") or {}
-    jobs = []
-    for source, run in runs.all().items():
-        job: dict[str, Any] = {
-            "name": "standard",
-            "source": source,
-            "run": run["run"],
-            "job_id": run["job_id"],
-            "parameters": run["parameters"],
-            "state": run["state"].upper(),
-            "watermark": None,
-            "lag": None,
-            "late_share": None,
-            "rejected_share": None,
-            "error": run.get("error") or None,
-        }
-        try:
-            if run["state"] == "running" and run["job_id"]:
-                found = runs.rest.job(run["job_id"])
-                job["state"] = found["state"]
-                watermark = runs.rest.watermark_ms(run["job_id"])
-                if watermark is not None and watermark < 2**53:
-                    job["watermark"] = instant_text(watermark)
-            topic = events_topic(None if source == LIVE else source)
-            ends, done = topics.ends([topic]), topics.committed(group(source), topic)
-            job["lag"] = sum(max(0, end - done.get(p, 0)) for (_, p), end in ends.items() if end)
-            if source == LIVE:
-                read = counts.get("live", {}).get("read", 0)
-                rejected = counts.get("live", {}).get("rejected", 0)
-            else:
-                files = lab.sources().get(source, {"files": {}})["files"].values()
-                read, rejected = sum(f["read"] for f in files), sum(f["rejected"] for f in files)
-            if read:
-                job["late_share"] = round(counts.get(run["run"], {}).get("late", 0) / read, 6)
-                job["rejected_share"] = round(rejected / read, 6)
-        except (RtapLabError, OSError) as error:
-            if job["state"] == "RUNNING":
-                job["state"] = "UNKNOWN"  # the JobManager is away; the supervisor resubmits
-            job["error"] = str(error).splitlines()[0]
-        jobs.append(job)
-    return jobs
-
-
-def as_html(lab: Lab) -> str:
-    """The lab as a notebook shows it."""
+def _job(context: Context, site: Site, run: Run, counts: Counts) -> dict[str, Any]:
+    job: dict[str, Any] = {
+        "name": run.job,
+        "source": run.source,
+        "run": run.run,
+        "job_id": run.job_id,
+        "queries": [query.name for query in run.queries],
+        "parameters": run.parameters.as_json(),
+        "state": run.state.upper(),
+        "watermark": None,
+        "lag": None,
+        "late_share": None,
+        "rejected_share": None,
+        "error": run.error or None,
+    }
     try:
-        facts = status(lab)
-    except NotRunningError:
-        facts = {"services": [], "jobs": []}
-    if not facts["services"]:
-        return f"<b>rtap lab</b> at <code>{html.escape(str(lab.state.folder))}</code>: nothing is up"
+        if run.state == "running" and run.job_id:
+            found = site.flink.job(run.job_id)
+            job["state"] = found["state"]
+            watermark = _watermark(site, run)
+            if watermark is not None and watermark < 2**53:
+                job["watermark"] = instant_text(watermark)
+        job["lag"] = _lag(site.topics, run)
+        if run.source == LIVE:
+            read, rejected = counts.get(LIVE, {}).get("read", 0), counts.get(LIVE, {}).get("rejected", 0)
+        else:
+            source = context.source(run.source)
+            rejected = source.refused_lines
+            read = source.events + rejected
+        if read:
+            job["late_share"] = round(counts.get(run.run, {}).get("late", 0) / read, 6)
+            job["rejected_share"] = round(rejected / read, 6)
+    except (RtapLabError, OSError) as error:
+        if job["state"] == "RUNNING":
+            job["state"] = "UNKNOWN"  # the JobManager is away; the supervisor resubmits
+        job["error"] = str(error).splitlines()[0]
+    return job
 
-    def links(each: dict[str, Any]) -> str:
-        return " ".join(
-            f'<a href="{u}" target="_blank">{html.escape(u)}</a>' if u.startswith("http") else html.escape(u)
-            for u in each["links"]
-        )
 
-    services = "".join(
-        f"<tr><td>{s['name']}</td><td>{s['state']}</td><td>{s['rss_mb'] or ''}</td><td>{links(s)}</td></tr>"
+def _watermark(site: Site, run: Run) -> int | None:
+    """The job's watermark. Flink collects its metrics when it is asked, for the next who asks: an old one is asked again."""
+    assert run.job_id is not None
+    job_id = run.job_id
+    found: list[int | None] = [None]
+
+    def is_new() -> bool:
+        found[0] = site.flink.watermark_ms(job_id)
+        old_ms = time.time_ns() // 1_000_000 - run.parameters.bound_ms - STALE_MS
+        return run.bounded or (found[0] is not None and found[0] >= old_ms)
+
+    until(is_new, 2, every=0.3)
+    return found[0]
+
+
+def _lag(topics: Topics, run: Run) -> int:
+    """Records that the job has not committed yet; ticks are none, as far as so many are looked at."""
+    ends, done, starts = topics.ends([run.events]), topics.committed(run.group, run.events), topics.starts([run.events])
+    begins = {(topic, p): max(start, done.get(p, start)) for (topic, p), start in starts.items()}
+    behind = sum(max(0, end - begins[key]) for key, end in ends.items())
+    if not 0 < behind <= LOOKED_AT:
+        return behind
+    return sum(record.value() != TICK_RECORD for record in read_range(topics.kafka, begins, ends, committed=False))
+
+
+def services_table(facts: dict[str, Any]) -> Table:
+    """The services of a status."""
+    rows = [
+        [
+            s["name"],
+            s["state"],
+            s["pid"],
+            s["port"],
+            s["rss_mb"],
+            f"{s['uptime_s']:.0f} s" if s["uptime_s"] is not None else "",
+            s["restarts"] or None,
+            " ".join(s["links"]) or s["detail"],
+        ]
         for s in facts["services"]
+    ]
+    return Table(("service", "state", "pid", "port", "MB", "uptime", "restarts", "link"), rows, grouped=False)
+
+
+def job_words(job: dict[str, Any]) -> str:
+    """A job of a status in one line, its error below."""
+    shares = "".join(
+        f", {name} {job[f'{name}_share']:.2%}" for name in ("late", "rejected") if job[f"{name}_share"] is not None
     )
-    jobs = "".join(
-        f"<tr><td>{j['name']} on {html.escape(j['source'])}</td><td>{j['state']}</td>"
-        f"<td>lag {j['lag']}</td><td>watermark {j['watermark'] or 'none yet'}</td></tr>"
-        for j in facts["jobs"]
+    error = f"\n  {job['error']}" if job["error"] else ""
+    watermark = job["watermark"] or "none yet"
+    return (
+        f"job {job['name']} on {job['source']}: {job['state']}, watermark {watermark}, lag {job['lag']}{shares}{error}"
     )
-    head = "<tr><th>service</th><th>state</th><th>MB</th><th>link</th></tr>"
-    return f"<b>rtap lab</b><table>{head}{services}{jobs}</table>"
+
+
+def next_steps(context: Context) -> list[str]:
+    """What to do after `up`, and when the first rows are due."""
+    lines = ["next: rtap simulate · rtap dash · rtap lab · rtap verify · rtap down"]
+    run = context.runs.read().get(run_key(JOB, LIVE))
+    if run is not None:
+        slow = [f"{query.name}: {first_row(query.definition)}" for query in run.queries if waits_ms(query) > 60_000]
+        if slow:
+            lines.append(f"not at once: {'; '.join(slow)} (rtap up --gap 20s --within 30s is for a look)")
+    return lines
+
+
+def as_lines(facts: dict[str, Any], folder: Path) -> list[str]:
+    """A status for a terminal."""
+    if not facts["services"]:
+        return [f"nothing is up in {folder}"]
+    total = sum(s["rss_mb"] or 0 for s in facts["services"])
+    return [
+        str(services_table(facts)),
+        *facts["problems"],
+        f"{total:,.0f} MB resident; kafka at {facts['addresses']['kafka']}",
+        *map(job_words, facts["jobs"]),
+    ]
+
+
+def as_html(context: Context) -> str:
+    """The lab as a notebook shows it."""
+    if not context.is_up:
+        return f"<b>rtap lab</b> at <code>{escape(str(context.state.folder))}</code>: nothing is up"
+    facts = status(context)
+    jobs = "".join(f"<div>{escape(job_words(job))}</div>" for job in facts["jobs"])
+    return f"<b>rtap lab</b>{services_table(facts)._repr_html_()}{jobs}"

@@ -11,29 +11,31 @@ from typing import Any
 from websockets.exceptions import ConnectionClosed, WebSocketException
 from websockets.sync.client import connect
 
+from rtap_lab.endpoints import Endpoint
 from rtap_lab.errors import LiveError
 from rtap_lab.live.protocol import encode
+from rtap_lab.settings import LIVE
 
 
-def ping(url: str) -> str | None:
+def ping(hub: Endpoint) -> str | None:
     """None when the hub greets."""
-    with connect(url, open_timeout=2, close_timeout=0.2, proxy=None) as socket:
+    with connect(hub.address, open_timeout=2, close_timeout=0.2, proxy=None) as socket:
         greeting = json.loads(socket.recv(timeout=2))
     return None if greeting.get("type") == "hello" else "no greeting"
 
 
 def watch(
-    url: str,
+    hub: Endpoint,
     channels: Iterable[str],
     *,
-    source: str = "live",
+    source: str = LIVE,
     stop: threading.Event | None = None,
     reconnect: bool = True,
 ) -> Iterator[dict[str, Any]]:
     """Yield snapshots and updates of channels, each with `client_ms`, when it was received.
 
     Args:
-        url: The hub's address.
+        hub: Where the hub is.
         channels: Names of queries.
         source: Whose.
         stop: Ends it from another thread.
@@ -46,7 +48,7 @@ def watch(
     names = list(channels)
     while not stop.is_set():
         try:
-            with connect(url, open_timeout=5, close_timeout=0.5, max_size=None, proxy=None) as socket:
+            with connect(hub.address, open_timeout=5, close_timeout=0.5, max_size=None, proxy=None) as socket:
                 for name in names:
                     socket.send(_subscribe(name, source))
                 have: dict[str, int] = {}
@@ -71,7 +73,7 @@ def watch(
                     yield message
         except (OSError, ConnectionClosed, WebSocketException) as error:
             if not reconnect:
-                raise LiveError(f"hub: {url} does not answer: {error}", hint="`rtap status`") from error
+                raise LiveError(f"hub: {hub} does not answer: {error}", hint="`rtap status`") from error
             stop.wait(0.3)
 
 

@@ -38,7 +38,7 @@ class Hub:
     """Channels and clients.
 
     Args:
-        channels: The names of all channels.
+        channels: The names of the channels that there are now; `set_channels` changes them.
         epoch: Names this life of the hub.
     """
 
@@ -51,6 +51,18 @@ class Hub:
     @property
     def clients(self) -> int:
         return len(self._clients)
+
+    def set_channels(self, names: Iterable[str]) -> set[object]:
+        """Queries came or went: clients are reached with a new greeting; what is gone is forgotten."""
+        wanted = frozenset(names)
+        if wanted == self.names:
+            return set()
+        self.names = wanted
+        for place in [place for place in self._channels if place[0] not in wanted]:
+            del self._channels[place]
+        for client in self._clients.values():
+            client.queue.append(hello(self.epoch, self.names))
+        return set(self._clients)
 
     def connect(self, client: object) -> None:
         """A client came; it is greeted."""
@@ -88,44 +100,44 @@ class Hub:
     def publish(self, channel: str, source: str, rows: list[Row], *, appended_ms: int, received_ms: int) -> set[object]:
         """Rows came; returns the clients that have something to read now."""
         place = (channel, source)
-        known = self._channels.setdefault(place, _Channel())
-        known.rows.extend(rows)
-        known.seq += 1
+        kept = self._channels.setdefault(place, _Channel())
+        kept.rows.extend(rows)
+        kept.seq += 1
         message = {
             "type": "update",
             "channel": channel,
             "source": source,
-            "seq": known.seq,
-            "prev_seq": known.seq - 1,
+            "seq": kept.seq,
+            "prev_seq": kept.seq - 1,
             "rows": rows,
             "appended_ms": appended_ms,
             "received_ms": received_ms,
         }
-        return self._tell(place, message)
+        return self._send_to(place, message)
 
-    def reset(self, source: str) -> set[object]:
-        """A new run of a source began: its channels are empty again."""
-        told: set[object] = set()
-        for place, known in self._channels.items():
-            if place[1] == source:
-                known.rows.clear()
-                known.seq += 1
-                told |= self._tell(place, self._snapshot(place))
-        return told
+    def reset(self, channel: str, source: str) -> set[object]:
+        """A new run began: the channel is empty again."""
+        place = (channel, source)
+        found = self._channels.get(place)
+        if found is None:
+            return set()
+        found.rows.clear()
+        found.seq += 1
+        return self._send_to(place, self._snapshot(place))
 
-    def _tell(self, place: Place, message: dict[str, Any]) -> set[object]:
-        told: set[object] = set()
+    def _send_to(self, place: Place, message: dict[str, Any]) -> set[object]:
+        reached: set[object] = set()
         for key, client in self._clients.items():
             if place not in client.subscribed:
                 continue
-            told.add(key)
+            reached.add(key)
             if len(client.queue) >= QUEUE:
                 kept = [m for m in client.queue if (m.get("channel"), m.get("source")) != place]
                 client.queue = deque(kept)
                 client.behind.add(place)
             elif place not in client.behind:
                 client.queue.append(message)
-        return told
+        return reached
 
     def take(self, client: object) -> list[dict[str, Any]]:
         """What a client should be sent now; empties its queue."""

@@ -6,7 +6,7 @@ Client to hub:
   {"type": "ping"}
 
 Hub to client:
-  {"type": "hello", "protocol": 1, "epoch": TEXT, "channels": [QUERY, …]}
+  {"type": "hello", "protocol": 1, "epoch": TEXT, "channels": [QUERY, …]}     again when queries come or go
   {"type": "snapshot", "channel", "source", "epoch", "seq": N, "rows": [ROW, …]}
   {"type": "update", "channel", "source", "seq": N, "prev_seq": M, "rows": [ROW, …],
    "appended_ms": T, "received_ms": T}
@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rtap_lab.errors import LiveError
+from rtap_lab.settings import LIVE
 
 VERSION = 1
 
@@ -34,7 +35,7 @@ class Request:
 
     type: str
     channel: str = ""
-    source: str = "live"
+    source: str = LIVE
 
 
 def parse_request(text: str | bytes, channels: frozenset[str]) -> Request:
@@ -54,7 +55,7 @@ def parse_request(text: str | bytes, channels: frozenset[str]) -> Request:
         return Request("ping")
     if kind not in ("subscribe", "unsubscribe"):
         raise LiveError(f'type {kind!r} is not known: one of "subscribe", "unsubscribe", "ping"')
-    channel, source = data.get("channel"), data.get("source", "live")
+    channel, source = data.get("channel"), data.get("source", LIVE)
     if channel not in channels:
         raise LiveError(f"channel {channel!r} is not known: one of {', '.join(sorted(channels))}")
     if not isinstance(source, str) or len(source) > 40:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -93,9 +94,13 @@ class LiveServer:
         """Rows came (call it on the server's loop)."""
         self._wake_up(self.hub.publish(channel, source, rows, **times))
 
-    def reset(self, source: str) -> None:
+    def reset(self, channel: str, source: str) -> None:
         """A new run began (call it on the server's loop)."""
-        self._wake_up(self.hub.reset(source))
+        self._wake_up(self.hub.reset(channel, source))
+
+    def set_channels(self, names: Iterable[str]) -> None:
+        """Queries came or went (call it on the server's loop)."""
+        self._wake_up(self.hub.set_channels(names))
 
     def _wake_up(self, clients: set[object]) -> None:
         for client in clients:

@@ -15,11 +15,12 @@ import psutil
 
 from rtap_lab.errors import RtapLabError
 from rtap_lab.stack import components
-from rtap_lab.stack.influxdb import find_influxd
+from rtap_lab.stack.influxd import find_influxd
 from rtap_lab.stack.java import find_java, java_version
+from rtap_lab.stack.ports import ports_document
 from rtap_lab.stack.process import is_free, port_owner
 from rtap_lab.stack.state import State
-from rtap_lab.stack.supervisor import running
+from rtap_lab.stack.supervisor import find_supervisor, statuses_document
 
 
 @dataclass(frozen=True)
@@ -90,10 +91,10 @@ def _disk(state: State) -> Finding:
 
 
 def _ports(state: State) -> Finding:
-    ports: dict[str, int] = (state.read("ports") or {}) if state.exists else {}
+    ports = ports_document(state).read() if state.exists else {}
     if not ports:
         return Finding("OK", "ports", "free ones are chosen at the first `rtap up`")
-    if running(state):
+    if find_supervisor(state):
         return Finding("OK", "ports", f"{len(ports)} chosen, in use by this lab")
     taken = {name: port for name, port in ports.items() if not is_free(port)}
     if taken:
@@ -147,11 +148,11 @@ def _stack(state: State) -> Finding:
         return Finding("OK", "stack", f"no lab in {state.folder} yet")
     if not os.access(state.folder, os.W_OK):
         return Finding("FAIL", "stack", f"{state.folder} cannot be written", "set RTAP_STATE")
-    supervisor = running(state)
+    supervisor = find_supervisor(state)
     if supervisor is None:
         return Finding("OK", "stack", "down")
-    table: dict[str, dict[str, str]] = state.read("services") or {}
-    away = [name for name, each in table.items() if each["state"] != "ready"]
+    table = statuses_document(state).read()
+    away = [name for name, each in table.items() if each.state != "ready"]
     if away:
         return Finding("WARN", "stack", f"up, but not ready: {', '.join(away)}", f"`rtap logs {away[0]}`")
     return Finding("OK", "stack", f"up, {len(table)} services ready")

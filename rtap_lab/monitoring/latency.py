@@ -13,9 +13,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from rtap_lab.endpoints import Endpoint
 from rtap_lab.events.codec import decode
 from rtap_lab.kafka.clients import read_range
-from rtap_lab.streams.queries import STANDARD, normal
+from rtap_lab.queries.query import Catalog
+from rtap_lab.tables import Table
 
 STAGES = ("created_to_topic_ms", "topic_to_flink_output_ms", "flink_output_to_hub_ms", "hub_to_client_ms")
 
@@ -73,28 +75,25 @@ class Origins:
 
     arrivals: dict[int, list[int]] = field(default_factory=dict)
     created: dict[int, list[int]] = field(default_factory=dict)
-    purchases: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
-    """(visitor, event time) of a purchase: created and arrival."""
+    events: dict[tuple[str, int], int] = field(default_factory=dict)
+    """(visitor, event time) of an event: when it was created."""
 
     @classmethod
     def read(
-        cls, bootstrap: str, starts: Mapping[tuple[str, int], int], ends: Mapping[tuple[str, int], int]
+        cls, kafka: Endpoint, starts: Mapping[tuple[str, int], int], ends: Mapping[tuple[str, int], int]
     ) -> Origins:
         """Read them from a topic."""
         origins = cls()
-        for record in read_range(bootstrap, starts, ends):
+        for record in read_range(kafka, starts, ends):
             partition, arrival = record.partition() or 0, record.timestamp()[1]
             headers = dict(record.headers() or [])
             stamp = headers.get("created")
             created = int(stamp) if stamp else arrival
             origins.arrivals.setdefault(partition, []).append(arrival)
             origins.created.setdefault(partition, []).append(created)
-            value = record.value() or b""
-            if b"purchase" in value:
-                for row in decode(value):
-                    if row.name == "purchase" and row.visitor_id and row.event_time:
-                        place = (row.visitor_id, row.event_time)
-                        origins.purchases.setdefault(place, (created, arrival))
+            for row in decode(record.value()):
+                if row.visitor_id and row.event_time:
+                    origins.events.setdefault((row.visitor_id, row.event_time), created)
         return origins
 
     def of_watermark(self, passes_ms: int, bound_ms: int) -> tuple[int, int] | None:
@@ -122,7 +121,9 @@ def quantiles(values: Iterable[float]) -> dict[str, float]:
     return pick | {"n": len(ordered)}
 
 
-def latencies(seen: Iterable[Seen], origins: Origins, *, bound_ms: int, within_ms: int) -> dict[str, dict[str, float]]:
+def latencies(
+    seen: Iterable[Seen], origins: Origins, queries: Catalog, *, bound_ms: int
+) -> dict[str, dict[str, float]]:
     """Quantiles of the whole way and of each stage, in milliseconds.
 
     Returns:
@@ -134,13 +135,13 @@ def latencies(seen: Iterable[Seen], origins: Origins, *, bound_ms: int, within_m
     matches: list[float] = []
     freshness: list[float] = []
     for each in seen:
-        query = STANDARD[each.query]
-        row = normal(query, dict(each.row))
-        due = query.row_time_ms(row, within_ms=within_ms)
-        if not query.windowed and not query.absence:
-            origin = origins.purchases.get((row["visitor_id"], row["purchase_time"]))
-            if origin:
-                matches.append(each.client_ms - origin[0])
+        schema = queries[each.query].schema
+        row = schema.normal(dict(each.row))
+        due = schema.row_time_ms(row)
+        if not schema.windowed and not schema.absent_ms:
+            last = origins.events.get((row.get("visitor_id", ""), row[schema.time_column]))
+            if last is not None:
+                matches.append(each.client_ms - last)
             continue
         origin = origins.of_watermark(due, bound_ms)
         if origin is None:
@@ -164,11 +165,10 @@ def latencies(seen: Iterable[Seen], origins: Origins, *, bound_ms: int, within_m
     return result | {"match_to_client_ms": quantiles(matches), "freshness_ms": quantiles(freshness)}
 
 
-def as_text(figures: Mapping[str, Mapping[str, float]]) -> str:
-    """The figures as a table."""
-    lines = [f"{'milliseconds':<28}{'p50':>9}{'p95':>9}{'p99':>9}{'n':>8}"]
-    for name, q in figures.items():
-        lines.append(
-            f"{name.removesuffix('_ms').replace('_', ' '):<28}{q['p50']:>9}{q['p95']:>9}{q['p99']:>9}{q['n']:>8}"
-        )
-    return "\n".join(lines)
+def as_table(figures: Mapping[str, Mapping[str, float]]) -> Table:
+    """The figures, in milliseconds."""
+    rows = [
+        [name.removesuffix("_ms").replace("_", " "), q["p50"], q["p95"], q["p99"], q["n"]]
+        for name, q in figures.items()
+    ]
+    return Table(("milliseconds", "p50", "p95", "p99", "n"), rows)

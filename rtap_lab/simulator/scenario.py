@@ -112,6 +112,21 @@ class Scenario:
     lasts: float = 600.0
     """Seconds after which the story has been told."""
 
+    visitors: float = 1.0
+    """How many times the visitors of the story as it was written there are."""
+
+    def scaled(self, factor: float) -> Scenario:
+        """The scenario with so many times its visitors, those that changes bring included."""
+        more = ("surge", "bots", "campaign")
+        changes = tuple(replace(c, size=c.size * factor) if c.kind in more else c for c in self.changes)
+        return replace(
+            self,
+            rate=self.rate * factor,
+            visits_per_second=self.visits_per_second * factor,
+            visitors=self.visitors * factor,
+            changes=changes,
+        )
+
     def with_changes(self, *more: Change) -> Scenario:
         """The scenario, and something more that happens in it."""
         return replace(self, changes=(*self.changes, *more))

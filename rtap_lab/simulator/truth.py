@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from rtap_lab.simulator.encoding import stream_name
-from rtap_lab.simulator.run import NS, Segment, replayed
+from rtap_lab.simulator.playback import NS, Segment, replayed
 from rtap_lab.simulator.scenario import FOREVER
 from rtap_lab.simulator.site import says
 from rtap_lab.simulator.trace import MALFORMED
@@ -82,7 +82,7 @@ class Truth:
     """The ground truth of a run.
 
     Args:
-        manifest: What `Run.manifest` gave.
+        manifest: What `Playback.manifest` gave.
     """
 
     def __init__(self, manifest: dict[str, Any]) -> None:
@@ -192,7 +192,7 @@ class Truth:
 
     def anomalies(self) -> list[Anomaly]:
         """What was made to happen while the run lasted, the story's own and what was injected."""
-        from rtap_lab.simulator.reading import scenario_of
+        from rtap_lab.simulator.parsing import parse_scenario
 
         found = []
         for act in self.manifest["acts"]:
@@ -203,7 +203,7 @@ class Truth:
                 of = [s for s in segments if s.from_ms <= scenario_ms] or segments[:1]
                 return zero_ms + (of[-1].due_ns + (scenario_ms - of[-1].from_ms) * of[-1].pace_ns) // NS
 
-            story = scenario_of(act["scenario"], "manifest").changes
+            story = parse_scenario(act["scenario"], "manifest").changes
             injected = list(act["injected"])
             for facts in [*(c.as_json() for c in story), *injected]:
                 begin, end = int(facts["from_ms"]), int(facts["to_ms"])

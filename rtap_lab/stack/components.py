@@ -8,6 +8,7 @@ jars come with the `apache-flink-libraries` wheel and are verified against the w
 from __future__ import annotations
 
 import base64
+import contextlib
 import csv
 import hashlib
 import importlib.metadata
@@ -19,11 +20,13 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
+import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import platformdirs
 from filelock import FileLock
 
@@ -101,6 +104,64 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+class _Digests:
+    """Digests of files that were read before: one is read again only when its size, time or inode changed.
+
+    A start looks at 325 MB of jars; hashing them each time would take longer than starting Kafka. What is remembered
+    is in the user's cache folder, as private as the jars themselves.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[list[int], str]] = {}
+        self._folder: Path | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def _file(self) -> Path:
+        return cache_folder() / "digests.json"
+
+    def _load(self) -> None:
+        if self._folder == cache_folder():
+            return
+        self._folder, self._known = cache_folder(), {}
+        with contextlib.suppress(OSError, ValueError, msgspec.ValidationError):  # it only saves work
+            self._known = msgspec.json.decode(self._file.read_bytes(), type=dict[str, tuple[list[int], str]])
+
+    def of(self, path: Path) -> str:
+        """The digest of a file.
+
+        Raises:
+            OSError: When it cannot be read.
+        """
+        facts = path.stat()
+        mark = [facts.st_size, facts.st_mtime_ns, facts.st_ino]
+        with self._lock:
+            self._load()
+            known = self._known.get(str(path))
+        if known is not None and known[0] == mark:
+            return known[1]
+        found = digest(path)
+        with self._lock:
+            self._known[str(path)] = (mark, found)
+        return found
+
+    def keep(self) -> None:
+        """Remember what was read, for later processes."""
+        with self._lock, contextlib.suppress(OSError):
+            part = self._file.with_suffix(f".{os.getpid()}.part")
+            part.parent.mkdir(parents=True, exist_ok=True)
+            part.write_bytes(msgspec.json.encode(self._known))
+            part.replace(self._file)
+
+
+_digests = _Digests()
+
+
+def known_digest(path: Path) -> str:
+    """The SHA-256 of a file, in hex; read only when the file is not the one that was read before."""
+    return _digests.of(path)
+
+
 def missing(components: Iterable[Component]) -> list[Component]:
     """Which of them are not in the cache."""
     base = cache_folder() / "components"
@@ -149,7 +210,7 @@ def _check(path: Path, sha256: str, what: str) -> None:
         raise ComponentError(
             f"{what} is missing: {path}", hint="run `rtap fetch` where the package registry is reached"
         )
-    if digest(path) != sha256:
+    if known_digest(path) != sha256:
         raise ComponentError(
             f"{path} is not the pinned {what}: its SHA-256 differs from the lock",
             hint="delete this file and run `rtap fetch`",
@@ -241,6 +302,7 @@ def jars(set_name: str) -> list[Path]:
     wanted = [each for each in locked() if each.set == set_name and each.type == "jar"]
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda c: _check(base / c.path, c.sha256, c.coordinate), wanted))
+    _digests.keep()
     return [base / each.path for each in wanted]
 
 
@@ -248,7 +310,7 @@ def manifest_of(folder: Path) -> str:
     """The list of a folder's files and their digests, one per line, sorted."""
     files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != ".manifest")
     with ThreadPoolExecutor(4) as pool:
-        sums = list(pool.map(digest, files))
+        sums = list(pool.map(known_digest, files))
     return "".join(f"{s}  {p.relative_to(folder)}\n" for s, p in zip(sums, files, strict=True))
 
 
@@ -274,6 +336,7 @@ def unpacked(set_name: str) -> Path:
     if not known.is_file() or digest(known) != each.manifest_sha256:
         raise ComponentError(f"{known} is not the pinned one", hint=f"delete {target}; the next start unpacks it again")
     found = manifest_of(target)
+    _digests.keep()
     if found != known.read_text():
         before = dict(line.split("  ", 1)[::-1] for line in known.read_text().splitlines())
         after = dict(line.split("  ", 1)[::-1] for line in found.splitlines())
@@ -283,6 +346,18 @@ def unpacked(set_name: str) -> Path:
             hint=f"delete {target}; the next start unpacks it again",
         )
     return target
+
+
+def check_all() -> None:
+    """Verify and unpack all that a start needs.
+
+    Raises:
+        ComponentError: When a file is missing, or is not the pinned one.
+    """
+    for name in ("kafka", "flink"):
+        jars(name)
+    unpacked("registry")
+    flink_home()
 
 
 def flink_home() -> Path:
@@ -305,7 +380,7 @@ def flink_home() -> Path:
     def check(item: tuple[Path, str]) -> None:
         path, expected = item
         try:
-            found = base64.urlsafe_b64encode(bytes.fromhex(digest(path))).rstrip(b"=").decode()
+            found = base64.urlsafe_b64encode(bytes.fromhex(known_digest(path))).rstrip(b"=").decode()
         except OSError as error:
             raise ComponentError(f"{path} is missing", hint="reinstall apache-flink-libraries") from error
         if found != expected:
@@ -316,4 +391,5 @@ def flink_home() -> Path:
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(check, wanted))
+    _digests.keep()
     return Path(str(record.locate_file("pyflink")))

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import psutil
 
+from rtap_lab.waiting import until
+
 _LOG_LIMIT = 20_000_000
 
 
@@ -63,10 +65,7 @@ class Identity:
         if not self.alive():
             return True
         if not hasattr(os, "pidfd_open"):  # not Linux
-            deadline = time.monotonic() + seconds
-            while self.alive() and time.monotonic() < deadline:
-                time.sleep(0.1)
-            return not self.alive()
+            return until(lambda: not self.alive(), seconds)
         try:
             descriptor = os.pidfd_open(self.pid)
         except ProcessLookupError:
@@ -141,10 +140,26 @@ def port_owner(port: int) -> str:
     return "another program"
 
 
+def run_command(command: Sequence[str], *, timeout: float, cwd: Path | None = None) -> tuple[int, str]:
+    """Run a short command to its end.
+
+    Returns:
+        Its exit code, and what it printed on both outputs.
+
+    Raises:
+        OSError: When it cannot be started.
+        subprocess.TimeoutExpired: When it took longer than so many seconds.
+    """
+    done = subprocess.run(
+        list(command), cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout
+    )
+    return done.returncode, done.stdout
+
+
 def output_of(command: Sequence[str], *, cwd: Path) -> str:
     """What a short command prints, stripped; empty when it fails or is not there."""
     try:
-        done = subprocess.run(list(command), cwd=cwd, capture_output=True, text=True, timeout=10)
+        code, printed = run_command(command, timeout=10, cwd=cwd)
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    return printed.strip() if code == 0 else ""

@@ -1,26 +1,32 @@
 """The state folder: everything one lab keeps on disk, and who may change it.
 
 Files are JSON, written whole and renamed into place, so that a reader never sees half of one and a
-kill at any moment leaves the old or the new. The folder carries a version; another version's folder
-is refused, not guessed at.
+kill at any moment leaves the old or the new. Each is a `Document` of one class, which its owner declares;
+it is changed by one function under its lock, so that two writers lose nothing. The folder carries a version;
+another version's folder is migrated, or refused, never guessed at.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Generic, TypeVar
 
+import msgspec
 from filelock import FileLock, Timeout
 
 from rtap_lab.errors import ServiceError, SettingsError
 
-VERSION = "1"
+VERSION = "2"
+MIGRATED = ("1",)
+"""Earlier versions, whose folders are brought to this one when a lab starts (`rtap_lab.lab.migration`)."""
+
+Content = TypeVar("Content")
 
 
 class State:
@@ -49,11 +55,10 @@ class State:
                         f"{self.folder} is not a lab's state folder: it holds {sorted(others)[0]!r}",
                         hint="set RTAP_STATE to an empty or new folder",
                     )
-                self.write("version", VERSION)
-            elif self.read("version") != VERSION:
+                _replace(version, f'"{VERSION}"'.encode())
+            elif self.version not in (VERSION, *MIGRATED):
                 raise SettingsError(
-                    f"{self.folder} was made by another version of rtap_lab "
-                    f"({self.read('version')}, this one needs {VERSION})",
+                    f"{self.folder} was made by another version of rtap_lab ({self.version}, this one needs {VERSION})",
                     hint="use another RTAP_STATE, or delete that folder",
                 )
             self.logs.mkdir(exist_ok=True)
@@ -66,6 +71,15 @@ class State:
     @property
     def exists(self) -> bool:
         return (self.folder / "version").exists()
+
+    @property
+    def version(self) -> str:
+        """The version of the folder's layout."""
+        return (self.folder / "version").read_text().strip().strip('"')
+
+    def migrated(self) -> None:
+        """The folder's files are of this version's layout now."""
+        _replace(self.folder / "version", f'"{VERSION}"'.encode())
 
     @property
     def logs(self) -> Path:
@@ -83,33 +97,43 @@ class State:
             file.seek(max(0, path.stat().st_size - 16_384))
             return file.read().decode(errors="replace").splitlines()[-lines:]
 
-    def read(self, name: str, default: Any = None) -> Any:
-        """The value of a JSON file, or the default when there is none.
+    def log_lines(self, service: str, lines: int, *, follow: bool = False) -> Iterator[str]:
+        """Yield the last lines of a service's log, and, following, what is added to it.
 
         Raises:
-            SettingsError: When the file is not JSON.
+            SettingsError: When there is no such log.
         """
-        path = self.folder / f"{name}.json" if name != "version" else self.folder / "version"
-        try:
-            return json.loads(path.read_text())
-        except FileNotFoundError:
-            return default
-        except ValueError as error:
-            raise SettingsError(f"{path} is damaged: {error}", hint="`rtap reset` starts anew") from error
+        path = self.log(service)
+        if not path.is_file():
+            there = sorted(p.stem for p in self.logs.glob("*.log")) if self.logs.is_dir() else []
+            hint = f"one of {', '.join(there)}" if there else "nothing has run in this lab yet: rtap up"
+            raise SettingsError(f"there is no log of {service!r}", hint=hint)
+        yield from self.log_tail(service, lines)
+        if follow:
+            with path.open(errors="replace") as file:
+                file.seek(0, os.SEEK_END)
+                while True:
+                    if line := file.readline():
+                        yield line.rstrip("\n")
+                    else:
+                        time.sleep(0.2)
 
-    def write(self, name: str, value: Any, *, mode: int = 0o644) -> None:
-        """Replace a JSON file as a whole."""
-        path = self.folder / f"{name}.json" if name != "version" else self.folder / "version"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    def path(self, name: str) -> Path:
+        """Where a JSON file lies."""
+        return self.folder / f"{name}.json"
+
+    def read(self, name: str) -> bytes | None:
+        """The content of a JSON file; None when there is none."""
         try:
-            with os.fdopen(descriptor, "w") as file:
-                json.dump(value, file, indent=1)
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+            return self.path(name).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def write(self, name: str, content: bytes) -> None:
+        """Replace a JSON file as a whole."""
+        path = self.path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _replace(path, content)
 
     @contextmanager
     def lock(self, name: str, *, timeout: float = -1, busy: str = "") -> Iterator[None]:
@@ -148,3 +172,70 @@ class State:
     def remove(self) -> None:
         """Delete the folder and all that is in it."""
         shutil.rmtree(self.folder, ignore_errors=False)
+
+
+def _replace(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+class Document(Generic[Content]):
+    """One typed file of a state folder.
+
+    Args:
+        state: The folder.
+        name: The file's, without its ending; also its lock's.
+        kind: The class of its content.
+        empty: Makes what is there before anything was written.
+    """
+
+    def __init__(self, state: State, name: str, kind: type[Content], empty: Callable[[], Content]) -> None:
+        self._state = state
+        self._name = name
+        self._decoder = msgspec.json.Decoder(kind)
+        self._empty = empty
+
+    def read(self) -> Content:
+        """The content now.
+
+        Raises:
+            SettingsError: When the file is damaged.
+        """
+        content = self._state.read(self._name)
+        if content is None:
+            return self._empty()
+        try:
+            return self._decoder.decode(content)
+        except msgspec.DecodeError as error:
+            if self._state.version != VERSION:
+                raise SettingsError(
+                    f"{self._state.folder} was made by an earlier version of rtap_lab",
+                    hint="`rtap down` if it is up, then `rtap up` brings it to this one; data are kept",
+                ) from error
+            raise SettingsError(
+                f"{self._state.path(self._name)} is damaged: {error}", hint="`rtap reset` starts anew"
+            ) from error
+
+    def write(self, content: Content) -> None:
+        """Replace the content: for a document that has one writer."""
+        self._state.write(self._name, msgspec.json.format(msgspec.json.encode(content), indent=1))
+
+    def change(self, function: Callable[[Content], Content]) -> Content:
+        """Replace the content by what a function makes of it; nobody else changes it meanwhile.
+
+        Args:
+            function: Takes the content, gives the new one. It must be quick, and must not change this document itself.
+        """
+        with self._state.lock(self._name):
+            content = function(self.read())
+            self.write(content)
+            return content
+
+    def remove(self) -> None:
+        """Delete the file."""
+        self._state.path(self._name).unlink(missing_ok=True)

@@ -17,12 +17,25 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from msgspec import structs
 
 from rtap_lab.errors import RtapLabError
-from rtap_lab.stack.plan import backoff, start_order, stop_order
+from rtap_lab.stack.order import start_order, stop_order
 from rtap_lab.stack.process import Identity, is_free, port_owner, spawn
-from rtap_lab.stack.services import Service
-from rtap_lab.stack.state import State
+from rtap_lab.stack.service import Condition, Service, ServiceStatus, Statuses
+from rtap_lab.stack.state import Document, State
+from rtap_lab.waiting import backoff
+
+
+def statuses_document(state: State) -> Document[Statuses]:
+    """How each service fares; the supervisor is its only writer."""
+    return Document(state, "services", Statuses, dict)
+
+
+def supervisor_document(state: State) -> Document[Identity | None]:
+    """Which process is the lab's supervisor; it writes itself down."""
+    return Document(state, "supervisor", Identity | None, lambda: None)  # type: ignore[arg-type]
+
 
 log = logging.getLogger("rtap.supervisor")
 
@@ -37,7 +50,7 @@ def mark(folder: Path, service: str) -> dict[str, str]:
     return {_MARK: f"{folder}:{service}"}
 
 
-def marked(folder: Path) -> dict[str, Identity]:
+def find_services(folder: Path) -> dict[str, Identity]:
     """The living processes of a lab by service name, found by their mark."""
     found = {}
     own = os.getpid()
@@ -70,12 +83,11 @@ class _Runner(threading.Thread):
         self.supervisor = supervisor
         self.service = service
         self.identity = adopted
-        self.status: dict[str, Any] = {"state": "waiting", "restarts": 0}
+        self.status = ServiceStatus(port=service.port, link=service.link)
 
-    def report(self, state: str, **facts: Any) -> None:
-        process = self.identity
-        changes = {"state": state, "since": time.time(), "pid": process.pid if process else None}
-        self.status = self.status | changes | facts
+    def report(self, state: Condition, **facts: Any) -> None:
+        pid = self.identity.pid if self.identity else None
+        self.status = structs.replace(self.status, state=state, since=time.time(), pid=pid, **facts)
         self.supervisor.publish()
 
     def run(self) -> None:
@@ -101,15 +113,16 @@ class _Runner(threading.Thread):
             except Exception as error:
                 log.exception("%s", self.service.name)
                 reason = f"{type(error).__name__}: {error}"
-            self.identity = None
+            ended, self.identity = self.identity, None
             if stopping.is_set():
                 return  # `shut_down` stops it, and keeps its archive
             keep_archive(self.service)
+            permanent = self.service.failure(ended.pid) if ended else None
             failures += 1
             log.warning("%s: %s (failure %d)", self.service.name, reason, failures)
-            restarts = self.status["restarts"] + 1
-            if not been_ready and failures >= TRIES:
-                self.report("failed", detail=reason, restarts=restarts)
+            restarts = self.status.restarts + 1
+            if permanent is not None or (not been_ready and failures >= TRIES):
+                self.report("failed", detail=permanent or reason, restarts=restarts)
                 return
             self.report("restarting", detail=reason, restarts=restarts)
             stopping.wait(backoff(failures))
@@ -119,7 +132,7 @@ class _Runner(threading.Thread):
             waiting = self.supervisor.not_ready(self.service.depends)
             if not waiting:
                 return True
-            if self.status.get("detail") != f"waits for {', '.join(waiting)}":
+            if self.status.detail != f"waits for {', '.join(waiting)}":
                 self.report("waiting", detail=f"waits for {', '.join(waiting)}")
             self.supervisor.changed.wait(0.25)
         return False
@@ -187,6 +200,7 @@ class Supervisor:
         before_stop: Callable[[], None] = lambda: None,
     ) -> None:
         self.state = state
+        self.statuses = statuses_document(state)
         self.services = {service.name: service for service in services}
         self.keepers = tuple(keepers)
         self.before_stop = before_stop
@@ -197,17 +211,14 @@ class Supervisor:
 
     def not_ready(self, names: Iterable[str]) -> list[str]:
         """Which of these services are declared and not ready."""
-        return [name for name in names if name in self._runners and self._runners[name].status["state"] != "ready"]
+        return [name for name in names if name in self._runners and self._runners[name].status.state != "ready"]
 
     def publish(self) -> None:
         """Write what is known to `services.json`."""
         with self._lock:
-            table = {
-                name: runner.status | {"port": runner.service.port, "link": runner.service.link}
-                for name, runner in self._runners.items()
-            }
+            table = {name: runner.status for name, runner in self._runners.items()}
             try:
-                self.state.write("services", table)
+                self.statuses.write(table)
             except OSError as error:  # a full disk must not end the supervisor
                 log.error("services.json: %s", error)
         self.changed.set()
@@ -220,8 +231,8 @@ class Supervisor:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         me = Identity.of(os.getpid())
         assert me is not None
-        self.state.write("supervisor", {"pid": me.pid, "created": me.created})
-        living = marked(self.state.folder)
+        supervisor_document(self.state).write(me)
+        living = find_services(self.state.folder)
         for name in living.keys() - self.services.keys():
             living[name].stop(1)  # of another profile or store
         self._runners = {name: _Runner(self, service, living.get(name)) for name, service in self.services.items()}
@@ -256,13 +267,13 @@ class Supervisor:
         except Exception:
             log.exception("before the stop")
         known = {n: r.identity for n, r in self._runners.items() if r.identity} or {}
-        living = known | marked(self.state.folder)
+        living = known | find_services(self.state.folder)
         for level in stop_order({name: s.depends for name, s in self.services.items()}):
             self._stop([name for name in level if name in living], living)
-        rest = marked(self.state.folder)
+        rest = find_services(self.state.folder)
         self._stop(list(rest), rest)
-        for name in ("services", "supervisor"):
-            (self.state.folder / f"{name}.json").unlink(missing_ok=True)
+        self.statuses.remove()
+        supervisor_document(self.state).remove()
         log.info("all stopped")
 
     def _stop(self, names: list[str], living: dict[str, Identity]) -> None:
@@ -279,8 +290,7 @@ class Supervisor:
             thread.join()
 
 
-def running(state: State) -> Identity | None:
+def find_supervisor(state: State) -> Identity | None:
     """The living supervisor of a lab."""
-    known = state.read("supervisor")
-    identity = Identity(known["pid"], known["created"]) if known else None
+    identity = supervisor_document(state).read()
     return identity if identity and identity.alive() else None

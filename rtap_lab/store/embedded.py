@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from rtap_lab.errors import StoreError
+from rtap_lab.queries.query import Query
+from rtap_lab.queries.schema import Kind, Schema
+from rtap_lab.settings import LIVE
 from rtap_lab.store.points import Point, key_text, key_value
-from rtap_lab.store.port import LIVE, RETENTION_MS, ROLLUP_MS
-from rtap_lab.streams.queries import STANDARD, Kind, Query
+from rtap_lab.store.port import RETENTION_MS, ROLLUP_MS
 
 _TYPES: dict[Kind, str] = {
     "text": "TEXT",
@@ -27,27 +29,50 @@ def _quoted(names: Iterable[str]) -> str:
     return ", ".join(f'"{name}"' for name in names)
 
 
-def _schema(query: Query) -> str:
-    columns = ["source TEXT NOT NULL", "point_time INTEGER NOT NULL"]
-    for name, kind in query.columns.items():
-        needed = " NOT NULL" if name in query.identity else ""
-        columns.append(f'"{name}" {_TYPES[kind]}{needed}')
-    keys = _quoted(["source", *query.identity])
-    return (
-        f'CREATE TABLE IF NOT EXISTS "{query.name}" ({", ".join(columns)}, PRIMARY KEY ({keys}))'
-        " STRICT, WITHOUT ROWID;"
-        f'CREATE INDEX IF NOT EXISTS "{query.name}_time" ON "{query.name}" (source, point_time);'
-    )
+def _columns(query: Query) -> dict[str, str]:
+    return {"source": "TEXT", "point_time": "INTEGER"} | {n: _TYPES[k] for n, k in query.schema.columns.items()}
 
 
-def _rollup_schema(query: Query) -> str:
-    columns = [f'"{n}" TEXT NOT NULL' for n in query.keys]
-    columns += [f'"{n}" {_TYPES[query.measures[n]]}' for n in query.additive]
-    keys = _quoted(["window_start", *query.keys])
-    return (
-        f'CREATE TABLE IF NOT EXISTS "{query.name}_rollup" (window_start INTEGER NOT NULL, '
-        f"{', '.join(columns)}, PRIMARY KEY ({keys})) STRICT, WITHOUT ROWID;"
-    )
+def _rollup_columns(query: Query) -> dict[str, str]:
+    schema = query.schema
+    if not schema.additive:
+        return {}
+    kept = (*schema.keys, *schema.additive)
+    return {"window_start": "INTEGER"} | {n: _TYPES[schema.columns[n]] for n in kept}
+
+
+def _table(name: str, columns: dict[str, str], identity: list[str], certain: Iterable[str]) -> list[str]:
+    """The statements that make a table with one row an identity.
+
+    Args:
+        name: The table's.
+        columns: Columns and their types.
+        identity: What no two rows have in common. Texts are never NULL in it (`key_text`).
+        certain: Further columns that are never NULL; any other one is compared with NULL taken for a value.
+    """
+    present = {n for n in identity if columns[n] == "TEXT"} | set(certain)
+    listed = ", ".join(f'"{n}" {kind}{" NOT NULL" if n in present else ""}' for n, kind in columns.items())
+    if set(identity) <= present:
+        return [
+            f'CREATE TABLE IF NOT EXISTS "{name}" ({listed}, PRIMARY KEY ({_quoted(identity)})) STRICT, WITHOUT ROWID'
+        ]
+    parts = ", ".join(f'"{n}"' if n in present else f"ifnull(\"{n}\", '')" for n in identity)
+    return [
+        f'CREATE TABLE IF NOT EXISTS "{name}" ({listed}) STRICT',
+        f'CREATE UNIQUE INDEX IF NOT EXISTS "{name}_identity" ON "{name}" ({parts})',
+    ]
+
+
+def _statements(query: Query) -> list[str]:
+    """What makes a query's tables."""
+    schema = query.schema
+    certain = {"source", "point_time", schema.time_column} | ({"window_start"} if schema.windowed else set())
+    made = _table(query.name, _columns(query), ["source", *schema.identity], certain)
+    made.append(f'CREATE INDEX IF NOT EXISTS "{query.name}_time" ON "{query.name}" (source, point_time)')
+    if schema.additive:
+        keys = ["window_start", *schema.keys]
+        made += _table(f"{query.name}_rollup", _rollup_columns(query), keys, {"window_start"})
+    return made
 
 
 class EmbeddedStore:
@@ -60,6 +85,7 @@ class EmbeddedStore:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._connection: sqlite3.Connection | None = None
+        self._declared: set[Query] = set()
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
@@ -78,92 +104,116 @@ class EmbeddedStore:
             db.executescript(
                 "CREATE TABLE IF NOT EXISTS offsets (topic TEXT PRIMARY KEY, next INTEGER NOT NULL) STRICT;"
                 "CREATE TABLE IF NOT EXISTS runs (source TEXT PRIMARY KEY, run TEXT NOT NULL) STRICT;"
-                + "".join(_schema(query) for query in STANDARD.values())
-                + "".join(_rollup_schema(query) for query in STANDARD.values() if query.additive)
             )
 
+    def _declare(self, db: sqlite3.Connection, query: Query) -> None:
+        """Make a query's tables. One left by an earlier query of that name with other columns goes."""
+        for table, columns in ((query.name, _columns(query)), (f"{query.name}_rollup", _rollup_columns(query))):
+            found = {name: kind for _, name, kind, *_ in db.execute(f'PRAGMA table_info("{table}")')}
+            if found and found != columns:
+                db.execute(f'DROP TABLE "{table}"')
+        for statement in _statements(query):
+            db.execute(statement)
+        self._declared.add(query)
+
+    @staticmethod
+    def _has(db: sqlite3.Connection, table: str) -> bool:
+        found = db.execute("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?", (table,))
+        return found.fetchone() is not None
+
     def write(self, points: Iterable[Point], offsets: Mapping[str, int]) -> None:
-        grouped: dict[str, list[list[Any]]] = {}
+        grouped: dict[Query, list[list[Any]]] = {}
         for each in points:
-            query = STANDARD[each.query]
+            schema = each.query.schema
+            identity = set(schema.identity)
             values = [each.source, each.time_ms]
-            for name, kind in query.columns.items():
+            for name, kind in schema.columns.items():
                 value = each.row[name]
-                is_key = kind == "text" and name in query.identity
-                values.append(key_text(value) if is_key else value)
+                values.append(key_text(value) if kind == "text" and name in identity else value)
             grouped.setdefault(each.query, []).append(values)
         with self._open() as db:
-            for name, rows in grouped.items():
+            for query, rows in grouped.items():
+                if query not in self._declared:
+                    self._declare(db, query)
                 marks = ", ".join("?" * len(rows[0]))
-                db.executemany(f'INSERT OR REPLACE INTO "{name}" VALUES ({marks})', rows)
+                db.executemany(f'INSERT OR REPLACE INTO "{query.name}" VALUES ({marks})', rows)
             db.executemany("INSERT OR REPLACE INTO offsets VALUES (?, ?)", offsets.items())
 
     def offsets(self) -> dict[str, int]:
         with self._open() as db:
             return dict(db.execute("SELECT topic, next FROM offsets"))
 
-    def begin(self, source: str, run: str) -> None:
+    def begin(self, key: str, run: str, source: str, queries: Sequence[Query], offsets: Mapping[str, int]) -> None:
         with self._open() as db:
-            self._delete(db, source)
-            db.execute("INSERT OR REPLACE INTO runs VALUES (?, ?)", (source, run))
+            for query in queries:
+                self._declare(db, query)
+                db.execute(f'DELETE FROM "{query.name}" WHERE source = ?', (source,))
+            db.executemany("INSERT OR REPLACE INTO offsets VALUES (?, ?)", offsets.items())
+            db.execute("INSERT OR REPLACE INTO runs VALUES (?, ?)", (key, run))
 
     def runs(self) -> dict[str, str]:
         with self._open() as db:
             return dict(db.execute("SELECT source, run FROM runs"))
 
-    def remove(self, source: str) -> None:
+    def remove(self, key: str, source: str, queries: Sequence[Query], topics: Iterable[str]) -> None:
         with self._open() as db:
-            self._delete(db, source)
-            db.execute("DELETE FROM runs WHERE source = ?", (source,))
-            db.execute("DELETE FROM offsets WHERE topic LIKE ?", (f"results.{source}.%",))
+            for query in queries:
+                if self._has(db, query.name):
+                    db.execute(f'DELETE FROM "{query.name}" WHERE source = ?', (source,))
+                    if source == LIVE and query.schema.additive and self._has(db, f"{query.name}_rollup"):
+                        db.execute(f'DELETE FROM "{query.name}_rollup"')
+            db.execute("DELETE FROM runs WHERE source = ?", (key,))
+            db.executemany("DELETE FROM offsets WHERE topic = ?", [(topic,) for topic in topics])
+
+    def rows(self, query: Query, source: str) -> list[dict[str, Any]]:
+        with self._open() as db:
+            if not self._has(db, query.name):
+                return []
+            chosen = f'SELECT {_quoted(query.schema.columns)} FROM "{query.name}" WHERE source = ?'
+            return [self._row(query.schema, values) for values in db.execute(chosen, (source,))]
 
     @staticmethod
-    def _delete(db: sqlite3.Connection, source: str) -> None:
-        for name in STANDARD:
-            db.execute(f'DELETE FROM "{name}" WHERE source = ?', (source,))
-
-    def rows(self, query: str, source: str) -> list[dict[str, Any]]:
-        shape = STANDARD[query]
-        with self._open() as db:
-            found = db.execute(f'SELECT {_quoted(shape.columns)} FROM "{query}" WHERE source = ?', (source,))
-            return [self._row(shape, values) for values in found]
-
-    @staticmethod
-    def _row(shape: Query, values: tuple[Any, ...]) -> dict[str, Any]:
-        row = dict(zip(shape.columns, values, strict=True))
-        for name, kind in shape.columns.items():
+    def _row(schema: Schema, values: tuple[Any, ...]) -> dict[str, Any]:
+        row = dict(zip(schema.columns, values, strict=True))
+        identity = schema.identity
+        for name, kind in schema.columns.items():
             if kind == "boolean" and row[name] is not None:
                 row[name] = bool(row[name])
-            elif kind == "text" and name in shape.identity:
+            elif kind == "text" and name in identity:
                 row[name] = key_value(row[name])
         return row
 
-    def maintain(self, now_ms: int) -> None:
+    def maintain(self, queries: Iterable[Query], now_ms: int) -> None:
         with self._open() as db:
-            for query in STANDARD.values():
-                if query.additive:
+            for query in queries:
+                if not self._has(db, query.name):
+                    continue
+                if query.schema.additive:
                     since = (now_ms - RETENTION_MS) // ROLLUP_MS * ROLLUP_MS + ROLLUP_MS
                     hour = f"(window_start / {ROLLUP_MS}) * {ROLLUP_MS}"
-                    keys = _quoted(query.keys)
-                    sums = ", ".join(f'sum("{name}")' for name in query.additive)
+                    keys = [f'"{name}"' for name in query.schema.keys]
+                    sums = [f'sum("{name}")' for name in query.schema.additive]
                     db.execute(
-                        f'INSERT OR REPLACE INTO "{query.name}_rollup" SELECT {hour}, {keys}, {sums} '
-                        f'FROM "{query.name}" WHERE source = ? AND window_start >= ? GROUP BY {hour}, {keys}',
+                        f'INSERT OR REPLACE INTO "{query.name}_rollup" SELECT {", ".join([hour, *keys, *sums])} '
+                        f'FROM "{query.name}" WHERE source = ? AND window_start >= ? '
+                        f"GROUP BY {', '.join([hour, *keys])}",
                         (LIVE, since),
                     )
                 db.execute(
                     f'DELETE FROM "{query.name}" WHERE source = ? AND point_time < ?', (LIVE, now_ms - RETENTION_MS)
                 )
 
-    def rollup(self, query: str) -> list[dict[str, Any]]:
-        shape = STANDARD[query]
-        names = ["window_start", *shape.keys, *shape.additive]
+    def rollup(self, query: Query) -> list[dict[str, Any]]:
+        schema = query.schema
+        names = ["window_start", *schema.keys, *schema.additive]
         with self._open() as db:
-            found = db.execute(f'SELECT {_quoted(names)} FROM "{query}_rollup"').fetchall()
+            if not self._has(db, f"{query.name}_rollup"):
+                return []
+            found = db.execute(f'SELECT {_quoted(names)} FROM "{query.name}_rollup"').fetchall()
         rows = [dict(zip(names, values, strict=True)) for values in found]
         for row in rows:
             row["window_end"] = row["window_start"] + ROLLUP_MS
-            row.update({name: key_value(row[name]) for name in shape.keys})
+            row.update({name: key_value(row[name]) for name, kind in schema.keys.items() if kind == "text"})
         return rows
 
     def close(self) -> None:

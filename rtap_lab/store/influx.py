@@ -6,7 +6,7 @@ run is held are points of their own. Key columns are tags (`rtap_lab.store.point
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from influxdb_client.client.influxdb_client import InfluxDBClient
@@ -16,10 +16,13 @@ from influxdb_client.domain.write_precision import WritePrecision
 from influxdb_client.rest import ApiException
 from urllib3.exceptions import HTTPError
 
+from rtap_lab.endpoints import Endpoint
 from rtap_lab.errors import StoreError
+from rtap_lab.queries.query import Query
+from rtap_lab.queries.schema import Schema
+from rtap_lab.settings import LIVE
 from rtap_lab.store.points import Point, key_text, key_value
-from rtap_lab.store.port import LIVE, RETENTION_MS, ROLLUP_MS
-from rtap_lab.streams.queries import STANDARD, Query
+from rtap_lab.store.port import RETENTION_MS, ROLLUP_MS
 
 ORG = "rtap"
 _RECORDED, _ROLLUP, _META = "recorded", "rollup", "meta"
@@ -42,17 +45,18 @@ def _field(value: Any) -> str:
     return f'"{text}"'
 
 
-def line(query: Query, point: Point) -> str:
+def line(point: Point) -> str:
     """A point in line protocol, milliseconds."""
+    query, schema = point.query, point.query.schema
     tags = [f"source={_tag(point.source)}"]
-    for name in query.identity:
+    for name in schema.identity:
         text = key_text(point.row[name])
         if text:
             tags.append(f"{name}={_tag(text)}")
     fields = [
         f"{name}={_field(key_text(point.row[name]) if kind == 'text' else point.row[name])}"
-        for name, kind in query.measures.items()
-        if point.row[name] is not None and name not in query.identity
+        for name, kind in schema.measures.items()
+        if point.row[name] is not None and name not in schema.identity
     ]
     return f"{query.name},{','.join(tags)} {','.join(fields) or 'present=true'} {point.time_ms}"
 
@@ -61,12 +65,12 @@ class InfluxStore:
     """A store in an InfluxDB 2.
 
     Args:
-        url: Its address.
+        endpoint: Where it is.
         token: Its all-access token; set up with it when it is new.
     """
 
-    def __init__(self, url: str, token: str) -> None:
-        self.url = url
+    def __init__(self, endpoint: Endpoint, token: str) -> None:
+        self.url = url = endpoint.address
         self._token = token
         self._client = InfluxDBClient(url=url, token=token, org=ORG, timeout=30_000)
         self._write = self._client.write_api(write_options=SYNCHRONOUS)
@@ -108,7 +112,7 @@ class InfluxStore:
     def write(self, points: Iterable[Point], offsets: Mapping[str, int]) -> None:
         by_bucket: dict[str, list[str]] = {}
         for each in points:
-            by_bucket.setdefault(self._bucket(each.source), []).append(line(STANDARD[each.query], each))
+            by_bucket.setdefault(self._bucket(each.source), []).append(line(each))
         try:
             for bucket, lines in by_bucket.items():
                 self._put(bucket, lines)
@@ -141,32 +145,41 @@ class InfluxStore:
         except _FAILURES as error:
             raise self._fail(error) from error
 
-    def begin(self, source: str, run: str) -> None:
-        self._delete(self._bucket(source), f'source="{source}"')
+    def _delete_rows(self, source: str, queries: Sequence[Query]) -> None:
+        for query in queries:
+            self._delete(self._bucket(source), f'_measurement="{query.name}" AND source="{source}"')
+
+    def begin(self, key: str, run: str, source: str, queries: Sequence[Query], offsets: Mapping[str, int]) -> None:
+        self._delete_rows(source, queries)
         try:
-            self._put(_META, [f'runs,source={_tag(source)} run="{run}" 0'])
+            self._put(_META, [f"offsets,topic={_tag(t)} next={n}i 0" for t, n in offsets.items()])
+            self._put(_META, [f'runs,source={_tag(key)} run="{run}" 0'])
         except _FAILURES as error:
             raise self._fail(error) from error
 
-    def remove(self, source: str) -> None:
-        self._delete(self._bucket(source), f'source="{source}"')
-        self._delete(_META, f'_measurement="runs" AND source="{source}"')
-        for topic in self.offsets():
-            if topic.startswith(f"results.{source}."):
+    def remove(self, key: str, source: str, queries: Sequence[Query], topics: Iterable[str]) -> None:
+        self._delete_rows(source, queries)
+        if source == LIVE:
+            for query in queries:
+                if query.schema.additive:
+                    self._delete(_ROLLUP, f'_measurement="{query.name}"')
+        self._delete(_META, f'_measurement="runs" AND source="{key}"')
+        held = self.offsets()
+        for topic in topics:
+            if topic in held:
                 self._delete(_META, f'_measurement="offsets" AND topic="{topic}"')
 
-    def rows(self, query: str, source: str) -> list[dict[str, Any]]:
-        shape = STANDARD[query]
+    def rows(self, query: Query, source: str) -> list[dict[str, Any]]:
         flux = f'''from(bucket: "{self._bucket(source)}")
           |> range(start: {_ALWAYS[0]}, stop: {_ALWAYS[1]})
-          |> filter(fn: (r) => r._measurement == "{query}" and r.source == "{source}")
+          |> filter(fn: (r) => r._measurement == "{query.name}" and r.source == "{source}")
           |> pivot(rowKey: ["_time"], columnKey: ["_field"], valueColumn: "_value") |> group()'''
-        return [self._row(shape, record) for record in self._query(flux)]
+        return [self._row(query.schema, record) for record in self._query(flux)]
 
     @staticmethod
-    def _row(shape: Query, record: dict[str, Any]) -> dict[str, Any]:
+    def _row(schema: Schema, record: dict[str, Any]) -> dict[str, Any]:
         row: dict[str, Any] = {}
-        for name, kind in shape.columns.items():
+        for name, kind in schema.columns.items():
             value = record.get(name)
             if kind == "text" and value is not None:
                 value = key_value(value)
@@ -177,13 +190,13 @@ class InfluxStore:
             row[name] = value
         return row
 
-    def maintain(self, now_ms: int) -> None:
+    def maintain(self, queries: Iterable[Query], now_ms: int) -> None:
         # retention is the bucket's own; only whole hours still held may be summed again
-        for query in STANDARD.values():
-            if not query.additive:
+        for query in queries:
+            if not query.schema.additive:
                 continue
             since = (now_ms - RETENTION_MS) // ROLLUP_MS * ROLLUP_MS + ROLLUP_MS
-            fields = " or ".join(f'r._field == "{name}"' for name in query.additive)
+            fields = " or ".join(f'r._field == "{name}"' for name in query.schema.additive)
             self._query(f'''from(bucket: "{LIVE}")
               |> range(start: time(v: {since * 1_000_000}), stop: time(v: {(now_ms + ROLLUP_MS) * 1_000_000}))
               |> filter(fn: (r) => r._measurement == "{query.name}" and ({fields}))
@@ -192,17 +205,17 @@ class InfluxStore:
               |> aggregateWindow(every: 1h, fn: sum, timeSrc: "_start", createEmpty: false)
               |> to(bucket: "{_ROLLUP}", org: "{ORG}")''')
 
-    def rollup(self, query: str) -> list[dict[str, Any]]:
-        shape = STANDARD[query]
+    def rollup(self, query: Query) -> list[dict[str, Any]]:
+        schema = query.schema
         flux = f'''from(bucket: "{_ROLLUP}") |> range(start: {_ALWAYS[0]}, stop: {_ALWAYS[1]})
-          |> filter(fn: (r) => r._measurement == "{query}")
+          |> filter(fn: (r) => r._measurement == "{query.name}")
           |> pivot(rowKey: ["_time"], columnKey: ["_field"], valueColumn: "_value") |> group()'''
         rows = []
         for record in self._query(flux):
             start = int(record["_time"].timestamp() * 1000)
             row: dict[str, Any] = {"window_start": start, "window_end": start + ROLLUP_MS}
-            row |= {name: key_value(record.get(name) or "") for name in shape.keys}
-            rows.append(row | {name: record.get(name) for name in shape.additive})
+            row |= {name: key_value(record.get(name) or "") for name in schema.keys}
+            rows.append(row | {name: record.get(name) for name in schema.additive})
         return rows
 
     def close(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from rtap_lab.streams.queries import Query
+from rtap_lab.queries.query import Query
 
 _ESCAPE = "\u241b"  # ␛, a character that no path holds by accident
 _CODES = {"\\": "/", "\n": "n", "\r": "r", "\t": "t", _ESCAPE: _ESCAPE}
@@ -16,16 +16,16 @@ _TEXTS = {code: text for text, code in _CODES.items()}
 class Point:
     """One row in the store."""
 
-    query: str
+    query: Query
     source: str
     time_ms: int
     row: dict[str, Any]
-    """The row as `rtap_lab.streams.queries.normal` gives it."""
+    """The row as `Schema.normal` gives it."""
 
 
-def point(query: Query, source: str, row: dict[str, Any], *, within_ms: int) -> Point:
+def point(query: Query, source: str, row: dict[str, Any]) -> Point:
     """The point of a normal row."""
-    return Point(query.name, source, query.point_time_ms(row, within_ms=within_ms), row)
+    return Point(query, source, query.schema.point_time_ms(row), row)
 
 
 def key_text(value: Any) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
+from rtap_lab.queries.query import Query
 from rtap_lab.store.points import Point
 
-LIVE = "live"
 RETENTION_MS = 7 * 24 * 3_600_000
 """How long a live point is kept; what is recorded never expires."""
 
@@ -16,7 +16,10 @@ ROLLUP_MS = 3_600_000
 
 
 class Store(Protocol):
-    """A store of points. Methods raise `StoreError` when it refuses or does not answer."""
+    """A store of points, by query and source. Methods raise `StoreError` when it refuses or does not answer.
+
+    A query's points come from one job on a source; which run of it they are of is kept beside them.
+    """
 
     def prepare(self) -> None:
         """Make what it needs; the writer calls it once before all else."""
@@ -30,27 +33,35 @@ class Store(Protocol):
         """How far each topic was read."""
         ...
 
-    def begin(self, source: str, run: str) -> None:
-        """Remove a source's points: a new run of the standard job begins."""
+    def begin(self, key: str, run: str, source: str, queries: Sequence[Query], offsets: Mapping[str, int]) -> None:
+        """A new run begins: remove the points of its queries, keep where its topics begin, then whose run it is.
+
+        Args:
+            key: The job and its source, "standard/live".
+            run: The run's id.
+            source: Whose events.
+            queries: The run's queries.
+            offsets: Of each of its topics, where its rows begin.
+        """
         ...
 
     def runs(self) -> dict[str, str]:
-        """Whose run's points are held, by source."""
+        """Whose run's points are held, by job and source."""
         ...
 
-    def remove(self, source: str) -> None:
-        """Remove a source: points and run."""
+    def remove(self, key: str, source: str, queries: Sequence[Query], topics: Iterable[str]) -> None:
+        """Remove what is held of a job on a source: points, rollup, offsets and run."""
         ...
 
-    def rows(self, query: str, source: str) -> list[dict[str, Any]]:
-        """All rows of a query, in no order, as `rtap_lab.streams.queries.normal` gives them."""
+    def rows(self, query: Query, source: str) -> list[dict[str, Any]]:
+        """All rows of a query, in no order, as `Schema.normal` gives them; none where nothing was ever written."""
         ...
 
-    def maintain(self, now_ms: int) -> None:
-        """Bring the rollup up to date, then drop live points past their retention."""
+    def maintain(self, queries: Iterable[Query], now_ms: int) -> None:
+        """Bring the rollup of these live queries up to date, then drop their points past their retention."""
         ...
 
-    def rollup(self, query: str) -> list[dict[str, Any]]:
+    def rollup(self, query: Query) -> list[dict[str, Any]]:
         """The hourly sums of a query: window_start and window_end (ms), keys, additive measures."""
         ...
 

@@ -7,7 +7,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from rtap_lab.store.points import Point
+import orjson
+
+from rtap_lab.queries.query import Query
+from rtap_lab.settings import LIVE
+from rtap_lab.store.points import Point, point
 from rtap_lab.store.port import Store
 
 
@@ -16,12 +20,13 @@ class Feed:
     """A result topic that should be in the store."""
 
     topic: str
-    query: str
+    query: Query
     source: str
+    key: str
+    """The job and its source: whose run it is."""
     run: str
     begins: int
     """Offset of the run's first possible row; what is before it is of an earlier run."""
-    within_ms: int
 
 
 class Arrived(Protocol):
@@ -53,6 +58,11 @@ class Reader(Protocol):
 MAINTENANCE_S = 60.0
 
 
+def decode(feed: Feed, value: bytes) -> Point:
+    """The point of a result row's bytes."""
+    return point(feed.query, feed.source, feed.query.schema.normal(orjson.loads(value)))
+
+
 class Writer:
     """Fills a store.
 
@@ -60,30 +70,28 @@ class Writer:
         store: The store.
         reader: Where rows come from.
         feeds: Gives the topics that should be followed now.
-        decode: Makes a point of a row's bytes.
     """
 
-    def __init__(
-        self, store: Store, reader: Reader, feeds: Callable[[], Iterable[Feed]], decode: Callable[[Feed, bytes], Point]
-    ) -> None:
+    def __init__(self, store: Store, reader: Reader, feeds: Callable[[], Iterable[Feed]]) -> None:
         self.store = store
         self.reader = reader
         self.feeds = feeds
-        self.decode = decode
         self._followed: dict[str, Feed] = {}
         self._maintained = 0.0
 
     def refresh(self) -> None:
-        """Follow what should be followed; a new run's source is emptied first."""
+        """Follow what should be followed; what an earlier run of the same job left is removed first."""
         wanted = {feed.topic: feed for feed in self.feeds()}
         if wanted == self._followed:
             return
         held, offsets = self.store.runs(), self.store.offsets()
-        for source, run in {(feed.source, feed.run) for feed in wanted.values()}:
-            if held.get(source) != run:
-                self.store.begin(source, run)
-                begins = {f.topic: f.begins for f in wanted.values() if f.source == source}
-                self.store.write([], begins)
+        by_run: dict[tuple[str, str, str], list[Feed]] = {}
+        for feed in wanted.values():
+            by_run.setdefault((feed.key, feed.run, feed.source), []).append(feed)
+        for (key, run, source), feeds in by_run.items():
+            if held.get(key) != run:
+                begins = {feed.topic: feed.begins for feed in feeds}
+                self.store.begin(key, run, source, [feed.query for feed in feeds], begins)
                 offsets |= begins
         self._followed = wanted
         self.reader.follow({topic: max(feed.begins, offsets.get(topic, 0)) for topic, feed in wanted.items()})
@@ -95,7 +103,7 @@ class Writer:
         """
         arrived = self.reader.poll(timeout)
         points = [
-            self.decode(self._followed[topic], value)
+            decode(self._followed[topic], value)
             for topic, offset, value, _ in arrived.rows
             if topic in self._followed and offset >= self._followed[topic].begins
         ]
@@ -103,7 +111,8 @@ class Writer:
             self.store.write(points, arrived.positions)
         if time.monotonic() - self._maintained > MAINTENANCE_S:
             self._maintained = time.monotonic()
-            self.store.maintain(time.time_ns() // 1_000_000)
+            live = [feed.query for feed in self._followed.values() if feed.source == LIVE]
+            self.store.maintain(live, time.time_ns() // 1_000_000)
         return len(points)
 
     def forget(self) -> None:

@@ -12,13 +12,12 @@ from random import Random
 from typing import Any
 
 from rtap_lab.errors import SettingsError
-from rtap_lab.streams import aggregates as agg
-from rtap_lab.streams.aggregates import Aggregate
-from rtap_lab.streams.conditions import Condition, earlier, field
-from rtap_lab.streams.engine import Definition
-from rtap_lab.streams.patterns import Matched, Measure, Pattern
-from rtap_lab.streams.windowing import Windowed
-from rtap_lab.streams.windows import CumulateWindow, HopWindow, SessionWindow, TumbleWindow, Window
+from rtap_lab.queries import aggregates as agg
+from rtap_lab.queries.aggregates import Aggregate
+from rtap_lab.queries.conditions import Condition, earlier, field
+from rtap_lab.queries.patterns import Measure, Pattern
+from rtap_lab.queries.query import Definition, PatternQuery, WindowQuery
+from rtap_lab.queries.windows import CumulateWindow, HopWindow, SessionWindow, TumbleWindow, Window
 
 START_MS = 1_767_261_600_000
 """2026-01-01T10:00:00Z."""
@@ -90,7 +89,7 @@ def _duration(random: Random, low: int, high: int) -> int:
     return random.choice([1, 250, 1000]) * random.randint(low, high)
 
 
-def _window(random: Random) -> Windowed:
+def _window(random: Random) -> WindowQuery:
     keys = random.sample(_KEYS, random.choice([0, 0, 1, 1, 2]))
     step = _duration(random, 2, 10)
     several = step * random.randint(1, 5)
@@ -105,7 +104,7 @@ def _window(random: Random) -> Windowed:
     if isinstance(window, CumulateWindow | SessionWindow):
         measures = {n: a for n, a in measures.items() if a.function != "rate"} or {"n": agg.count()}
     where = _condition(random) if random.random() < 0.5 else None
-    return Windowed(window, measures, {f"k{n}": name for n, name in enumerate(keys)}, where)
+    return WindowQuery(window, measures, {f"k{n}": name for n, name in enumerate(keys)}, where)
 
 
 def _aggregate(random: Random) -> Aggregate:
@@ -155,7 +154,7 @@ def _condition(random: Random) -> Condition:
     return _simple(random) | _simple(random) if shape < 0.85 else ~_condition(random)
 
 
-def _pattern(random: Random) -> Matched:
+def _pattern(random: Random) -> PatternQuery:
     names = ["a", "b", "c", "d"][: random.randint(1, 4)]
 
     def times(last: bool) -> int | tuple[int, int | None]:
@@ -197,4 +196,4 @@ def _pattern(random: Random) -> Matched:
         measures[f"n_{name}"] = Measure("count", name)
     measures["took"] = Measure("elapsed", names[0], until=names[-1])
     where = _condition(random) if random.random() < 0.3 else None
-    return Matched(pattern, measures, where=where)
+    return PatternQuery(pattern, measures, where=where)

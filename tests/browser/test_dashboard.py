@@ -99,6 +99,6 @@ def test_a_page_of_another_site_is_refused_by_the_hub(stack: Lab) -> None:
     from websockets.sync.client import connect
 
     with pytest.raises(InvalidStatus):
-        connect(stack.addresses.hub, origin="http://evil.example", proxy=None)  # type: ignore[arg-type]
-    with connect(stack.addresses.hub, origin="http://127.0.0.1:5006", proxy=None) as socket:  # type: ignore[arg-type]
+        connect(stack.endpoints.hub.address, origin="http://evil.example", proxy=None)  # type: ignore[arg-type]
+    with connect(stack.endpoints.hub.address, origin="http://127.0.0.1:5006", proxy=None) as socket:  # type: ignore[arg-type]
         assert "hello" in str(socket.recv(timeout=5))

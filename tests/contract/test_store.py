@@ -9,15 +9,19 @@ from pathlib import Path
 import httpx
 import pytest
 
+from rtap_lab.endpoints import Endpoint
 from rtap_lab.errors import StoreError
-from rtap_lab.stack import influxdb
+from rtap_lab.queries.standard import packaged
+from rtap_lab.services.store import command
+from rtap_lab.settings import JobParameters
 from rtap_lab.stack.process import free_port, spawn
 from rtap_lab.store.embedded import EmbeddedStore
 from rtap_lab.store.influx import InfluxStore
 from rtap_lab.store.points import Point, point
 from rtap_lab.store.port import RETENTION_MS, ROLLUP_MS, Store
-from rtap_lab.streams.queries import STANDARD
 
+QUERIES = packaged(JobParameters(within_ms=30_000))
+VIEWS = QUERIES["page_views_1m"]
 NOW = time.time_ns() // 1_000_000
 HOUR = NOW // ROLLUP_MS * ROLLUP_MS - ROLLUP_MS
 
@@ -26,7 +30,7 @@ HOUR = NOW // ROLLUP_MS * ROLLUP_MS - ROLLUP_MS
 def influxd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("influxd")
     port = free_port()
-    server = spawn(influxdb.command(folder, port), log=folder / "log", cwd=folder)
+    server = spawn(command(folder, port), log=folder / "log", cwd=folder)
     url = f"http://127.0.0.1:{port}"
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
@@ -45,11 +49,11 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     if request.param == "sqlite":
         made = EmbeddedStore(tmp_path / "points.sqlite")
     else:
-        made = InfluxStore(request.getfixturevalue("influxd"), "t" * 64)
+        made = InfluxStore(Endpoint(request.getfixturevalue("influxd")), "t" * 64)
     made.prepare()
     made.prepare()  # twice is once
     for source in ("live", "weblog"):
-        made.remove(source)
+        made.remove(f"standard/{source}", source, list(QUERIES), [f"results.{source}.{q}" for q in QUERIES.names])
     yield made
     made.close()
 
@@ -57,7 +61,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
 def views(minute: int, page: str | None, n: int, source: str = "live") -> Point:
     start = HOUR + minute * 60_000 if source == "live" else 1_431_857_100_000 + minute * 60_000
     row = {"window_start": start, "window_end": start + 60_000, "page": page, "views": n, "visitors": 1}
-    return point(STANDARD["page_views_1m"], source, row, within_ms=0)
+    return point(VIEWS, source, row)
 
 
 PAGES = [
@@ -80,7 +84,7 @@ PAGES = [
 def test_points_come_back_as_they_were_whatever_the_key(store: Store) -> None:
     points = [views(n, page, n) for n, page in enumerate(PAGES)]
     store.write(points, {"results.page_views_1m": 5})
-    found = sorted(store.rows("page_views_1m", "live"), key=lambda row: row["window_start"])
+    found = sorted(store.rows(VIEWS, "live"), key=lambda row: row["window_start"])
     assert found == [p.row for p in points]
     assert store.offsets()["results.page_views_1m"] == 5
 
@@ -89,7 +93,7 @@ def test_writing_again_changes_nothing_and_another_value_replaces(store: Store) 
     store.write([views(1, "/a", 1)], {"t": 1})
     store.write([views(1, "/a", 1)], {"t": 1})
     store.write([views(1, "/a", 7)], {"t": 2})
-    (row,) = store.rows("page_views_1m", "live")
+    (row,) = store.rows(VIEWS, "live")
     assert row["views"] == 7
     assert store.offsets()["t"] == 2
 
@@ -137,32 +141,33 @@ def test_every_query_keeps_its_rows(store: Store) -> None:
             {"visitor_id": "v", "cart_time": at, "cart_event_id": "e2"},
         ],
     }
-    points = [point(STANDARD[name], "live", row, within_ms=30_000) for name, found in rows.items() for row in found]
+    points = [point(QUERIES[name], "live", row) for name, found in rows.items() for row in found]
     store.write(points, {})
     for name, expected in rows.items():
-        found = store.rows(name, "live")
+        found = store.rows(QUERIES[name], "live")
         assert sorted(found, key=str) == sorted(expected, key=str), name
 
 
 def test_a_new_run_empties_its_source_only(store: Store) -> None:
     store.write([views(1, "/a", 1), views(1, "/a", 2, "weblog")], {})
-    store.begin("weblog", "run-2")
-    assert store.rows("page_views_1m", "weblog") == []
-    assert len(store.rows("page_views_1m", "live")) == 1
-    assert store.runs()["weblog"] == "run-2"
+    store.begin("standard/weblog", "run-2", "weblog", list(QUERIES), {"results.weblog.page_views_1m": 4})
+    assert store.offsets()["results.weblog.page_views_1m"] == 4
+    assert store.rows(VIEWS, "weblog") == []
+    assert len(store.rows(VIEWS, "live")) == 1
+    assert store.runs()["standard/weblog"] == "run-2"
     store.write([views(1, "/b", 3, "weblog")], {"results.weblog.page_views_1m": 9})
-    assert len(store.rows("page_views_1m", "weblog")) == 1
-    store.remove("weblog")
-    assert store.rows("page_views_1m", "weblog") == []
-    assert "weblog" not in store.runs()
+    assert len(store.rows(VIEWS, "weblog")) == 1
+    store.remove("standard/weblog", "weblog", list(QUERIES), ["results.weblog.page_views_1m"])
+    assert store.rows(VIEWS, "weblog") == []
+    assert "standard/weblog" not in store.runs()
     assert "results.weblog.page_views_1m" not in store.offsets()
 
 
 def test_the_rollup_sums_by_the_hour_and_again_is_the_same(store: Store) -> None:
     store.write([views(0, "/r", 2), views(59, "/r", 3), views(1, None, 4), views(1, "/r", 50, "weblog")], {})
     for _ in range(2):
-        store.maintain(NOW)
-        found = {row["page"]: row for row in store.rollup("page_views_1m") if row["page"] in ("/r", None)}
+        store.maintain([VIEWS], NOW)
+        found = {row["page"]: row for row in store.rollup(VIEWS) if row["page"] in ("/r", None)}
         assert found["/r"]["views"] == 5
         assert found["/r"]["window_start"] == HOUR
         assert found["/r"]["window_end"] == HOUR + ROLLUP_MS
@@ -171,22 +176,22 @@ def test_the_rollup_sums_by_the_hour_and_again_is_the_same(store: Store) -> None
 
 def test_recorded_points_never_expire(store: Store) -> None:
     store.write([views(1, "/old", 1, "weblog")], {})
-    store.maintain(NOW)
-    assert len(store.rows("page_views_1m", "weblog")) == 1
+    store.maintain([VIEWS], NOW)
+    assert len(store.rows(VIEWS, "weblog")) == 1
 
 
 def test_live_points_expire(tmp_path: Path) -> None:
     store = EmbeddedStore(tmp_path / "x.sqlite")  # InfluxDB's buckets expire by themselves
     store.prepare()
     store.write([views(1, "/a", 1)], {})
-    store.maintain(NOW + RETENTION_MS + 3 * ROLLUP_MS)
-    assert store.rows("page_views_1m", "live") == []
+    store.maintain([VIEWS], NOW + RETENTION_MS + 3 * ROLLUP_MS)
+    assert store.rows(VIEWS, "live") == []
     store.close()
 
 
 @pytest.mark.influxd
 def test_the_live_bucket_has_the_retention(influxd: str) -> None:
-    store = InfluxStore(influxd, "t" * 64)
+    store = InfluxStore(Endpoint(influxd), "t" * 64)
     store.prepare()
     bucket = store._client.buckets_api().find_bucket_by_name("live")
     assert bucket.retention_rules[0].every_seconds == RETENTION_MS // 1000
@@ -200,4 +205,4 @@ def test_a_store_that_is_not_there_says_so(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="file"):
         EmbeddedStore(tmp_path / "file" / "x.sqlite").prepare()
     with pytest.raises(StoreError, match="InfluxDB"):
-        InfluxStore(f"http://127.0.0.1:{free_port()}", "t").offsets()
+        InfluxStore(Endpoint(f"http://127.0.0.1:{free_port()}"), "t").offsets()

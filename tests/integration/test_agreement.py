@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from rtap_lab.bench.agreement import again, campaign
 from rtap_lab.events.codec import encode
+from rtap_lab.flink.rest import FlinkRest
+from rtap_lab.jobs.model import Run
 from rtap_lab.kafka.topics import Topics
 from rtap_lab.lab import Lab
-from rtap_lab.lab.runs import Runs
+from rtap_lab.waiting import until
 
 CASES = 200
 SEED = 20_261_123
@@ -57,16 +58,16 @@ def test_a_match_across_the_wrap_of_milliseconds_in_an_int(stack: Lab, tmp_path:
     assert stack.results("cart_to_purchase", "wrap")["seconds"].tolist() == [10.0]
 
 
-def rest_state(runs: Runs, job: str) -> str:
-    return str(runs.rest.job(job)["state"])
-
-
 def test_the_standard_queries_agree_whole_stopped_and_at_another_parallelism(stack: Lab, tmp_path: Path) -> None:
     lines = tmp_path / "brisk.jsonl"
     command = [sys.executable, "-m", "rtap_lab.cli", "simulate", "--scenario", "brisk", "--seed", "5"]
     subprocess.run([*command, "--events", "150000", "--out", str(lines)], check=True, timeout=120)
     stack.import_jsonl(lines, source="threeruns")
-    runs = stack.runs
+    lifecycle, flink = stack._context.lifecycle, FlinkRest(stack.endpoints.flink)
+    parameters = {"gap_ms": 20_000, "within_ms": 30_000, "bound_ms": 5_000}
+
+    def current() -> Run:
+        return stack.runs()["standard/threeruns"]
 
     stack.run_standard("threeruns", gap="20s", within="30s", bound="5s")
     whole = stack.verify("threeruns")
@@ -74,24 +75,23 @@ def test_the_standard_queries_agree_whole_stopped_and_at_another_parallelism(sta
     assert whole.ledger["late"] > 0
 
     for parallelism in (2, 1):  # resumed as it was, then at another
-        runs.wish("threeruns", {"gap_ms": 20_000, "within_ms": 30_000, "bound_ms": 5_000}, anew=True)
-        runs.ensure("threeruns")
-        job = runs.get("threeruns")["job_id"]
-        end = time.monotonic() + 60
-        while runs.rest.checkpoints(job)["counts"]["completed"] < 1:
-            assert time.monotonic() < end, "no checkpoint"
-            time.sleep(0.02)
-        runs.stop("threeruns")
-        assert runs.get("threeruns")["state"] == "stopped"
-        assert rest_state(runs, job) == "FINISHED", "Flink calls a job stopped with a savepoint so too"
-        runs._save("threeruns", desired="running", parallelism=parallelism)
-        end = time.monotonic() + 120
-        while runs.ensure("threeruns")["state"] != "finished":
-            assert time.monotonic() < end, "not finished"
-            time.sleep(0.2)
-        assert runs.get("threeruns")["restored"], "it went on from the savepoint"
+        lifecycle.request("standard", "threeruns", parameters, anew=True)
+        job = lifecycle.reconcile("standard", "threeruns").job_id
+        assert job is not None
+        until(
+            lambda j=job: flink.checkpoints(j)["counts"]["completed"] > 0, 60, lambda: AssertionError("no checkpoint")
+        )  # type: ignore[misc]
+        assert lifecycle.stop("standard", "threeruns").state == "stopped"
+        assert flink.job(job)["state"] == "FINISHED", "Flink calls a job stopped with a savepoint so too"
+        lifecycle._update(current().key, desired="running", parallelism=parallelism)
+        until(
+            lambda: lifecycle.reconcile("standard", "threeruns").state == "finished",
+            120,
+            lambda: AssertionError("not finished"),
+        )
+        assert current().restored, "it went on from the savepoint"
         resumed = stack.verify("threeruns")
         assert resumed.exact, f"parallelism {parallelism}\n{resumed}"
         assert resumed.rows == whole.rows
-        names = Topics(stack.addresses.kafka).names()
+        names = Topics(stack.endpoints.kafka).names()
         assert not [name for name in names if name.startswith("resume.")], "topics are left"

@@ -16,11 +16,16 @@ from confluent_kafka import Producer
 from rtap_lab.errors import JobError, RtapLabError, ServiceError, SettingsError, SourceError, StatementError
 from rtap_lab.events.model import schema
 from rtap_lab.events.times import instant_text
+from rtap_lab.flink.rest import FlinkRest
 from rtap_lab.kafka.clients import read_range
 from rtap_lab.kafka.importer import Importer
+from rtap_lab.kafka.names import REJECTED, events_topic, results_topic
 from rtap_lab.kafka.schema_registry import RULE, Registry
-from rtap_lab.kafka.topics import REJECTED, Topics, events_topic, results_topic
+from rtap_lab.kafka.topics import Topics
 from rtap_lab.lab import Lab
+from rtap_lab.services.daemon import schema_document
+from rtap_lab.services.site import settings_document
+from rtap_lab.stack.ports import ports_document
 
 
 def rtap(lab: Lab, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -41,7 +46,7 @@ def test_the_access_log_is_exact_and_is_not_imported_twice(stack: Lab, access_lo
     assert (done.read, done.imported, done.rejected) == (10_000, 9_999, 1)
     assert done.bound_ms == 59_001
     # a run that begins at once must find all of it: committed is not yet readable
-    topics, weblog = Topics(stack.addresses.kafka), [events_topic("weblog")]
+    topics, weblog = Topics(stack.endpoints.kafka), [events_topic("weblog")]
     assert sum(topics.ends(weblog, committed=True).values()) >= 9_999
     stack.run_standard("weblog")
     report = stack.verify("weblog")
@@ -56,7 +61,7 @@ def test_the_access_log_is_exact_and_is_not_imported_twice(stack: Lab, access_lo
     again = stack.import_access_log(access_log, source="weblog")
     assert again.already == [str(access_log)]
     assert again.imported == 0
-    assert sum(Topics(stack.addresses.kafka).ends([events_topic("weblog")]).values()) >= 9_999
+    assert sum(Topics(stack.endpoints.kafka).ends([events_topic("weblog")]).values()) >= 9_999
     assert stack.verify("weblog").exact
 
     frame = stack.results("page_views_1m", "weblog")
@@ -76,9 +81,9 @@ def test_the_access_log_is_exact_and_is_not_imported_twice(stack: Lab, access_lo
 def test_no_address_of_the_log_is_anywhere_in_the_lab(stack: Lab, access_log: Path) -> None:
     stack.import_access_log(access_log, source="private")
     addresses = {line.split(" ", 1)[0].encode() for line in access_log.read_text(errors="replace").splitlines()}
-    topics = Topics(stack.addresses.kafka)
+    topics = Topics(stack.endpoints.kafka)
     names = [events_topic("private"), REJECTED]
-    for record in read_range(stack.addresses.kafka, topics.starts(names), topics.ends(names)):
+    for record in read_range(stack.endpoints.kafka, topics.starts(names), topics.ends(names)):
         text = (record.value() or b"") + (record.key() or b"")
         assert not any(address in text for address in addresses if len(address) > 9)
     stack.remove_source("private")
@@ -126,9 +131,9 @@ def test_unsorted_and_bad_lines_of_a_jsonl(stack: Lab, tmp_path: Path) -> None:
     rows = [
         json.loads(r.value() or b"{}")
         for r in read_range(
-            stack.addresses.kafka,
-            Topics(stack.addresses.kafka).starts([REJECTED]),
-            Topics(stack.addresses.kafka).ends([REJECTED]),
+            stack.endpoints.kafka,
+            Topics(stack.endpoints.kafka).starts([REJECTED]),
+            Topics(stack.endpoints.kafka).ends([REJECTED]),
         )
     ]
     mine = sorted(r["line"] for r in rows if r["source"] == "clicks")
@@ -168,6 +173,30 @@ def test_an_import_that_fails_leaves_nothing(stack: Lab, tmp_path: Path, monkeyp
     assert stack.import_jsonl(path, source="broken").imported == 10
 
 
+def test_two_imports_at_once_lose_nothing(stack: Lab, tmp_path: Path) -> None:
+    import threading
+
+    paths = {
+        name: jsonl(tmp_path / f"{name}.jsonl", [view(n, "2023-01-01T00:00:00.000Z", name=name) for n in range(3000)])
+        for name in ("left", "right")
+    }
+    errors: list[Exception] = []
+
+    def work(name: str) -> None:
+        try:
+            Lab(stack.state.folder).import_jsonl(paths[name], source=name)
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in paths]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert {name: stack.sources()[name].events for name in paths} == {"left": 3000, "right": 3000}
+
+
 def test_bad_files_get_one_message(stack: Lab, tmp_path: Path) -> None:
     common = tmp_path / "c.log"
     common.write_text('1.2.3.4 - - [17/May/2015:10:05:03 +0000] "GET / HTTP/1.1" 200 1\n' * 5)
@@ -192,7 +221,7 @@ def test_verification_can_fail(stack: Lab, tmp_path: Path) -> None:
     assert report.exact, str(report)
     assert report.ledger["late"] > 0
 
-    if stack.state.read("settings")["store"] == "sqlite":
+    if settings_document(stack.state).read().store == "sqlite":
         with sqlite3.connect(stack.state.folder / "store" / "points.sqlite") as db:
             db.execute(
                 "UPDATE traffic_hop SET views = views + 1 WHERE source = 'falsified' AND window_end = "
@@ -213,7 +242,7 @@ def test_verification_can_fail(stack: Lab, tmp_path: Path) -> None:
     stack.run_standard("falsified", bound="1s")
     assert stack.verify("falsified").exact
 
-    out = Producer({"bootstrap.servers": stack.addresses.kafka})
+    out = Producer({"bootstrap.servers": stack.endpoints.kafka.address})
     row = stack.rows("traffic_hop", "falsified")[0] | {"views": 999}
     out.produce(results_topic("traffic_hop", "falsified"), json.dumps(row).encode())
     out.flush(10)
@@ -222,12 +251,12 @@ def test_verification_can_fail(stack: Lab, tmp_path: Path) -> None:
     assert sum(c.wrong for c in wrong.compared if c.name == "traffic_hop") >= 1
 
     stack.run_standard("falsified", bound="1s")
-    subject = stack._subject("falsified")
+    run = stack.runs()["standard/falsified"].run
     assert stack.verify("falsified").exact
     for partition in range(12):  # some have records
         row = {
             "source": "falsified",
-            "run": subject.run,
+            "run": run,
             "partition": partition,
             "offset": 0,
             "event_id": "j999",
@@ -241,7 +270,7 @@ def test_verification_can_fail(stack: Lab, tmp_path: Path) -> None:
 
 
 def test_nothing_to_compare_is_no_success(stack: Lab) -> None:
-    with pytest.raises(JobError, match="has not run"):
+    with pytest.raises(SourceError, match="no recorded source"):
         stack.verify("nowhere")
     done = rtap(stack, "verify", "--source", "nowhere")
     assert done.returncode == 1
@@ -250,14 +279,14 @@ def test_nothing_to_compare_is_no_success(stack: Lab) -> None:
 
 def test_a_stopped_job_has_no_watermark_and_goes_on_where_it_was(stack: Lab) -> None:
     stack.simulate(rate=100, seconds=2)
-    run = stack.runs.get("live")["run"]
+    run = stack.runs()["standard/live"].run
     assert rtap(stack, "jobs", "stop", "standard").returncode == 0
     with pytest.raises(JobError, match="stopped"):
         stack.verify()
     assert rtap(stack, "status").returncode == 1
     stack.simulate(rate=100, seconds=2)
     assert rtap(stack, "jobs", "run", "standard").returncode == 0
-    assert stack.runs.get("live")["run"] == run
+    assert stack.runs()["standard/live"].run == run
     report = stack.verify()
     assert report.exact, str(report)
 
@@ -270,7 +299,7 @@ def test_a_drained_run_is_compared_whole_while_events_still_come(stack: Lab) -> 
     shop.start()
     try:
         time.sleep(3)  # some traffic before, and some after
-        stack.runs.stop("live", drain=True)
+        stack.stop_job(drain=True)
         report = stack.verify()
     finally:
         stop.set()
@@ -278,9 +307,9 @@ def test_a_drained_run_is_compared_whole_while_events_still_come(stack: Lab) -> 
     assert report.upto is None
     assert report.exact, str(report)
     assert sum(c.open for c in report.compared) == 0
-    before = stack.runs.get("live")["run"]
+    before = stack.runs()["standard/live"].run
     stack.run_standard(gap="20s", within="30s")
-    assert stack.runs.get("live")["run"] != before, "after a drain a new run begins"
+    assert stack.runs()["standard/live"].run != before, "after a drain a new run begins"
     assert stack.verify().exact
 
 
@@ -292,7 +321,9 @@ def test_sql_of_ones_own_is_bounded_and_leaves_no_job(stack: Lab) -> None:
     assert (rows, why) == ([], "seconds")
     deadline = time.monotonic() + 20
     while any(
-        j["state"] in ("RUNNING", "CANCELLING") for j in stack.runs.rest.jobs() if not j["name"].startswith("standard")
+        j["state"] in ("RUNNING", "CANCELLING")
+        for j in FlinkRest(stack.endpoints.flink).jobs()
+        if not j["name"].startswith("standard")
     ):
         assert time.monotonic() < deadline
         time.sleep(0.2)
@@ -303,7 +334,7 @@ def test_sql_of_ones_own_is_bounded_and_leaves_no_job(stack: Lab) -> None:
 
 
 def test_the_registry_keeps_its_rule(stack: Lab) -> None:
-    registry = Registry(stack.addresses.url("registry"))
+    registry = Registry(stack.endpoints.registry)
     subject = f"try-{time.time_ns()}"
     base = schema()
     first = registry.register(base, subject)
@@ -325,7 +356,8 @@ def test_the_registry_keeps_its_rule(stack: Lab) -> None:
             registry.register(each, subject)
         print(f"refused: {what}")
     assert registry.register(changed(language={"type": "string"}), subject) != first
-    stored = stack.state.read("schema")["id"]
+    stored = schema_document(stack.state).read()
+    assert stored is not None
     assert registry.schema(stored)["title"] == "Event"
 
 
@@ -409,9 +441,9 @@ def test_status_says_when_the_disk_is_full(stack: Lab, monkeypatch: pytest.Monke
 def test_everything_listens_on_this_machine_only(stack: Lab) -> None:
     import psutil
 
-    from rtap_lab.stack.supervisor import marked
+    from rtap_lab.stack.supervisor import find_services
 
-    pids = {identity.pid for identity in marked(stack.state.folder).values()}
+    pids = {identity.pid for identity in find_services(stack.state.folder).values()}
     listening = [c for c in psutil.net_connections("inet") if c.status == psutil.CONN_LISTEN and c.pid in pids]
     assert len(listening) >= 8
     assert {c.laddr.ip for c in listening} <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
@@ -421,7 +453,7 @@ def test_a_second_lab_does_not_disturb_the_first(stack: Lab, tmp_path: Path) -> 
     other = Lab.up(tmp_path / "other", job=False)
     try:
         mine = {s["port"] for s in stack.status()["services"]} - {None}
-        assert mine.isdisjoint(other.addresses.ports.values())
+        assert mine.isdisjoint(ports_document(other.state).read().values())
         assert stack.status()["ok"]
     finally:
         other.down()
@@ -433,11 +465,11 @@ def test_a_second_lab_does_not_disturb_the_first(stack: Lab, tmp_path: Path) -> 
 def test_a_taken_port_gets_one_message_and_leaves_nothing(tmp_path: Path) -> None:
     import socket
 
-    from rtap_lab.stack.supervisor import marked
+    from rtap_lab.stack.supervisor import find_services
 
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         with pytest.raises(RtapLabError, match="is taken by"):
             Lab.up(tmp_path / "lab", ports={"hub": taken.getsockname()[1]})
-    assert marked(tmp_path / "lab") == {}
+    assert find_services(tmp_path / "lab") == {}

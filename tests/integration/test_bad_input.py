@@ -10,8 +10,10 @@ from confluent_kafka import Producer
 
 from rtap_lab.events.codec import decode
 from rtap_lab.events.times import instant_text
+from rtap_lab.flink.rest import FlinkRest
 from rtap_lab.kafka.clients import read_range
-from rtap_lab.kafka.topics import REJECTED, Topics
+from rtap_lab.kafka.names import REJECTED
+from rtap_lab.kafka.topics import Topics
 from rtap_lab.lab import Lab
 
 
@@ -130,11 +132,11 @@ def corpus(tag: str, now_ms: int) -> dict[str, bytes | None]:
 
 @pytest.mark.parametrize("rounds", [2])
 def test_bad_records_never_stop_the_job_and_each_is_accounted(stack: Lab, rounds: int) -> None:
-    before = stack.runs.get("live")
-    restored = stack.runs.rest.checkpoints(before["job_id"])["counts"]["restored"]
-    bootstrap = stack.addresses.kafka
+    before = stack.runs()["standard/live"]
+    restored = FlinkRest(stack.endpoints.flink).checkpoints(before.job_id)["counts"]["restored"]
+    bootstrap = stack.endpoints.kafka
     at = Topics(bootstrap).ends([REJECTED])
-    out = Producer({"bootstrap.servers": bootstrap, "partitioner": "murmur2_random"})
+    out = Producer({"bootstrap.servers": bootstrap.address, "partitioner": "murmur2_random"})
     sent: dict[str, bytes | None] = {}
     for number in range(rounds):
         now_ms = time.time_ns() // 1_000_000
@@ -155,11 +157,13 @@ def test_bad_records_never_stop_the_job_and_each_is_accounted(stack: Lab, rounds
         wanted = sum(name.startswith(f"{reason}:") for name in sent)
         wanted += sum(reason == "missing" and name.startswith("counted and missing") for name in sent)
         assert reasons.count(reason) >= wanted, reason
-    assert stack.runs.get("live")["run"] == before["run"]
-    job = stack.runs.rest.job(stack.runs.get("live")["job_id"])
+    assert stack.runs()["standard/live"].run == before.run
+    job = FlinkRest(stack.endpoints.flink).job(stack.runs()["standard/live"].job_id)
     assert job["state"] == "RUNNING"
-    assert job["jid"] == before["job_id"]
-    assert stack.runs.rest.checkpoints(job["jid"])["counts"]["restored"] == restored, "it never restarted"
+    assert job["jid"] == before.job_id
+    assert FlinkRest(stack.endpoints.flink).checkpoints(job["jid"])["counts"]["restored"] == restored, (
+        "it never restarted"
+    )
 
 
 def test_the_decoder_sees_what_the_names_say() -> None:

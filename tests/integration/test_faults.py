@@ -13,10 +13,11 @@ from contextlib import contextmanager
 
 import pytest
 
+from rtap_lab.flink.rest import FlinkRest
 from rtap_lab.kafka.topics import Topics
 from rtap_lab.lab import Lab
 from rtap_lab.stack.process import Identity
-from rtap_lab.stack.supervisor import marked, running
+from rtap_lab.stack.supervisor import find_services, find_supervisor
 
 
 def wait_for(condition: object, seconds: float, what: str) -> float:
@@ -50,7 +51,7 @@ def traffic(lab: Lab, rate: float = 150) -> Iterator[None]:
 
 
 def committed_results(lab: Lab) -> int:
-    topics = Topics(lab.addresses.kafka)
+    topics = Topics(lab.endpoints.kafka)
     return sum(topics.ends(["results.sessions", "results.checkout_abandoned"], committed=True).values())
 
 
@@ -74,25 +75,25 @@ def healed(lab: Lab) -> None:
 
 
 def test_killed_services_come_back_and_verification_is_exact(stack: Lab) -> None:
-    supervisor = running(stack.state)
+    supervisor = find_supervisor(stack.state)
     assert supervisor is not None
     with traffic(stack):
         wait_for_new_results(stack, 60)
         for name in ("writer", "hub", "ticker", "auditor", "gateway", "registry", "dashboard"):
-            victim = marked(stack.state.folder)[name]
+            victim = find_services(stack.state.folder)[name]
             assert victim.signal(signal.SIGKILL)
-            wait_for(lambda v=victim, n=name: marked(stack.state.folder).get(n) not in (None, v), 30, name)  # type: ignore[misc]
+            wait_for(lambda v=victim, n=name: find_services(stack.state.folder).get(n) not in (None, v), 30, name)  # type: ignore[misc]
         healed(stack)
     report = stack.verify()
     assert report.exact, str(report)
-    assert running(stack.state) == supervisor
+    assert find_supervisor(stack.state) == supervisor
 
 
 def test_taskmanager_death_new_results_within_15_seconds(stack: Lab) -> None:
     with traffic(stack):
         wait_for_new_results(stack, 60)
         killed = time.monotonic()
-        assert marked(stack.state.folder)["taskmanager"].signal(signal.SIGKILL)
+        assert find_services(stack.state.folder)["taskmanager"].signal(signal.SIGKILL)
         seconds = wait_for_new_results(stack, 60, since=killed)
         print(f"TaskManager killed: new committed results after {seconds:.1f} s")
         assert seconds < 30, "far beyond the goal of 15 s; the figure is printed, the machine is noisy"
@@ -102,20 +103,20 @@ def test_taskmanager_death_new_results_within_15_seconds(stack: Lab) -> None:
 
 
 def test_jobmanager_death_resubmits_exactly_one_job_of_the_same_run(stack: Lab) -> None:
-    before = stack.runs.get("live")
-    run = before["run"]
+    before = stack.runs()["standard/live"]
+    run = before.run
     with traffic(stack):
         wait_for_new_results(stack, 60)
         killed = time.monotonic()
-        assert marked(stack.state.folder)["jobmanager"].signal(signal.SIGKILL)
-        wait_for(lambda: stack.runs.get("live")["job_id"] != before["job_id"], 90, "resubmission")
+        assert find_services(stack.state.folder)["jobmanager"].signal(signal.SIGKILL)
+        wait_for(lambda: stack.runs()["standard/live"].job_id != before.job_id, 90, "resubmission")
         seconds = wait_for_new_results(stack, 90, since=killed)
         print(f"JobManager killed: new committed results after {seconds:.1f} s")
         healed(stack)
-    after = stack.runs.get("live")
-    assert after["run"] == run
-    assert after["restored"], "resubmitted from a checkpoint"
-    assert len(stack.runs.rest.active(stack.runs.name(after))) == 1
+    after = stack.runs()["standard/live"]
+    assert after.run == run
+    assert after.restored, "resubmitted from a checkpoint"
+    assert len(FlinkRest(stack.endpoints.flink).active(after.name)) == 1
     report = stack.verify()
     assert report.exact, str(report)
 
@@ -124,7 +125,7 @@ def test_broker_death(stack: Lab) -> None:
     with traffic(stack):
         wait_for_new_results(stack, 60)
         killed = time.monotonic()
-        assert marked(stack.state.folder)["kafka"].signal(signal.SIGKILL)
+        assert find_services(stack.state.folder)["kafka"].signal(signal.SIGKILL)
         seconds = wait_for_new_results(stack, 90, since=killed)
         print(f"broker killed: new committed results after {seconds:.1f} s")
         healed(stack)
@@ -135,7 +136,7 @@ def test_broker_death(stack: Lab) -> None:
 def test_broker_paused_for_five_seconds(stack: Lab) -> None:
     with traffic(stack):
         wait_for_new_results(stack, 60)
-        broker = marked(stack.state.folder)["kafka"]
+        broker = find_services(stack.state.folder)["kafka"]
         assert broker.signal(signal.SIGSTOP)
         try:
             time.sleep(5)  # the fault itself
@@ -149,14 +150,14 @@ def test_broker_paused_for_five_seconds(stack: Lab) -> None:
 
 
 def test_supervisor_death_the_next_command_adopts(stack: Lab) -> None:
-    before = marked(stack.state.folder)
-    victim = running(stack.state)
+    before = find_services(stack.state.folder)
+    victim = find_supervisor(stack.state)
     assert victim is not None
     victim.signal(signal.SIGKILL)
     wait_for(lambda: not victim.alive(), 5, "the kill")
     assert stack.status()["supervisor"]["pid"] not in (None, victim.pid)
     healed(stack)
-    assert marked(stack.state.folder) == before, "every child was adopted, none was started anew"
+    assert find_services(stack.state.folder) == before, "every child was adopted, none was started anew"
     with traffic(stack):
         wait_for_new_results(stack, 60)
     report = stack.verify()
@@ -178,18 +179,18 @@ def test_traffic_that_stops_still_closes_every_window_that_is_due(stack: Lab) ->
 
 
 def test_down_and_up_twice_go_on_where_it_was(stack: Lab) -> None:
-    run = stack.runs.get("live")["run"]
+    run = stack.runs()["standard/live"].run
     for _ in range(2):
         with traffic(stack):
             wait_for_new_results(stack, 60)
         began = time.monotonic()
         assert stack.down()
         print(f"down in {time.monotonic() - began:.1f} s")
-        assert marked(stack.state.folder) == {}
+        assert find_services(stack.state.folder) == {}
         began = time.monotonic()
         Lab.up(stack.state.folder)
         print(f"up in {time.monotonic() - began:.1f} s")
-        assert stack.runs.get("live")["run"] == run
+        assert stack.runs()["standard/live"].run == run
     with traffic(stack):
         wait_for_new_results(stack, 60)
     report = stack.verify()
@@ -209,23 +210,23 @@ def test_up_killed_at_any_moment_leaves_nothing_that_up_or_down_cannot_put_right
         child.wait()
         if after == 3.0:
             Lab(folder).down()
-            assert marked(Lab(folder).state.folder) == {}
+            assert find_services(Lab(folder).state.folder) == {}
     lab = Lab.up(folder)
     try:
         assert lab.status()["ok"]
     finally:
         lab.down()
-    assert marked(lab.state.folder) == {}
-    assert running(lab.state) is None
+    assert find_services(lab.state.folder) == {}
+    assert find_supervisor(lab.state) is None
 
 
 def test_a_killed_supervisor_leaves_nothing_that_down_cannot_stop(stack: Lab) -> None:
-    victim = running(stack.state)
+    victim = find_supervisor(stack.state)
     assert isinstance(victim, Identity)
     victim.signal(signal.SIGKILL)
     wait_for(lambda: not victim.alive(), 5, "the kill")
     assert stack.down()
-    assert marked(stack.state.folder) == {}
+    assert find_services(stack.state.folder) == {}
     Lab.up(stack.state.folder)
     report = stack.verify()
     assert report.exact, str(report)
@@ -233,12 +234,12 @@ def test_a_killed_supervisor_leaves_nothing_that_down_cannot_stop(stack: Lab) ->
 
 @pytest.mark.parametrize("delivery", ["low_latency"])
 def test_low_latency_survives_a_taskmanager_death(stack: Lab, delivery: str) -> None:
-    before = stack.runs.get("live")["run"]
+    before = stack.runs()["standard/live"].run
     stack.run_standard(delivery=delivery)
-    assert stack.runs.get("live")["run"] != before, "other parameters begin a new run"
+    assert stack.runs()["standard/live"].run != before, "other parameters begin a new run"
     with traffic(stack):
         wait_for_new_results(stack, 60)
-        assert marked(stack.state.folder)["taskmanager"].signal(signal.SIGKILL)
+        assert find_services(stack.state.folder)["taskmanager"].signal(signal.SIGKILL)
         wait_for_new_results(stack, 60)
         healed(stack)
     report = stack.verify()

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from rtap_lab.errors import ComponentError, ServiceError
-from rtap_lab.lab import control
+from rtap_lab.lab import stack as control
 from rtap_lab.settings import Settings
-from rtap_lab.stack import components, influxdb
+from rtap_lab.stack import components, influxd
 
 Memory = namedtuple("Memory", "available")
 Disk = namedtuple("Disk", "free")
@@ -23,27 +23,27 @@ Disk = namedtuple("Disk", "free")
 def test_too_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(control.psutil, "virtual_memory", lambda: Memory(500_000_000))
     with pytest.raises(ServiceError, match="too little memory") as caught:
-        control.check_machine(Settings(tmp_path, profile="full"))
+        control.check_machine(Settings(profile="full"), tmp_path)
     assert "--profile core" in str(caught.value)
 
 
 def test_too_little_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(control.shutil, "disk_usage", lambda path: Disk(5_000_000))
     with pytest.raises(ServiceError, match="too little disk space"):
-        control.check_machine(Settings(tmp_path))
+        control.check_machine(Settings(), tmp_path)
 
 
 def test_influxd_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(control, "find_influxd", lambda: None)
     with pytest.raises(ComponentError, match="rtap fetch influxdb"):
-        control.check_machine(Settings(tmp_path, store="influxdb"))
+        control.check_machine(Settings(store="influxdb"), tmp_path)
 
 
 def test_influxd_without_the_tools_to_build_it_is_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RTAP_CACHE", str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ComponentError, match=r"Go .*cargo.*gcc.*pkg-config missing"):
-        influxdb.fetch_influxd()
+        influxd.fetch_influxd()
 
 
 def rtap(state: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -115,7 +115,7 @@ def test_components_come_without_maven_too(tmp_path: Path, monkeypatch: pytest.M
 
 def test_a_service_that_cannot_start_is_named_with_its_log_and_nothing_is_left(tmp_path: Path) -> None:
     from rtap_lab.lab import Lab
-    from rtap_lab.stack.supervisor import marked, running
+    from rtap_lab.stack.supervisor import find_services, find_supervisor
 
     lab = Lab(tmp_path / "lab")
     data = lab.state.folder / "kafka-1" / "data"
@@ -125,5 +125,5 @@ def test_a_service_that_cannot_start_is_named_with_its_log_and_nothing_is_left(t
     with pytest.raises(ServiceError, match="kafka") as caught:
         Lab.up(lab.state.folder, timeout=60)
     assert "  | " in str(caught.value), "the last lines of its log are shown"
-    assert marked(lab.state.folder) == {}
-    assert running(lab.state) is None
+    assert find_services(lab.state.folder) == {}
+    assert find_supervisor(lab.state) is None

@@ -9,7 +9,8 @@ from collections.abc import Callable
 import pytest
 
 from rtap_lab.errors import NotRunningError, SettingsError
-from rtap_lab.kafka.topics import LIVE_EVENTS, Topics
+from rtap_lab.kafka.names import LIVE_EVENTS
+from rtap_lab.kafka.topics import Topics
 from rtap_lab.lab import Lab
 from tests.integration.test_answers import rtap
 
@@ -41,7 +42,7 @@ def test_controls_change_the_running_simulator_and_the_score_explains_the_rest(s
         until(lambda: len(stack.truths()[-1].anomalies()) == 2, "nothing was injected")
         controls.pause()
         until(lambda: controls.status()["paused"], "it did not pause")
-        topics = Topics(stack.addresses.kafka)
+        topics = Topics(stack.endpoints.kafka)
 
         def ends() -> int:
             return sum(topics.ends([LIVE_EVENTS]).values())
@@ -61,6 +62,8 @@ def test_controls_change_the_running_simulator_and_the_score_explains_the_rest(s
         until(lambda: controls.status()["scenario"] == "late_mobile", "the scenario did not change")
         sent = controls.status()["sent"]
         until(lambda: controls.status()["sent"] > sent + 1000, "the new scenario does not play")
+        with pytest.raises(SettingsError, match="runs in this lab already"):
+            stack.simulate(seconds=1)
         for wrong in (
             ("set",),
             ("set", "--rate", "-1"),

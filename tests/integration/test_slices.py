@@ -10,7 +10,8 @@ import pytest
 from confluent_kafka import Producer
 
 from rtap_lab.errors import SettingsError, SourceError
-from rtap_lab.kafka.topics import REJECTED, Topics
+from rtap_lab.kafka.names import REJECTED
+from rtap_lab.kafka.topics import Topics
 from rtap_lab.lab import Lab
 from tests.integration.test_answers import rtap, view
 from tests.integration.test_bad_input import corpus
@@ -21,9 +22,9 @@ TIMES = {"gap": "20s", "within": "30s"}
 def test_a_slice_with_garbage_comes_back_bit_by_bit_and_gives_the_same_answers_twice(
     stack: Lab, tmp_path: Path
 ) -> None:
-    kafka = stack.addresses.kafka
+    kafka = stack.endpoints.kafka
     begin = dict(Topics(kafka).ends(["events"]))
-    out = Producer({"bootstrap.servers": kafka, "partitioner": "murmur2_random"})
+    out = Producer({"bootstrap.servers": kafka.address, "partitioner": "murmur2_random"})
     stack.simulate("brisk", rate=300, seconds=3, seed=9)
     now_ms = time.time_ns() // 1_000_000
     for number, record in enumerate(corpus("slice", now_ms).values()):

@@ -1,5 +1,5 @@
 -- The tables of one source: `events_raw` is the topic as it is, `events` the counted events.
--- ${…} is filled in by rtap_lab.flink.standard; a semicolon at the end of a line ends a statement.
+-- ${…} is filled in by rtap_lab.flink.statements; a semicolon at the end of a line ends a statement.
 
 CREATE TABLE events_raw (
   event_id STRING,

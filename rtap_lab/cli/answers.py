@@ -1,0 +1,97 @@
+"""Answers: results, sql, watch; and whether they are right: verify, score."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from rtap_lab.cli.app import AsJson, Form, Source, counting, notes, open_lab, print_json, until_interrupt
+from rtap_lab.errors import SettingsError
+from rtap_lab.tables import plain
+
+
+def register(app: typer.Typer) -> None:
+    """Add this group's verbs."""
+    for verb in (results, sql, verify, score, watch):
+        app.command()(verb)
+
+
+def results(
+    query: str,
+    source: Source = "live",
+    form: Form = "table",
+    limit: Annotated[int | None, typer.Option(help="Only the first so many rows.")] = None,
+    tail: Annotated[int | None, typer.Option(help="Only the last so many rows.")] = None,
+) -> None:
+    """Print every row of a query from the store, sorted by time, then keys."""
+    from rtap_lab.lab.rows import as_text, check_form
+
+    check_form(form)
+    for name, value in (("limit", limit), ("tail", tail)):
+        if value is not None and value < 1:
+            raise SettingsError(f"--{name} {value}: must be 1 or more")
+    lab = open_lab()
+    columns = list(lab.query(query, source).schema.columns)
+    rows = lab.rows(query, source)
+    shown = rows[:limit] if tail is None else rows[-tail:]
+    print(as_text(columns, shown, form))
+    if not rows:
+        notes.print(f"no rows yet: {lab.why_empty(query, source)}")
+    elif len(shown) < len(rows):
+        notes.print(f"{len(shown)} of {len(rows)} rows")
+    if not lab.is_up:
+        notes.print("nothing is up: the store as it was when the stack went down")
+
+
+def sql(
+    statement: str,
+    source: Source = "live",
+    form: Form = "table",
+    seconds: Annotated[float, typer.Option(help="How long at most.")] = 10,
+    rows: Annotated[int, typer.Option(help="How many rows at most.")] = 100,
+) -> None:
+    """Run a SQL query on `events` (counted) or `events_raw`; always ends."""
+    from rtap_lab.lab.rows import as_text, check_form
+
+    check_form(form)
+    columns, found, why = open_lab().sql(statement, source=source, seconds=seconds, rows=rows)
+    print(as_text(columns, found, form))
+    notes.print(f"{len(found)} rows; ended by {why}")
+
+
+def verify(source: Source = "live", as_json: AsJson = False) -> None:
+    """Recompute every query and compare all rows of topics and store; exit 0 only if equal."""
+    with counting("records") as progress:
+        report = open_lab().verify(source, progress=progress)
+    if as_json:
+        print_json(report.as_json())
+    else:
+        print(report)
+    if not report.exact:
+        raise typer.Exit(1)
+
+
+def score(source: Source = "live", as_json: AsJson = False) -> None:
+    """Compare every answer with what the simulated visitors really did; exit 0 if all differences are explained."""
+    with counting("records") as progress:
+        result = open_lab().score(source, progress=progress)
+    if as_json:
+        print_json(result.as_json())
+    else:
+        print(result)
+    if not result.exact:
+        raise typer.Exit(1)
+
+
+def watch(query: str, source: Source = "live", as_json: AsJson = False) -> None:
+    """Follow a query's rows as the hub sends them, until Ctrl-C."""
+    with until_interrupt() as stop:
+        for message in open_lab().watch(query, source=source, stop=stop):
+            if as_json:
+                print(json.dumps(message), flush=True)
+                continue
+            rows = message["rows"][-5:] if message["type"] == "snapshot" else message["rows"]
+            for row in rows:
+                print("  ".join(f"{k}={plain(v)}" for k, v in row.items()), flush=True)

@@ -1,0 +1,384 @@
+"""Starting, stopping and keeping runs: intent is written down first, then made true, and every step can be repeated.
+
+A kill between any two steps is put right by whoever looks next: the command that asked, or the supervisor, which looks
+every second.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from msgspec import structs
+
+from rtap_lab.endpoints import Endpoints
+from rtap_lab.errors import JobError, SettingsError, SourceError
+from rtap_lab.flink.gateway import Session
+from rtap_lab.flink.properties import job_properties
+from rtap_lab.flink.rest import FlinkRest
+from rtap_lab.flink.savepoints import read_offsets
+from rtap_lab.flink.statements import catalog as catalog_statements
+from rtap_lab.flink.statements import job_statements
+from rtap_lab.jobs.checkpoints import CheckpointFolder, CheckpointStorage
+from rtap_lab.jobs.documents import jobs_document, runs_document, sources_document
+from rtap_lab.jobs.model import OVER, Job, Run, job_queries, need_run, run_key, run_of
+from rtap_lab.jobs.reconcile import TERMINAL, Adopt, Finish, FlinkJob, GiveUp, Nothing, Submit, Wait, reconcile
+from rtap_lab.kafka.names import LATE, REJECTED, events_topic
+from rtap_lab.kafka.topics import Topic, Topics, result_topics
+from rtap_lab.queries.query import Query
+from rtap_lab.queries.standard import JOB, packaged
+from rtap_lab.settings import LIVE, JobParameters
+from rtap_lab.stack.state import State
+from rtap_lab.waiting import until
+
+_TAKEN = frozenset({"late", "rejected", "live", "events", "events_raw", JOB})
+"""Names that no job or query of one's own can have, beside those of the packaged queries."""
+
+
+class Lifecycle:
+    """Starts, stops and keeps the runs of one lab.
+
+    Args:
+        state: The lab's state folder.
+        endpoints: Where its services listen.
+        topics: Its topics.
+        flink: Its JobManager.
+        checkpoints: Where state is kept; a folder of the lab when left out.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        endpoints: Endpoints,
+        topics: Topics,
+        flink: FlinkRest,
+        checkpoints: CheckpointStorage | None = None,
+    ) -> None:
+        self.state = state
+        self.endpoints = endpoints
+        self.topics = topics
+        self.flink = flink
+        self.checkpoints = checkpoints or CheckpointFolder(state.folder / "flink" / "runs")
+        self.runs = runs_document(state)
+        self.jobs = jobs_document(state)
+        self.sources = sources_document(state)
+
+    def _update(self, key: str, **changes: Any) -> Run:
+        """Change what is written down of a run."""
+        return self.runs.change(lambda runs: runs | {key: structs.replace(runs[key], **changes)})[key]
+
+    # --- what is asked for -----------------------------------------------------------------------
+
+    def define(self, name: str, queries: Sequence[Query]) -> None:
+        """Write down a job of one's own, or what an existing one asks from its next run on.
+
+        Raises:
+            SettingsError: When the name, or one of a query, is taken.
+        """
+        names = [query.name for query in queries]
+        for each in {name, *names}:
+            if each in _TAKEN or each in packaged():
+                raise SettingsError(f"query {each!r}: the name is taken", hint="choose another name")
+            if each in self.sources.read():
+                raise SettingsError(f"query {each!r}: a recorded source has that name", hint="choose another name")
+        if len(set(names)) < len(names):
+            raise SettingsError(f"job {name!r} has two queries of one name")
+
+        def defined(jobs: dict[str, Job]) -> dict[str, Job]:
+            for other in jobs.values():
+                twice = {query.name for query in other.queries} & set(names)
+                if other.name != name and twice:
+                    raise SettingsError(
+                        f"query {sorted(twice)[0]!r} belongs to job {other.name!r}",
+                        hint=f"choose another name, or `rtap jobs remove {other.name}`",
+                    )
+            return jobs | {name: Job(name, tuple(queries))}
+
+        for run in self.runs.read().values():
+            if run.job == name and {q.name: q.schema for q in run.queries} != {q.name: q.schema for q in queries}:
+                others = [r.source for r in self.runs.read().values() if r.job == name]
+                if len(others) > 1:
+                    raise SettingsError(
+                        f"job {name!r} has results of other columns on {', '.join(others)}",
+                        hint=f"`rtap jobs remove {name}` removes them, or choose another name",
+                    )
+        self.jobs.change(defined)
+
+    def request(self, job: str, source: str, changes: dict[str, Any] | None = None, *, anew: bool = False) -> Run:
+        """Write down that a run of a job should be running.
+
+        It goes on with the current run, unless that was drained or has other parameters or queries; then a new
+        run begins at the earliest record, and the earlier run's rows leave the topics (and, through
+        the writer, the store).
+
+        Args:
+            job: The job.
+            source: "live", or a recorded source.
+            changes: Parameters that must be so; the others stay as they were.
+            anew: Whether a new run must begin.
+
+        Raises:
+            SettingsError: When there is no such job.
+            SourceError: When there is no such source.
+        """
+        key = run_key(job, source)
+        with self.state.lock("flink-jobs", timeout=120):
+            current = self.runs.read().get(key)
+            wanted = replace(self.base(job, source), **(changes or {}))
+            queries = job_queries(job, self.jobs.read(), wanted)
+            if current and not anew and not self.replaces(current, wanted, queries):
+                return self._update(key, desired="running", failures=0, error="")
+            if current:
+                self._end(current)
+            self.topics.ensure(result_topics(source, [query.name for query in queries]))
+            moment = datetime.now(UTC)
+            ends = self.topics.ends([events_topic(source)], committed=True) if source != LIVE else {}
+            run = Run(
+                job=job,
+                source=source,
+                run=f"{moment:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}",
+                parameters=wanted,
+                queries=queries,
+                results_from={},
+                started=moment.timestamp(),
+                ends={str(p): end for (_, p), end in ends.items()},
+            )
+            run = structs.replace(run, results_from=self.topics.empty(run.topics.values()))
+            self.runs.change(lambda runs: runs | {key: run})
+            if current:  # queries that the new run does not have
+                self.topics.delete(set(current.topics.values()) - set(run.topics.values()))
+            return run
+
+    def base(self, job: str, source: str) -> JobParameters:
+        """The parameters of a run that names none.
+
+        Raises:
+            SourceError: When there is no such source.
+        """
+        if source != LIVE:
+            found = self.sources.read().get(source)
+            if found is None:
+                raise SourceError(
+                    f"there is no recorded source {source!r}",
+                    hint="`rtap sources list` shows them; `rtap import` makes one",
+                )
+            return JobParameters(bound_ms=found.lateness_bound_ms)
+        current = self.runs.read().get(run_key(job, source))
+        return current.parameters if current else JobParameters()
+
+    @staticmethod
+    def replaces(current: Run, wanted: JobParameters, queries: Sequence[Query]) -> bool:
+        """Whether a request begins a new run instead of going on with the current one."""
+        same = current.parameters == wanted and current.queries == tuple(queries)
+        return current.bounded or not same or current.state in ("drained", "finished")
+
+    def _end(self, run: Run) -> None:
+        """End what still runs of a run, and forget its checkpoints."""
+        for job_id in self.flink.active(run.name):
+            try:  # a stop closes its transactions; one left open would hide what comes after it
+                self._await(partial(self.flink.is_running, job_id), 10, "waiting for the job")
+                request = self.flink.stop(job_id, drain=False, directory=self.checkpoints.savepoints(run))
+                self._await_savepoint(job_id, request, 30)
+                self._await_end(job_id, 30, "stop")
+            except JobError:
+                self.flink.cancel(job_id)
+                self._await_end(job_id, 60, "cancel")
+        self.checkpoints.remove([run])
+
+    def _await_savepoint(self, job_id: str, request: str, seconds: float) -> str:
+        return str(self._await(lambda: self.flink.savepoint_status(job_id, request), seconds, "the savepoint"))
+
+    def _await_end(self, job_id: str, seconds: float, what: str) -> None:
+        self._await(lambda: self.flink.job(job_id)["state"] in TERMINAL, seconds, what)
+
+    @staticmethod
+    def _await(condition: Callable[[], Any], seconds: float, what: str) -> Any:
+        return until(condition, seconds, lambda: JobError(f"flink: {what} took more than {seconds:.0f} s"), every=0.05)
+
+    # --- making it so ----------------------------------------------------------------------------
+
+    def reconcile_all(self) -> None:
+        """Make all that is asked for true; called about once a second by the supervisor.
+
+        Raises:
+            JobError: Of the first run with which it did not work, after all were tried.
+        """
+        first: Exception | None = None
+        for run in self.runs.read().values():
+            if run.desired == "running" and run.state not in OVER:
+                try:
+                    self.reconcile(run.job, run.source)
+                except (JobError, SourceError) as error:
+                    first = first or error
+        if first is not None:
+            raise first
+
+    def reconcile(self, job: str, source: str) -> Run:
+        """Do what should be done about a run now, so that it runs exactly once; resubmit it where it does not.
+
+        Raises:
+            JobError: When Flink refuses it, or it failed for good.
+        """
+        with self.state.lock("flink-jobs", timeout=120):
+            run = need_run(self.runs.read(), job, source)
+            if run.desired != "running" or run.state in OVER:
+                return run
+            now_ms = time.time_ns() // 1_000_000
+            match reconcile(run, self._flink_jobs(), now_ms):
+                case Nothing() | Wait():
+                    return run
+                case Adopt(job_id=job_id):
+                    return self._update(run.key, state="running", job_id=job_id)
+                case Finish(job_id=job_id):
+                    self._renew_resumed_by(run, False)
+                    return self._update(run.key, state="finished", job_id=job_id)
+                case GiveUp(job_id=job_id):
+                    reason = self.flink.root_exception(job_id)
+                    self._update(run.key, state="failed", failures=run.failures + 1, error=reason)
+                    raise JobError(f"flink: job {job!r} on {source} failed: {reason}")
+                case Submit(failed=failed):
+                    if failed is not None:
+                        reason = self.flink.root_exception(failed)
+                        run = self._update(run.key, failures=run.failures + 1, error=reason)
+                    return self._submit(run)
+
+    def _flink_jobs(self) -> list[FlinkJob]:
+        return [
+            FlinkJob(j["jid"], j["name"], j["state"], j["start-time"], max(0, j.get("end-time", 0)))
+            for j in self.flink.jobs()
+        ]
+
+    def _submit(self, run: Run) -> Run:
+        restore = self.checkpoints.newest(run)
+        self.checkpoints.clear(run, keep=restore)  # working sets of earlier jobs of this run
+        properties = job_properties(
+            run.parameters,
+            name=run.name,
+            bounded=run.bounded,
+            checkpoints=self.checkpoints.place(run),
+            restore=restore,
+            parallelism=run.parallelism,
+        )
+        resumed_by = self._renew_resumed_by(run, bool(run.bounded and restore))
+        *tables, statement_set = [
+            *catalog_statements(
+                topic=run.events,
+                kafka=self.endpoints.kafka,
+                group=run.group,
+                bound_ms=run.parameters.bound_ms,
+                # what a later import adds belongs to a later run
+                ends={int(p): end for p, end in run.ends.items()} if run.bounded else None,
+                resumed_by=resumed_by,
+            ),
+            *job_statements(
+                job=run.job,
+                source=run.source,
+                run=run.run,
+                kafka=self.endpoints.kafka,
+                queries=run.queries,
+                topics=run.topics | {"late": LATE, "rejected": REJECTED},
+                parameters=run.parameters,
+            ),
+        ]
+        with Session(self.endpoints.gateway, properties) as session:
+            for statement in tables:
+                session.configure(statement)
+            job_id = session.submit(statement_set)
+        return self._update(run.key, state="running", job_id=job_id, restored=restore)
+
+    def _renew_resumed_by(self, run: Run, wanted: bool) -> str | None:
+        """A new empty topic for a bounded job that goes on (see `flink.statements.catalog`); the earlier ones go."""
+        prefix = f"resume.{run.job}.{run.source}."
+        if run.bounded:
+            self.topics.delete(name for name in self.topics.names() if name.startswith(prefix))
+        if not wanted:
+            return None
+        topic = Topic(f"{prefix}{secrets.token_hex(4)}", 1)
+        self.topics.ensure([topic])
+        return topic.name
+
+    # --- ending ----------------------------------------------------------------------------------
+
+    def stop(self, job: str, source: str, *, drain: bool = False, keep_desired: bool = False) -> Run:
+        """Stop a job with a savepoint, all results committed.
+
+        Args:
+            job: The job.
+            source: On which source.
+            drain: Close every window first; then the run is over.
+            keep_desired: The job is to be resumed when the stack is up again.
+
+        Raises:
+            JobError: When there is no job to stop, or draining fails.
+        """
+        with self.state.lock("flink-jobs", timeout=120):
+            run = need_run(self.runs.read(), job, source)
+            if not keep_desired:
+                run = self._update(run.key, desired="stopped")
+            active = self.flink.active(run.name)
+            if not active:
+                if drain:
+                    raise JobError(f"job {job!r} on {source} is not running: nothing to drain")
+                return self._update(run.key, state=run.state if run.state in ("drained", "finished") else "stopped")
+            job_id = active[0]
+            try:
+                patience = 5 if keep_desired else 60  # a job that is recovering has its checkpoint
+                self._await(lambda: self.flink.is_running(job_id), patience, "waiting for the job")
+                request = self.flink.stop(job_id, drain=drain, directory=self.checkpoints.savepoints(run))
+                path = self._await_savepoint(job_id, request, 60)
+                self._await_end(job_id, 30, "the stop")
+            except JobError:
+                if drain:
+                    raise
+                self.flink.cancel(job_id)  # the newest checkpoint is kept
+                self._await_end(job_id, 30, "the cancel")
+            if not drain:
+                return self._update(run.key, state="stopped")
+            offsets = read_offsets(self.checkpoints.metadata(path), run.events)
+            if not offsets:
+                raise JobError(f"flink: the savepoint {path} does not say how far it has read")
+            return self._update(run.key, state="drained", ends={str(p): end for p, end in offsets.items()})
+
+    def stop_all(self) -> None:
+        """Stop what runs, to be resumed when the stack is up again: all that is counted is committed before."""
+        for run in self.runs.read().values():
+            if run.desired == "running" and run.state == "running":
+                self.stop(run.job, run.source, keep_desired=True)
+
+    def savepoint(self, job: str, source: str) -> str:
+        """Take a savepoint of a running job; its path.
+
+        Raises:
+            JobError: When it does not run.
+        """
+        run = need_run(self.runs.read(), job, source)
+        active = self.flink.active(run.name)
+        if not active:
+            raise JobError(f"job {job!r} on {source} is not running")
+        request = self.flink.savepoint(active[0], (self.state.folder / "flink" / "savepoints").as_uri())
+        return self._await_savepoint(active[0], request, 120)
+
+    def forget(self, run: Run) -> None:
+        """End a run: its job, checkpoints and result topics. Its points are left to who holds the store."""
+        with self.state.lock("flink-jobs", timeout=120):
+            self._update(run.key, desired="stopped")
+            for job_id in self.flink.active(run.name):
+                self.flink.cancel(job_id)
+                self._await_end(job_id, 60, "cancel")
+            self.runs.change(lambda runs: {key: each for key, each in runs.items() if key != run.key})
+            self.checkpoints.remove([run])
+            self._renew_resumed_by(run, False)
+            self.topics.delete(run.topics.values())
+
+    def undefine(self, name: str) -> None:
+        """Forget a job of one's own, once its runs are forgotten."""
+        self.jobs.change(lambda jobs: {key: each for key, each in jobs.items() if key != name})
+
+    def answers(self, query: str, source: str) -> Run | None:
+        """The run that answers a query on a source."""
+        return run_of(self.runs.read(), query, source)

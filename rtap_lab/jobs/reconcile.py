@@ -1,0 +1,101 @@
+"""Pure: what should be done about a run now, from what is asked for and what Flink says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from rtap_lab.jobs.model import OVER, Run
+from rtap_lab.waiting import backoff
+
+TRIES = 5
+"""Jobs of one run that may fail in a row before the run counts as failed."""
+
+TERMINAL = ("FINISHED", "CANCELED", "FAILED", "SUSPENDED")
+"""Flink's states of a job that has ended."""
+
+
+@dataclass(frozen=True)
+class FlinkJob:
+    """A job as the JobManager knows it."""
+
+    job_id: str
+    name: str
+    state: str
+    started_ms: int
+    ended_ms: int = 0
+    """0 while it has not."""
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """All is as it should be, or nothing is asked for."""
+
+
+@dataclass(frozen=True)
+class Adopt:
+    """The job runs already: write down which it is."""
+
+    job_id: str
+
+
+@dataclass(frozen=True)
+class Finish:
+    """The bounded job has read all of its source: the run is over."""
+
+    job_id: str
+
+
+@dataclass(frozen=True)
+class Submit:
+    """Start a job, from the newest checkpoint if there is one.
+
+    Args:
+        failed: The job that failed just before; its reason is to be written down first.
+    """
+
+    failed: str | None = None
+
+
+@dataclass(frozen=True)
+class GiveUp:
+    """It failed too often in a row: the run has failed, for the reason of this job."""
+
+    job_id: str
+
+
+@dataclass(frozen=True)
+class Wait:
+    """It failed a moment ago: try again later."""
+
+
+Action = Nothing | Adopt | Finish | Submit | GiveUp | Wait
+
+
+def reconcile(run: Run, flink_jobs: Iterable[FlinkJob], now_ms: int) -> Action:
+    """What should be done about a run.
+
+    Args:
+        run: What is asked for, and what is known of it.
+        flink_jobs: All jobs that the JobManager knows.
+        now_ms: The clock, milliseconds since the epoch.
+    """
+    if run.desired != "running" or run.state in OVER:
+        return Nothing()
+    mine = sorted((job for job in flink_jobs if job.name == run.name), key=lambda job: job.started_ms)
+    if not mine:
+        return Submit()
+    newest = mine[-1]
+    if newest.state not in TERMINAL:
+        known = run.state == "running" and run.job_id == newest.job_id
+        return Nothing() if known else Adopt(newest.job_id)
+    # a job that was stopped with a savepoint is FINISHED too
+    if newest.state == "FINISHED" and run.bounded and run.state != "stopped":
+        return Finish(newest.job_id)
+    if newest.state != "FAILED" or newest.job_id != run.job_id:
+        return Submit()
+    if run.failures + 1 >= TRIES:
+        return GiveUp(newest.job_id)
+    if newest.ended_ms and now_ms - newest.ended_ms < backoff(run.failures) * 1000:
+        return Wait()
+    return Submit(failed=newest.job_id)

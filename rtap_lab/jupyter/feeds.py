@@ -1,0 +1,52 @@
+"""A query's live feed in a notebook: as a chart, as a stream."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+from rtap_lab.settings import LIVE
+
+if TYPE_CHECKING:
+    from rtap_lab.dashboards.charts import LiveChart
+    from rtap_lab.lab import Lab
+
+
+def chart(lab: Lab, query: str, *, source: str = LIVE, live: bool = True) -> LiveChart:
+    """The live chart of a query, its first picture drawn from the store.
+
+    It goes on moving while the kernel is busy: the browser talks to the hub itself.
+
+    Args:
+        lab: A lab that is up.
+        query: A query's name.
+        source: "live" or a recorded source.
+        live: Whether it should follow the hub; else it is a static picture.
+
+    Raises:
+        SettingsError: When there is no such query.
+    """
+    from rtap_lab.dashboards.charts import chart_of
+
+    asked = lab.query(query, source)
+    rows = lab.rows(query, source)
+    return chart_of(lab.endpoints.hub.address if live else "", asked, source=source, rows=rows)
+
+
+def stream(lab: Lab, query: str, *, source: str = LIVE) -> Any:
+    """A `streamz.Stream` of a query's rows, fed from the hub by a thread of its own.
+
+    Its `stop` attribute is an event that ends the thread.
+    """
+    from streamz import Stream
+
+    out, stop = Stream(), threading.Event()
+
+    def run() -> None:
+        for message in lab.watch(query, source=source, stop=stop):
+            for row in message["rows"]:
+                out.emit(row)
+
+    threading.Thread(target=run, daemon=True, name=f"stream {query}").start()
+    out.stop = stop
+    return out

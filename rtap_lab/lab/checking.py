@@ -1,0 +1,90 @@
+"""Proving: verify and score."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rtap_lab.errors import JobError
+from rtap_lab.jobs.model import Run, need_run, runs_on
+from rtap_lab.lab.context import Context
+from rtap_lab.lab.subjects import subject_of
+from rtap_lab.lab.truth import truths_of
+from rtap_lab.queries.standard import JOB
+from rtap_lab.store.port import Store
+from rtap_lab.verification.report import Report, Subject, Upto
+from rtap_lab.verification.scoring import Score
+from rtap_lab.verification.verifier import Verifier
+
+
+@contextmanager
+def _opened(context: Context) -> Iterator[tuple[Verifier, Store]]:
+    store = context.open_store()
+    try:
+        yield Verifier(context.topics, store), store
+    finally:
+        store.close()
+
+
+def verify(context: Context, source: str, progress: Callable[[int], None]) -> Report:
+    """Recompute every query that runs on a source, and compare all rows; see `Lab.verify`."""
+    context.site  # noqa: B018  (says so when nothing is up)
+    context.check_source(source)
+    runs = runs_on(context.runs.read(), source) or [need_run(context.runs.read(), JOB, source)]
+    report = Report(source, [])
+    with _opened(context) as (verifier, _):
+        for run in runs:
+            subject = subject_of(context, run)
+            try:
+                upto, later = _upto(context, verifier, subject, run)
+            except JobError as error:
+                if len(runs) == 1 or run.desired == "running":
+                    raise
+                report.not_compared.append(error.message)
+                continue
+            found = verifier.verify(subject, upto, progress=progress)
+            if later:
+                found.problems.append(
+                    f"{later} records came into {source} after this run: rtap jobs run {run.job} --source {source}"
+                )
+            report.runs.append(found)
+    if not report.runs:
+        raise JobError(f"verify: nothing runs on {source}: {'; '.join(report.not_compared)}")
+    return report
+
+
+def score(context: Context, source: str, progress: Callable[[int], None]) -> Score:
+    """Compare every answer with what the simulated visitors really did; see `Lab.score`."""
+    context.site  # noqa: B018
+    context.check_source(source)
+    run = need_run(context.runs.read(), JOB, source)
+    with _opened(context) as (verifier, _):
+        subject = subject_of(context, run)
+        upto, _ = _upto(context, verifier, subject, run)
+        return verifier.score(subject, upto, truths_of(context.state, source), progress=progress)
+
+
+def _upto(context: Context, verifier: Verifier, subject: Subject, run: Run) -> tuple[Upto, int]:
+    """How far a run can be compared, and how many records came after it."""
+    if run.state in ("finished", "drained"):
+        ends = {(run.events, int(p)): end for p, end in run.ends.items()}
+        later = 0
+        if run.state == "finished":
+            now = context.topics.ends([run.events], committed=True)
+            later = sum(now.values()) - sum(ends.values())
+        verifier.await_store(subject, 60)
+        return Upto(ends, None), later
+    flink = context.site.flink
+    if run.state != "running" or not flink.active(run.name):
+        raise JobError(
+            f"verify: job {run.job!r} on {run.source} is {run.state}: there is no watermark to compare up to"
+            + (f" ({run.error})" if run.error else ""),
+            hint=f"`rtap jobs run {run.job}` continues it",
+        )
+
+    def checkpoints() -> int:
+        # the job may be resubmitted meanwhile
+        active = flink.active(run.name)
+        return int(flink.checkpoints(active[0])["counts"]["completed"]) if active else 0
+
+    return verifier.live_upto(subject, checkpoints), 0

@@ -1,0 +1,483 @@
+"""The Lab: one object for a whole lab, the same verbs as the command line; one line a verb."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Unpack
+
+from rtap_lab.endpoints import Endpoints
+from rtap_lab.jobs.model import Run
+from rtap_lab.lab import answers, checking, jobs, queries, simulator, slices, sources, sql, stack, status
+from rtap_lab.lab.context import Context
+from rtap_lab.lab.interrupts import interruptible
+from rtap_lab.lab.offline import OfflineLab
+from rtap_lab.lab.rows import Row, as_frame
+from rtap_lab.lab.simulator import Controls
+from rtap_lab.lab.slices import Moment, Slice
+from rtap_lab.lab.truth import truths_of
+from rtap_lab.queries.query import Catalog, Definition, Query
+from rtap_lab.queries.query import query as make_query
+from rtap_lab.queries.standard import JOB
+from rtap_lab.recordings.imported import Imported
+from rtap_lab.recordings.sources import Sources
+from rtap_lab.services.site import settings_document
+from rtap_lab.settings import LIVE, Duration, JobOptions, Settings, job_changes, state_folder
+from rtap_lab.simulator.fed import Fed
+from rtap_lab.simulator.truth import Truth
+from rtap_lab.stack.state import State
+from rtap_lab.store.port import Store
+from rtap_lab.verification.report import Report
+from rtap_lab.verification.scoring import Score
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def _note(words: str) -> None:
+    print(words, file=sys.stderr)
+
+
+@interruptible
+class Lab:
+    """One lab: its stack, its sources, its queries and jobs, and their answers.
+
+    Args:
+        state: The state folder; else `RTAP_STATE`, else `.rtap` in the working directory.
+    """
+
+    def __init__(self, state: str | Path | None = None) -> None:
+        self.state = State(state_folder(state))
+        self._context = Context(self.state)
+
+    # --- the stack -------------------------------------------------------------------------------
+
+    @classmethod
+    def up(
+        cls,
+        state: str | Path | None = None,
+        *,
+        profile: str | None = None,
+        store: str | None = None,
+        job: bool = True,
+        java: str | Path | None = None,
+        ports: Mapping[str, int] | None = None,
+        timeout: float = 180,
+        on_status: stack.StatusListener = lambda table: None,
+        on_note: Callable[[str], None] = _note,
+        **options: Unpack[JobOptions],
+    ) -> Lab:
+        """Start the stack, or join the one that is up; ends with the standard job running.
+
+        Args:
+            state: The state folder.
+            profile: "core" (one broker) or "full" (three); as last time when left out.
+            store: "sqlite" or "influxdb"; as last time when left out.
+            job: Whether to run the standard job.
+            java: A Java 17 to 21 to use.
+            ports: Ports that must be these, by service.
+            timeout: Seconds until it must be ready.
+            on_status: Called with the services now and then.
+            on_note: Called with what a person should know before it happens: printed when left out.
+            options: Parameters of the standard job that must be so: gap, within, bound, delivery.
+
+        Raises:
+            ServiceError: When it cannot be; what this call started is then stopped again.
+        """
+        lab = cls(state)
+        before = settings_document(lab.state).read() if lab.state.exists else Settings()
+        settings = Settings(
+            profile=profile or before.profile,  # type: ignore[arg-type]
+            store=store or before.store,  # type: ignore[arg-type]
+            java=str(java) if java else None,
+        )
+        stack.up(
+            lab._context,
+            settings,
+            ports=ports or {},
+            job=job_changes(**options) if job else None,
+            chosen=bool(profile or store),
+            timeout=timeout,
+            on_status=on_status,
+            on_note=on_note,
+        )
+        return lab
+
+    @staticmethod
+    def offline() -> OfflineLab:
+        """A lab in this process, without a stack: the reference engine answers, not Flink."""
+        return OfflineLab()
+
+    def down(self, *, on_status: stack.StatusListener = lambda table: None) -> bool:
+        """Stop everything; data are kept. False when nothing was up."""
+        return stack.down(self.state, on_status=on_status)
+
+    def reset(self) -> None:
+        """Stop everything and delete the lab's data."""
+        stack.reset(self.state)
+
+    @property
+    def is_up(self) -> bool:
+        """Whether services of this lab run."""
+        return self._context.is_up
+
+    def next_steps(self) -> list[str]:
+        """What to do after `up`, and when the first rows are due."""
+        return status.next_steps(self._context)
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """Where the services listen; starts nothing.
+
+        Raises:
+            NotRunningError: When nothing is up.
+        """
+        return self._context.endpoints
+
+    @property
+    def dashboard(self) -> str:
+        """The live dashboard's address."""
+        return f"{self.endpoints.dashboard}/app"
+
+    def store(self) -> Store:
+        """The lab's store, for reading; close it after use."""
+        return self._context.open_store()
+
+    def status(self) -> dict[str, Any]:
+        """State, port, memory, uptime and links of the services, and of each job watermark and lag."""
+        return status.status(self._context)
+
+    # --- sources ---------------------------------------------------------------------------------
+
+    def sources(self) -> Sources:
+        """The recorded sources."""
+        return self._context.sources.read() if self.state.exists else {}
+
+    def import_access_log(
+        self,
+        *paths: str | Path,
+        source: str | None = None,
+        speed: str = "max",
+        progress: Callable[[int], None] = lambda n: None,
+    ) -> Imported:
+        """Import access logs in the combined format into a recorded source.
+
+        Args:
+            paths: Files, `.gz` too, or "-".
+            source: The source's name; the stem of the first file when left out.
+            speed: "max" records; "live" or a factor plays onto the live topic instead.
+            progress: Called with the number of lines read so far.
+
+        Raises:
+            SourceError: When a file cannot be read or is not in the combined format.
+        """
+        return sources.import_files(self._context, list(map(str, paths)), "access-log", source, speed, progress)
+
+    def import_jsonl(
+        self,
+        *paths: str | Path,
+        source: str | None = None,
+        speed: str = "max",
+        progress: Callable[[int], None] = lambda n: None,
+    ) -> Imported:
+        """Import events of the model, one JSON object a line; otherwise as `import_access_log`."""
+        return sources.import_files(self._context, list(map(str, paths)), "jsonl", source, speed, progress)
+
+    def remove_source(self, source: str) -> None:
+        """Delete a recorded source: its events, results and points.
+
+        Raises:
+            SourceError: When there is none of that name.
+        """
+        sources.remove(self._context, source)
+
+    def simulate(
+        self,
+        scenario: str = "brisk",
+        *,
+        rate: float | None = None,
+        visitors: float | None = None,
+        seed: int = 1,
+        seconds: float | None = None,
+        events: int | None = None,
+        stop: threading.Event | None = None,
+        progress: Callable[[int], None] = lambda sent: None,
+    ) -> Fed:
+        """Let a simulated website send events onto the live topic; returns when it has ended.
+
+        While it runs, `lab.simulator` controls it, from any thread or process of the lab.
+
+        Args:
+            scenario: A packaged scenario's name, or a YAML file.
+            rate: Messages a second: another pace of the same story, which then passes faster or slower.
+            visitors: So many times the visitors; story time stays as it is.
+            seed: Fixes every choice.
+            seconds, events: When to end.
+            stop: A `threading.Event` that ends it.
+            progress: Called with how many were sent.
+
+        Raises:
+            SettingsError: When the scenario or the rate is none, or a simulator runs already.
+        """
+        return simulator.simulate(
+            self._context,
+            scenario,
+            rate=rate,
+            visitors=visitors,
+            seed=seed,
+            seconds=seconds,
+            events=events,
+            stop=stop,
+            progress=progress,
+        )
+
+    @property
+    def simulator(self) -> Controls:
+        """The controls of the simulator that runs: rate, scenario, inject, pause, resume, stop."""
+        return Controls(self.state)
+
+    # --- slices ----------------------------------------------------------------------------------
+
+    def record(
+        self,
+        source: str = LIVE,
+        span: Duration | None = None,
+        *,
+        begin: Moment | None = None,
+        end: Moment | None = None,
+        name: str | None = None,
+        stop: threading.Event | None = None,
+        progress: Callable[[int], None] = lambda n: None,
+    ) -> Slice:
+        """Record a piece of a source as a slice: every record as it is, garbage included.
+
+        Args:
+            source: "live" or a recorded source, or its topic: `events`, `events.weblog`.
+            span: "30s" records what comes in the next 30 s; everything that is there when nothing is given.
+            begin, end: From and to: instants of arrival, or the offset of each partition.
+            name: The slice's name; made of source and time when left out.
+            stop: A `threading.Event` that ends a span early.
+            progress: Called with the number of records so far.
+
+        Raises:
+            SourceError: When there is nothing to record, or the name is taken.
+        """
+        span = span.total_seconds() if isinstance(span, timedelta) else span
+        return slices.record(self._context, slices.source_of(source), span, begin, end, name, progress, stop)
+
+    def slices(self) -> dict[str, Slice]:
+        """The recorded slices, by name."""
+        return slices.list_slices(self._context)
+
+    def slice(self, name: str) -> Slice:
+        """A recorded slice.
+
+        Raises:
+            SourceError: When there is none of that name.
+        """
+        return slices.get_slice(self._context, name)
+
+    def import_slice(self, path: str | Path, name: str | None = None) -> Slice:
+        """Take a slice's file into this lab, its digest checked.
+
+        Raises:
+            SourceError: When it is not a slice, is damaged, or the name is taken.
+        """
+        return slices.import_slice(self._context, path, name)
+
+    # --- queries and jobs ------------------------------------------------------------------------
+
+    @property
+    def catalog(self) -> Catalog:
+        """Every query that the lab knows: the packaged ones, and its own."""
+        return self._context.catalog
+
+    def query(self, name: str, source: str = LIVE) -> Query:
+        """A query as it runs on a source, or would run there.
+
+        Raises:
+            SettingsError: When there is none of that name.
+        """
+        return self._context.query(name, source)
+
+    def queries(self) -> list[Row]:
+        """Every query: its name, title, columns, and where it runs."""
+        return queries.describe(self._context)
+
+    def runs(self) -> dict[str, Run]:
+        """The current run of each job on each source, by "job/source"."""
+        return self._context.runs.read() if self.state.exists else {}
+
+    def run(
+        self,
+        name: str,
+        definition: Definition,
+        source: str = LIVE,
+        *,
+        title: str = "",
+        timeout: float = 1800,
+        progress: Callable[[int, int], None] = lambda done, of: None,
+        **options: Unpack[JobOptions],
+    ) -> Run:
+        """Keep a query of one's own running: its own job, result topic, channel, points and verification.
+
+        It survives `down` and `up`, and is found again by its name. The same again changes nothing; another definition
+        begins a new run from the log's beginning.
+
+        Args:
+            name: `[a-z][a-z0-9_]{0,39}`.
+            definition: A window query or a pattern query. A pattern's rows are made to tell its matches apart.
+            source: "live", or a recorded source: then it reads all of it, and ends.
+            title: For people.
+            timeout: Seconds that a recorded source may take.
+            progress: Called with records read, and of how many.
+            options: bound and delivery of its job.
+
+        Raises:
+            SettingsError: When the name is taken.
+            JobError: When Flink refuses it or it fails.
+        """
+        return jobs.define_and_run(
+            self._context,
+            make_query(name, definition, title),
+            source,
+            job_changes(**options),
+            timeout=timeout,
+            progress=progress,
+            on_note=_note,
+        )
+
+    def run_job(
+        self,
+        job: str = JOB,
+        source: str = LIVE,
+        *,
+        timeout: float = 1800,
+        progress: Callable[[int, int], None] = lambda done, of: None,
+        on_note: Callable[[str], None] = _note,
+        **options: Unpack[JobOptions],
+    ) -> Run:
+        """Run a job. On a recorded source it is bounded: waits for the end, closes every window.
+
+        Raises:
+            JobError: When Flink refuses it or it fails.
+        """
+        return jobs.run_job(
+            self._context, job, source, job_changes(**options), timeout=timeout, progress=progress, on_note=on_note
+        )
+
+    def run_standard(self, source: str = LIVE, **options: Any) -> Run:
+        """Run the standard job, as `run_job`."""
+        return self.run_job(JOB, source, **options)
+
+    def stop_job(self, job: str = JOB, source: str = LIVE, *, drain: bool = False) -> Run:
+        """Stop a job, all results committed; `run_job` goes on where it was.
+
+        Args:
+            job: The job.
+            source: On which source.
+            drain: Close every window first; then the run is over.
+
+        Raises:
+            JobError: When there is no such run, or draining fails.
+        """
+        return jobs.stop(self._context, job, source, drain=drain)
+
+    def savepoint(self, job: str = JOB, source: str = LIVE) -> str:
+        """Take a savepoint of a running job; its path."""
+        return jobs.savepoint(self._context, job, source)
+
+    def remove_job(self, job: str) -> None:
+        """End a job of one's own on every source, and remove its results.
+
+        Raises:
+            SettingsError: When there is none of that name, or it is the packaged one.
+        """
+        jobs.remove(self._context, job)
+
+    def other_flink_jobs(self) -> list[dict[str, Any]]:
+        """What else runs in the lab's Flink."""
+        return jobs.other_flink_jobs(self._context)
+
+    # --- answers ---------------------------------------------------------------------------------
+
+    def rows(self, query: str, source: str = LIVE) -> list[Row]:
+        """The rows of a query from the store, sorted by time, then keys; instants are RFC 3339 texts.
+
+        Waits until the writer has caught up with the topic; while nothing is up, the embedded store answers as it is.
+        """
+        return answers.rows(self._context, query, source)
+
+    def results(self, query: str, source: str = LIVE) -> pd.DataFrame:
+        """The rows of a query from the store as a DataFrame; instants are UTC timestamps."""
+        return as_frame(self._context.query(query, source).schema, self.rows(query, source))
+
+    def why_empty(self, query: str, source: str = LIVE) -> str:
+        """Why a query has no rows yet, in one sentence."""
+        return answers.why_empty(self._context, query, source)
+
+    def digest(self, source: str = LIVE) -> str:
+        """SHA-256 of all rows of all queries that run on a source: equal for equal answers."""
+        return answers.digest(self._context, source)
+
+    def verify(self, source: str = LIVE, *, progress: Callable[[int], None] = lambda n: None) -> Report:
+        """Recompute every query that runs on a source from its topic, and compare all rows, of topics and store.
+
+        Raises:
+            JobError: When there is no run, or a live one does not move.
+        """
+        return checking.verify(self._context, source, progress)
+
+    def score(self, source: str = LIVE, *, progress: Callable[[int], None] = lambda n: None) -> Score:
+        """Compare every answer with what the simulated visitors really did.
+
+        Of input that no simulator made, the accepted records stand for what happened, late ones included.
+
+        Raises:
+            JobError: When there is no run, or a live one does not move.
+        """
+        return checking.score(self._context, source, progress)
+
+    def truths(self, source: str = LIVE) -> list[Truth]:
+        """The ground truth of the simulator's runs on a source, the earliest first."""
+        return truths_of(self.state, source)
+
+    def sql(
+        self, statement: str, *, source: str = LIVE, seconds: float = 10, rows: int = 100
+    ) -> tuple[list[str], list[Row], str]:
+        """Run a SQL query through the gateway, bounded in time and rows.
+
+        `events` is the counted events of the source, `events_raw` its topic as it is.
+
+        Returns:
+            Columns, rows, and why it ended: "complete", "rows" or "seconds".
+
+        Raises:
+            StatementError: With Flink's reason.
+        """
+        return sql.look(self._context, statement, source=source, seconds=seconds, rows=rows)
+
+    def frame(self, statement: str, **options: Any) -> pd.DataFrame:
+        """The same as a DataFrame."""
+        return sql.look_frame(self._context, statement, **options)
+
+    def table_environment(self, source: str = LIVE) -> Any:
+        """A PyFlink `TableEnvironment` on the lab's cluster, with the source's `events` and `events_raw`.
+
+        For Table API programs and Python functions; it starts a JVM in this process, which SQL through
+        `sql` does not need.
+        """
+        return sql.table_environment(self._context, source)
+
+    def watch(self, *queries: str, source: str = LIVE, stop: threading.Event | None = None) -> Iterator[dict[str, Any]]:
+        """Yield snapshots and updates of queries from the hub, for ever or until `stop` is set."""
+        return answers.watch(self._context, queries, source, stop)
+
+    def __repr__(self) -> str:
+        return f"Lab({str(self.state.folder)!r})"
+
+    def _repr_html_(self) -> str:
+        return status.as_html(self._context)

@@ -1,0 +1,78 @@
+"""Rows of a query for people: in order, as a DataFrame, as text. Pure."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from rtap_lab.errors import SettingsError
+from rtap_lab.events.times import instant_text
+from rtap_lab.queries.schema import Schema
+from rtap_lab.tables import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Row = dict[str, Any]
+FORMS = ("table", "csv", "json")
+
+
+def in_order(schema: Schema, rows: list[Row]) -> list[Row]:
+    """Rows sorted by time, then keys, with their columns in order; instants as RFC 3339 texts."""
+    rows = sorted(rows, key=lambda row: [(row[name] is not None, row[name]) for name in schema.order])
+    moments = {name for name, kind in schema.columns.items() if kind == "time"}
+    return [
+        {
+            name: instant_text(row[name]) if name in moments and row[name] is not None else row[name]
+            for name in schema.columns
+        }
+        for row in rows
+    ]
+
+
+def as_frame(schema: Schema, rows: list[Row]) -> pd.DataFrame:
+    """Such rows as a DataFrame; instants are UTC timestamps."""
+    import pandas as pd
+
+    frame = pd.DataFrame(rows, columns=list(schema.columns))
+    for name, kind in schema.columns.items():
+        if kind == "time":
+            frame[name] = pd.to_datetime(frame[name], utc=True, format="ISO8601")
+    return frame
+
+
+def as_text(columns: Sequence[str], rows: list[Row], form: str) -> str:
+    """Rows as text.
+
+    Args:
+        columns: Their columns, in order.
+        rows: The rows.
+        form: "table", "csv" or "json".
+
+    Raises:
+        SettingsError: When the form is none of these.
+    """
+    check_form(form)
+    if form == "table":
+        return str(Table.of(columns, rows, grouped=False))
+    if form == "json":
+        return orjson.dumps(rows, option=orjson.OPT_INDENT_2).decode()
+    out = io.StringIO()
+    writer = csv.DictWriter(out, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue().rstrip("\n")
+
+
+def check_form(form: str) -> None:
+    """Refuse an unknown form.
+
+    Raises:
+        SettingsError: When it is none.
+    """
+    if form not in FORMS:
+        raise SettingsError(f"--format {form!r}", hint=", ".join(FORMS))

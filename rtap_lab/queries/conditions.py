@@ -1,0 +1,198 @@
+"""Conditions over an event's fields, as values: `reference.conditions` evaluates them, `flink.compile` writes them as SQL.
+
+They follow SQL's three-valued logic: a comparison with a missing field is neither true nor false (None),
+and only what is true passes.
+
+    field("page") == "/checkout"
+    (field("value") > 100) & (field("country").is_in("DE", "FR"))
+    field("value") > earlier("cart", "value")        # in a pattern: a step before, or the row before in a loop
+"""
+
+from __future__ import annotations
+
+from typing import Literal, cast
+
+import msgspec
+
+from rtap_lab.errors import SettingsError
+
+FieldKind = Literal["text", "number", "time"]
+
+FIELDS: dict[str, FieldKind] = {
+    "event_id": "text",
+    "event_type": "text",
+    "event_time": "time",
+    "visitor_id": "text",
+    "name": "text",
+    "session_id": "text",
+    "page": "text",
+    "referrer": "text",
+    "campaign": "text",
+    "device": "text",
+    "country": "text",
+    "value": "number",
+}
+"""Fields of a counted event that queries may look at; times are milliseconds since the epoch."""
+
+Operator = Literal["=", "<>", "<", "<=", ">", ">="]
+Literal_ = str | int | float
+
+
+def known_field(name: str) -> FieldKind:
+    """The kind of a field.
+
+    Raises:
+        SettingsError: When events have no such field.
+    """
+    if name not in FIELDS:
+        raise SettingsError(f"field {name!r} is not known", hint=f"one of {', '.join(FIELDS)}")
+    return FIELDS[name]
+
+
+class Operand(msgspec.Struct, frozen=True, eq=False, omit_defaults=True):
+    """A field of this event, or of an event that a pattern's step took before.
+
+    Args:
+        name: The field.
+        step: The step of the pattern; None: this event. In the condition of that step itself it is the
+            row before in its loop, missing at the first.
+    """
+
+    name: str
+    step: str | None = None
+
+    def __post_init__(self) -> None:
+        known_field(self.name)
+
+    @property
+    def kind(self) -> FieldKind:
+        return FIELDS[self.name]
+
+    def __eq__(self, other: object) -> Condition:  # type: ignore[override]
+        return Compared("=", self, self._right(other))
+
+    def __ne__(self, other: object) -> Condition:  # type: ignore[override]
+        return Compared("<>", self, self._right(other))
+
+    def __lt__(self, other: Literal_ | Operand) -> Condition:
+        return Compared("<", self, self._right(other))
+
+    def __le__(self, other: Literal_ | Operand) -> Condition:
+        return Compared("<=", self, self._right(other))
+
+    def __gt__(self, other: Literal_ | Operand) -> Condition:
+        return Compared(">", self, self._right(other))
+
+    def __ge__(self, other: Literal_ | Operand) -> Condition:
+        return Compared(">=", self, self._right(other))
+
+    __hash__ = object.__hash__
+
+    def is_in(self, *values: Literal_) -> Condition:
+        """One of these values."""
+        if not values:
+            raise SettingsError(f"{self.name} is_in(): no value is given")
+        found: Condition = Compared("=", self, self._right(values[0]))
+        for value in values[1:]:
+            found = found | Compared("=", self, self._right(value))
+        return found
+
+    def is_missing(self) -> Condition:
+        """The field is not there."""
+        return Missing(self)
+
+    def is_present(self) -> Condition:
+        """The field is there."""
+        return ~Missing(self)
+
+    def _right(self, other: object) -> Operand | Literal_:
+        fits = {"text": str, "number": (int, float), "time": int}[self.kind]
+        if isinstance(other, Operand):
+            if other.kind != self.kind:
+                raise SettingsError(f"{self.name} ({self.kind}) cannot be compared with {other.name} ({other.kind})")
+            return other
+        if isinstance(other, bool) or not isinstance(other, fits):  # type: ignore[arg-type]
+            hint = "compare a missing field with is_missing()" if other is None else None
+            raise SettingsError(f"{self.name} is a {self.kind}: it cannot be compared with {other!r}", hint=hint)
+        assert isinstance(other, (str, int, float))
+        return other
+
+
+def field(name: str) -> Operand:
+    """A field of the event."""
+    return Operand(name)
+
+
+def earlier(step: str, name: str) -> Operand:
+    """A field of the last row that a pattern's step took."""
+    return Operand(name, step)
+
+
+class _Combined(msgspec.Struct, frozen=True, eq=False, tag_field="is"):
+    """What all conditions have: combine them with `&`, `|` and `~`."""
+
+    def __and__(self, other: Condition) -> Condition:
+        return Both(cast("Condition", self), other)
+
+    def __or__(self, other: Condition) -> Condition:
+        return Either(cast("Condition", self), other)
+
+    def __invert__(self) -> Condition:
+        return Not(cast("Condition", self))
+
+    def operands(self) -> list[Operand]:
+        """All fields it looks at."""
+        raise NotImplementedError
+
+
+class Compared(_Combined, frozen=True, eq=False, tag="compared"):
+    """A field against a value or another field."""
+
+    operator: Operator
+    left: Operand
+    right: Operand | Literal_
+
+    def operands(self) -> list[Operand]:
+        return [self.left, self.right] if isinstance(self.right, Operand) else [self.left]
+
+
+class Missing(_Combined, frozen=True, eq=False, tag="missing"):
+    """A field that is not there."""
+
+    operand: Operand
+
+    def operands(self) -> list[Operand]:
+        return [self.operand]
+
+
+class Both(_Combined, frozen=True, eq=False, tag="both"):
+    """Both of two."""
+
+    left: Condition
+    right: Condition
+
+    def operands(self) -> list[Operand]:
+        return self.left.operands() + self.right.operands()
+
+
+class Either(_Combined, frozen=True, eq=False, tag="either"):
+    """One of two, or both."""
+
+    left: Condition
+    right: Condition
+
+    def operands(self) -> list[Operand]:
+        return self.left.operands() + self.right.operands()
+
+
+class Not(_Combined, frozen=True, eq=False, tag="not"):
+    """The opposite; of what is neither true nor false, the same."""
+
+    condition: Condition
+
+    def operands(self) -> list[Operand]:
+        return self.condition.operands()
+
+
+Condition = Compared | Missing | Both | Either | Not
+"""A condition; as JSON, `is` tells which."""

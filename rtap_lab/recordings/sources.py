@@ -1,0 +1,65 @@
+"""What a lab knows of its recorded sources."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+Format = Literal["access-log", "jsonl", "slice"]
+
+
+class ImportedFile(msgspec.Struct, frozen=True):
+    """One file of a source."""
+
+    name: str
+    read: int
+    """Lines."""
+    imported: int
+    rejected: int
+
+
+class Source(msgspec.Struct, frozen=True):
+    """A recorded source: a topic of its own, and what was imported into it."""
+
+    format: Format
+    latest_ms: int | None = None
+    """The greatest event time so far, milliseconds since the epoch."""
+    disorder_ms: int = 0
+    """How far an event lay behind the latest before it, at most."""
+    files: dict[str, ImportedFile] = {}
+    """By the SHA-256 of the content."""
+    pending: Pending | None = None
+    """An import whose commit was asked for and not seen to be done."""
+
+    @property
+    def lateness_bound_ms(self) -> int:
+        """The bound under which nothing of the source is late."""
+        return self.disorder_ms + 1
+
+    @property
+    def events(self) -> int:
+        """How many events were imported."""
+        return sum(each.imported for each in self.files.values())
+
+    @property
+    def refused_lines(self) -> int:
+        """How many lines were refused."""
+        return sum(each.rejected for each in self.files.values())
+
+    def as_json(self) -> dict[str, Any]:
+        """What it is, as plain values."""
+        facts: dict[str, Any] = msgspec.to_builtins(self)
+        del facts["pending"]
+        return facts | {"bound_ms": self.lateness_bound_ms}
+
+
+class Pending(msgspec.Struct, frozen=True):
+    """What becomes of a source when an import's transaction was committed."""
+
+    after: Source
+    starts: dict[str, int]
+    """The end of each partition before the import."""
+
+
+Sources = dict[str, Source]

@@ -1,0 +1,150 @@
+"""Computing aggregates: how each is made, added to, merged and read.
+
+A state is plain data, so that it can be copied and written down. Sums are kept as their terms and
+added exactly (Shewchuk's algorithm, `math.fsum`): the order of arrival changes nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from rtap_lab.queries.aggregates import Aggregate, Function
+from rtap_lab.reference.conditions import predicate
+
+_State = Any
+
+
+@dataclass(frozen=True)
+class Accumulator:
+    """How one aggregate is computed: made, added to, merged, read."""
+
+    new: Callable[[], _State]
+    add: Callable[[_State, Any], _State]
+    """State and event to state; may change the state given."""
+    merge: Callable[[_State, _State], _State]
+    """Two states to one; changes neither."""
+    read: Callable[[_State, int], Any]
+    """State and the window's length in milliseconds to the measure."""
+
+
+def accumulator(aggregate: Aggregate) -> Accumulator:
+    """The accumulator of an aggregate."""
+    made = _PLAIN[aggregate.function](aggregate)
+    if aggregate.equals is not None:
+        read, number = made.read, aggregate.equals
+        made = Accumulator(made.new, made.add, made.merge, lambda state, length: read(state, length) == number)
+    if aggregate.where is None:
+        return made
+    test, add = predicate(aggregate.where), made.add
+    return Accumulator(
+        made.new, lambda state, event: add(state, event) if test(event, {}) else state, made.merge, made.read
+    )
+
+
+def _field(aggregate: Aggregate) -> str:
+    assert aggregate.field is not None
+    return aggregate.field
+
+
+def _count(aggregate: Aggregate) -> Accumulator:
+    return Accumulator(int, lambda n, event: n + 1, lambda a, b: a + b, lambda n, length: n)
+
+
+def _rate(aggregate: Aggregate) -> Accumulator:
+    per = aggregate.per_ms
+    return Accumulator(int, lambda n, event: n + 1, lambda a, b: a + b, lambda n, length: n * per / length)
+
+
+def _distinct(aggregate: Aggregate) -> Accumulator:
+    name = _field(aggregate)
+
+    def add(seen: set[Any], event: Any) -> set[Any]:
+        value = getattr(event, name)
+        if value is not None:
+            seen.add(value)
+        return seen
+
+    return Accumulator(set, add, lambda a, b: a | b, lambda seen, length: len(seen))
+
+
+def _terms(aggregate: Aggregate, read: Callable[[list[float]], float | None]) -> Accumulator:
+    name, default = _field(aggregate), aggregate.default
+
+    def add(terms: list[float], event: Any) -> list[float]:
+        value = getattr(event, name)
+        if value is None:
+            value = default
+        if value is not None:
+            terms.append(value)
+        return terms
+
+    return Accumulator(list, add, lambda a, b: a + b, lambda terms, length: read(terms))
+
+
+def exact_sum(terms: list[float]) -> float:
+    """The sum, correctly rounded; infinite where it is beyond a double."""
+    try:
+        return math.fsum(terms)
+    except OverflowError:
+        return sum(terms)
+
+
+def _sum(aggregate: Aggregate) -> Accumulator:
+    return _terms(aggregate, lambda terms: exact_sum(terms) if terms else None)
+
+
+def _mean(aggregate: Aggregate) -> Accumulator:
+    return _terms(aggregate, lambda terms: exact_sum(terms) / len(terms) if terms else None)
+
+
+def _percentile(aggregate: Aggregate) -> Accumulator:
+    share = aggregate.share
+
+    def read(terms: list[float]) -> float | None:
+        if not terms:
+            return None
+        ordered = sorted(terms)
+        place = share * (len(ordered) - 1)
+        below = math.floor(place)
+        above = min(below + 1, len(ordered) - 1)
+        return ordered[below] + (place - below) * (ordered[above] - ordered[below])
+
+    return _terms(aggregate, read)
+
+
+def _best(better: Callable[[Any, Any], Any], timed: bool) -> Callable[[Aggregate], Accumulator]:
+    def made(aggregate: Aggregate) -> Accumulator:
+        name = _field(aggregate)
+
+        def merge(a: Any, b: Any) -> Any:
+            return a if b is None else b if a is None else better(a, b)
+
+        def add(best: Any, event: Any) -> Any:
+            value = getattr(event, name)
+            if value is None:
+                return best
+            return merge(best, (event.event_time, value) if timed else value)
+
+        def read(best: Any, length: int) -> Any:
+            return best[1] if timed and best is not None else best
+
+        return Accumulator(lambda: None, add, merge, read)
+
+    return made
+
+
+_PLAIN: dict[Function, Callable[[Aggregate], Accumulator]] = {
+    "count": _count,
+    "rate": _rate,
+    "distinct": _distinct,
+    "sum": _sum,
+    "mean": _mean,
+    "percentile": _percentile,
+    "min": _best(min, False),
+    "max": _best(max, False),
+    "first": _best(min, True),
+    "last": _best(max, True),
+}

@@ -1,0 +1,44 @@
+"""The auditor: keeps what no SQL sees, the content of rejected and late records."""
+
+from __future__ import annotations
+
+import time
+
+from rtap_lab.kafka.auditor import Auditor
+from rtap_lab.services.process import ServiceProcess, log, own_service
+from rtap_lab.services.site import Site
+from rtap_lab.stack.service import Service
+from rtap_lab.stack.state import Document, State
+
+Counts = dict[str, dict[str, int]]
+
+
+def counts_document(state: State) -> Document[Counts]:
+    """What was read, rejected and late, by source or run, for the status; the auditor is its only writer."""
+    return Document(state, "audit", Counts, dict)
+
+
+def declare(site: Site) -> list[Service]:
+    return [own_service(site, "auditor", depends=tuple(site.kafka_names))]
+
+
+def main(process: ServiceProcess) -> None:
+    """Audit what comes, until the stop."""
+    document = counts_document(process.state)
+    auditor = Auditor(process.site.topics, log.warning, document.read())
+    process.beat()
+    saved = time.monotonic()
+
+    def step() -> None:
+        nonlocal saved
+        try:
+            auditor.step(0.5)
+        except Exception:
+            auditor.rewind()
+            raise
+        if auditor.changed and time.monotonic() - saved > 1:
+            saved, auditor.changed = time.monotonic(), False
+            document.write(auditor.counts)
+
+    process.repeat(step)
+    auditor.close()

@@ -1,0 +1,67 @@
+"""The schema registry: Apicurio on file storage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from rtap_lab.kafka.schema_registry import Registry
+from rtap_lab.services.jvm import jvm_service
+from rtap_lab.services.site import Site
+from rtap_lab.settings import Settings
+from rtap_lab.stack.components import unpacked
+from rtap_lab.stack.java import Jvm, jvm
+from rtap_lab.stack.service import Service
+
+
+def ports(settings: Settings) -> list[str]:
+    return ["registry", "registry-management"]
+
+
+def declare(site: Site) -> list[Service]:
+    build = registry(site.java, site.folder / "registry", site.ports["registry"], site.ports["registry-management"])
+    endpoint = site.endpoints.registry
+    return [
+        jvm_service(
+            "registry", build, lambda: Registry(endpoint).ready(), port=site.ports["registry"], link=endpoint.address
+        )
+    ]
+
+
+def registry(java: Path, folder: Path, port: int, management_port: int) -> Callable[[], Jvm]:
+    """Return what prepares the registry; its schemas live in an H2 file in `folder`."""
+
+    def prepare() -> Jvm:
+        home = unpacked("registry")
+        jar = next(iter(home.glob("quarkus-run.jar")), home / "quarkus-app" / "quarkus-run.jar")
+        options = {
+            "quarkus.http.host": "127.0.0.1",
+            "quarkus.http.port": port,
+            "quarkus.management.host": "127.0.0.1",
+            "quarkus.management.port": management_port,
+            "quarkus.log.level": "WARN",
+            "quarkus.log.console.color": "false",
+            "quarkus.banner.enabled": "false",
+            "java.util.logging.manager": "org.jboss.logmanager.LogManager",
+            "apicurio.storage.kind": "sql",
+            "apicurio.storage.sql.kind": "h2",
+            "apicurio.datasource.url": f"jdbc:h2:file:{folder / 'registry'}",
+            "apicurio.datasource.jdbc.initial-size": 2,
+            "apicurio.datasource.jdbc.min-size": 2,
+            "java.net.preferIPv4Stack": "true",
+        }
+        return jvm(
+            java,
+            "registry",
+            [jar],
+            ["-jar", str(jar)],
+            options=[
+                "-Xms64m",
+                "-Xmx256m",
+                "-XX:TieredStopAtLevel=1",
+                *(f"-D{key}={value}" for key, value in options.items()),
+            ],
+            scratch=folder,
+        )
+
+    return prepare

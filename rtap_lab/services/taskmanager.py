@@ -1,0 +1,52 @@
+"""Flink's TaskManager: one, with all the slots."""
+
+from __future__ import annotations
+
+import shutil
+
+import psutil
+
+from rtap_lab.services.flink_cluster import SLOTS, cluster_of
+from rtap_lab.services.jvm import jvm_service
+from rtap_lab.services.site import Site
+from rtap_lab.settings import Settings
+from rtap_lab.stack.java import Jvm
+from rtap_lab.stack.service import Service
+
+_MEMORY = {
+    "taskmanager.cpu.cores": "2.0",
+    "taskmanager.memory.framework.heap.size": "128m",
+    "taskmanager.memory.task.heap.size": "1024m",
+    "taskmanager.memory.framework.off-heap.size": "128m",
+    "taskmanager.memory.task.off-heap.size": "0",
+    "taskmanager.memory.network.min": "96m",
+    "taskmanager.memory.network.max": "96m",
+    "taskmanager.memory.managed.size": "256m",
+    "taskmanager.memory.jvm-metaspace.size": "320m",
+    "taskmanager.memory.jvm-overhead.min": "256m",
+    "taskmanager.memory.jvm-overhead.max": "256m",
+}
+
+
+def ports(settings: Settings) -> list[str]:
+    return ["taskmanager-data"]
+
+
+def declare(site: Site) -> list[Service]:
+    cluster = cluster_of(site)
+
+    def build() -> Jvm:
+        for left in (cluster.folder / "tmp").glob("tm_*"):  # a killed one's working state
+            commands = (" ".join(each.info["cmdline"] or ()) for each in psutil.process_iter(["cmdline"]))
+            if not any(left.name in command for command in commands):
+                shutil.rmtree(left, ignore_errors=True)
+        main = ["org.apache.flink.runtime.taskexecutor.TaskManagerRunner", "--configDir", str(cluster.conf)]
+        for key, value in _MEMORY.items():
+            main += ["-D", f"{key}={value}"]
+        return cluster.jvm("taskmanager", main, ["-Xms192m", "-Xmx1152m", "-XX:MaxDirectMemorySize=224m"])
+
+    def probe() -> str | None:
+        slots = site.flink.slots()
+        return None if slots >= SLOTS else f"{slots} of {SLOTS} slots"
+
+    return [jvm_service("taskmanager", build, probe, depends=("jobmanager",), environment=cluster.environment())]

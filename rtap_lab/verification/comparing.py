@@ -1,0 +1,96 @@
+"""Pure: rows of a query in one place, against the rows that the reference has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rtap_lab.queries.query import Query
+from rtap_lab.queries.schema import Schema
+from rtap_lab.settings import Delivery
+
+SHOWN = 5
+"""How many differing rows are shown."""
+
+Row = dict[str, Any]
+
+
+@dataclass
+class Compared:
+    """Rows of one query in one place, against the reference."""
+
+    name: str
+    where: str
+    rows: int = 0
+    """Rows that the reference has."""
+    missing: int = 0
+    extra: int = 0
+    wrong: int = 0
+    repeated: int = 0
+    """Rows that came again, equal: an error in `exactly_once`."""
+    open: int = 0
+    """Rows found that are not due yet."""
+    first: list[dict[str, Any]] = field(default_factory=list)
+    """The first differing rows."""
+
+    @property
+    def differences(self) -> int:
+        return self.missing + self.extra + self.wrong + self.repeated
+
+    def note(self, what: str, expected: Any, found: Any) -> None:
+        setattr(self, what, getattr(self, what) + 1)
+        if len(self.first) < SHOWN:
+            self.first.append({"what": what, "expected": expected, "found": found})
+
+
+def identity(schema: Schema, row: Row) -> tuple[Any, ...]:
+    """What makes a row this row."""
+    return tuple(row[name] for name in schema.identity)
+
+
+def compare(
+    query: Query,
+    where: str,
+    expected: Mapping[tuple[Any, ...], Row],
+    found: Iterable[Row],
+    *,
+    delivery: Delivery,
+    w_ms: int | None,
+    since_ms: int,
+) -> Compared:
+    """Compare rows that are due and whose records are all still there.
+
+    Args:
+        query: Whose rows.
+        where: In which place they were found.
+        expected: The reference's rows by identity.
+        found: Rows as `Schema.normal` gives them.
+        delivery: In `exactly_once` a row that comes twice is an error.
+        w_ms: Rows are compared up to here; None: all.
+        since_ms: And from here on.
+    """
+    schema = query.schema
+    compared = Compared(query.name, where)
+
+    def due(row: Row) -> bool:
+        return schema.begin_ms(row) >= since_ms and (w_ms is None or schema.row_time_ms(row) <= w_ms)
+
+    wanted = {key: row for key, row in expected.items() if due(row)}
+    compared.rows = len(wanted)
+    seen: set[tuple[Any, ...]] = set()
+    for row in found:
+        if not due(row):
+            compared.open += 1
+            continue
+        key = identity(schema, row)
+        if key not in wanted:
+            compared.note("extra", None, row)
+        elif {k: row[k] for k in schema.columns} != schema.normal(wanted[key]):
+            compared.note("wrong", wanted[key], row)
+        elif key in seen and delivery == "exactly_once":
+            compared.note("repeated", None, row)
+        seen.add(key)
+    for key in wanted.keys() - seen:
+        compared.note("missing", wanted[key], None)
+    return compared

@@ -1,0 +1,201 @@
+"""Pure: what is verified, and the outcome of a verification."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from typing import Any
+
+from rtap_lab.events.times import instant_text
+from rtap_lab.kafka.names import events_topic
+from rtap_lab.queries.query import Query
+from rtap_lab.queries.standard import JOB
+from rtap_lab.settings import JobParameters
+from rtap_lab.tables import Table
+from rtap_lab.verification.comparing import Compared
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is verified: one run of a job on a source."""
+
+    job: str
+    source: str
+    run: str
+    parameters: JobParameters
+    queries: Sequence[Query]
+    results: Mapping[str, str]
+    """Topic of each query."""
+    begins: Mapping[str, int]
+    """Where the run's rows begin in each of these topics."""
+    group: str = ""
+    """The consumer group in which the job's checkpoints show their offsets."""
+    refused_lines: int = 0
+    files: frozenset[str] = frozenset()
+    """Digests of the imported files, as rejected rows name them."""
+
+    @property
+    def events(self) -> str:
+        """The source's topic."""
+        return events_topic(self.source)
+
+    @property
+    def key(self) -> str:
+        """What the store keeps the run under."""
+        return f"{self.job}/{self.source}"
+
+
+@dataclass(frozen=True)
+class Upto:
+    """How far a run is compared."""
+
+    offsets: Mapping[tuple[str, int], int]
+    w_ms: int | None
+    """None: whole."""
+
+
+@dataclass
+class RunReport:
+    """The outcome for one run."""
+
+    job: str
+    source: str
+    run: str
+    delivery: str
+    upto: str | None
+    """W, an instant; None when the run was compared whole."""
+    ledger: dict[str, int]
+    """read = counted + duplicate + late + rejected; ticks and lines refused at import beside it."""
+    compared: list[Compared]
+    problems: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def differences(self) -> int:
+        return sum(each.differences for each in self.compared)
+
+    @property
+    def exact(self) -> bool:
+        return not self.problems and not self.differences and self.ledger["read"] > 0
+
+    def as_json(self) -> dict[str, Any]:
+        table = [vars(each) | {"differences": each.differences} for each in self.compared]
+        return vars(self) | {"exact": self.exact, "differences": self.differences, "compared": table}
+
+    @property
+    def table(self) -> Table:
+        """What was compared."""
+        names = ("rows", "missing", "extra", "wrong", "repeated", "open")
+        rows = [[c.name, c.where, *(getattr(c, name) for name in names)] for c in self.compared]
+        return Table(("rows of", "in", "expected", *names[1:]), rows)
+
+    @property
+    def notes(self) -> list[str]:
+        """The ledger, the first differences, the problems."""
+        led = self.ledger
+        lines = [
+            f"read {led['read']} = counted {led['counted']} + duplicate {led['duplicate']} + late {led['late']}"
+            f" + rejected {led['rejected']}   (ticks {led['ticks']}, lines refused at import {led['refused_lines']})"
+        ]
+        for c in self.compared:
+            lines += [
+                f"  {c.name} in {c.where}, {each['what']}: expected {_shown(each['expected'])}, "
+                f"found {_shown(each['found'])}"
+                for each in c.first
+            ]
+        return lines + [f"  {problem}" for problem in self.problems]
+
+    @property
+    def verdict(self) -> str:
+        """One line."""
+        upto = f"up to {self.upto}" if self.upto else "whole"
+        words = "EXACT" if self.exact else "NOT EXACT"
+        job = "" if self.job == JOB else f"job {self.job} on "
+        return f"{words}: {job}{self.source}, run {self.run}, {upto}, {self.seconds:.1f} s"
+
+
+@dataclass
+class Report:
+    """The outcome of a verification: every run on a source."""
+
+    source: str
+    runs: list[RunReport]
+    not_compared: list[str] = field(default_factory=list)
+    """Runs of which nothing could be compared, and why: they are neither right nor wrong."""
+
+    @property
+    def problems(self) -> list[str]:
+        """What is wrong beside differing rows; more can be added to the first run's."""
+        return [problem for run in self.runs for problem in run.problems]
+
+    @property
+    def run(self) -> str:
+        """The first run's id."""
+        return self.runs[0].run
+
+    @property
+    def upto(self) -> str | None:
+        """How far the first run was compared: an instant; None: whole."""
+        return self.runs[0].upto
+
+    @property
+    def compared(self) -> list[Compared]:
+        return [each for run in self.runs for each in run.compared]
+
+    @property
+    def ledger(self) -> dict[str, int]:
+        """The first run's: the packaged job's where it runs."""
+        return self.runs[0].ledger
+
+    @property
+    def seconds(self) -> float:
+        return sum(run.seconds for run in self.runs)
+
+    @property
+    def differences(self) -> int:
+        return sum(run.differences for run in self.runs)
+
+    @property
+    def rows(self) -> int:
+        return sum(each.rows for each in self.compared if each.where == "topic")
+
+    @property
+    def exact(self) -> bool:
+        return bool(self.runs) and all(run.exact for run in self.runs)
+
+    def as_json(self) -> dict[str, Any]:
+        """The first run's facts, the rows of all, and each run by itself."""
+        runs = [run.as_json() for run in self.runs]
+        return runs[0] | {
+            "source": self.source,
+            "exact": self.exact,
+            "differences": self.differences,
+            "seconds": self.seconds,
+            "problems": self.problems,
+            "compared": [each for run in runs for each in run["compared"]],
+            "runs": runs,
+            "not_compared": self.not_compared,
+        }
+
+    def __str__(self) -> str:
+        parts = []
+        for run in self.runs:
+            parts += [str(run.table), *run.notes, run.verdict]
+        return "\n".join(parts + [f"not compared: {words}" for words in self.not_compared])
+
+    def _repr_html_(self) -> str:
+        parts = []
+        for run in self.runs:
+            colour = "#1a7f37" if run.exact else "#b3261e"
+            notes = "<br>".join(escape(line) for line in run.notes)
+            parts.append(
+                f"{run.table._repr_html_()}<p>{notes}</p><p><b style='color:{colour}'>{escape(run.verdict)}</b></p>"
+            )
+        return "".join(parts) + "".join(f"<p>not compared: {escape(words)}</p>" for words in self.not_compared)
+
+
+def _shown(row: Any) -> str:
+    if not isinstance(row, dict):
+        return str(row)
+    return str({k: instant_text(v) if isinstance(v, int) and v > 10**11 else v for k, v in row.items()})

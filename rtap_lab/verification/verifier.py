@@ -1,0 +1,311 @@
+"""Recompute everything and compare: result rows of topic and store, late and rejected records.
+
+Live, rows are compared up to W, the least over partitions of (arrival - bound) at the offsets of a completed
+checkpoint: no record that comes later can change them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import orjson
+
+from rtap_lab.errors import JobError
+from rtap_lab.events.model import FUTURE_MS
+from rtap_lab.events.times import instant_text
+from rtap_lab.kafka.clients import read_range
+from rtap_lab.kafka.names import LATE, REJECTED
+from rtap_lab.kafka.topics import Topics
+from rtap_lab.queries.query import Query
+from rtap_lab.reference.engine import rows_of
+from rtap_lab.reference.fates import Judge, Judged, Place
+from rtap_lab.settings import LIVE
+from rtap_lab.simulator.truth import Truth
+from rtap_lab.store.port import Store
+from rtap_lab.verification.comparing import Compared, Row, compare, identity
+from rtap_lab.verification.report import RunReport, Subject, Upto
+from rtap_lab.verification.scoring import Score, score
+from rtap_lab.waiting import until
+
+
+class Verifier:
+    """Verifies runs of one lab.
+
+    Args:
+        topics: The lab's topics.
+        store: The store.
+    """
+
+    def __init__(self, topics: Topics, store: Store) -> None:
+        self.topics = topics
+        self.kafka = topics.kafka
+        self.store = store
+
+    def live_upto(self, subject: Subject, checkpoints: Callable[[], int], *, patience: float = 60.0) -> Upto:
+        """Wait until a live job and the store have passed the topic's ends as they are now.
+
+        Args:
+            subject: The run.
+            checkpoints: Gives the number of completed checkpoints so far.
+            patience: Seconds to wait at most.
+
+        Raises:
+            JobError: When the job, or its watermark, does not move.
+        """
+        topic = subject.events
+        ends, starts = self.topics.ends([topic]), self.topics.starts([topic])
+        deadline = time.monotonic() + patience
+
+        def wait(condition: Callable[[], bool], what: str) -> None:
+            words = f"verify: {what} within {patience:.0f} s"
+            hint = "`rtap status` shows the job's lag and watermark"
+            until(condition, deadline - time.monotonic(), lambda: JobError(words, hint=hint))
+
+        done: dict[int, int] = {}
+
+        def read() -> bool:
+            done.update(self.topics.committed(subject.group, topic))
+            return all(done.get(p, 0) >= end or end == starts[t, p] for (t, p), end in ends.items())
+
+        wait(read, "the job did not read to the topic's ends")
+        offsets = {(topic, p): done.get(p, starts[topic, p]) for (_, p) in ends}
+        # a watermark leaves the source up to 50 ms after its record: what it closes is in a
+        # checkpoint or two after the one with these offsets
+        begun, count = time.monotonic(), checkpoints()
+        wait(lambda: checkpoints() >= count + 3 and time.monotonic() - begun > 0.5, "the job completed no checkpoints")
+        arrivals = self._last_arrivals(starts, offsets)
+        if len(arrivals) < len(ends):
+            raise JobError(
+                "verify: some partitions never had a record, so no watermark moves",
+                hint="is the ticker running? `rtap status`",
+            )
+        self.await_store(subject, deadline - time.monotonic())
+        return Upto(offsets, min(arrivals.values()) - subject.parameters.bound_ms)
+
+    def _last_arrivals(
+        self, starts: Mapping[tuple[str, int], int], ends: Mapping[tuple[str, int], int]
+    ) -> dict[int, int]:
+        """When the last record before each end arrived."""
+        near = {key: max(starts[key], end - 50) for key, end in ends.items()}
+        found: dict[int, int] = {}
+        for record in read_range(self.kafka, near, ends):
+            found[record.partition() or 0] = record.timestamp()[1]
+        return found
+
+    def await_store(self, subject: Subject, patience: float) -> None:
+        """Wait until the store holds all committed rows of a run.
+
+        Raises:
+            JobError: When it does not within so many seconds.
+            ServiceError: When a transaction stays open.
+        """
+        patience = max(patience, 1)
+        ends = self.topics.await_committed(subject.results.values(), patience)
+        behind: dict[str, int] = {}
+
+        def caught_up() -> bool:
+            held = self.store.offsets() if self.store.runs().get(subject.key) == subject.run else {}
+            behind.clear()
+            behind.update({t: end - held.get(t, 0) for (t, _), end in ends.items() if held.get(t, 0) < end})
+            return not behind
+
+        until(
+            caught_up,
+            patience,
+            lambda: JobError(
+                f"the store is behind the result topics: {behind}",
+                hint="`rtap status` shows the writer; `rtap logs writer` its log",
+            ),
+        )
+
+    def verify(self, subject: Subject, upto: Upto, *, progress: Callable[[int], None] = lambda n: None) -> RunReport:
+        """Compare one run with the reference."""
+        began = time.monotonic()
+        starts, judged, records, since_ms, expected = self._recompute(subject, upto, progress)
+        fates = Counter(j.fate for j in judged)
+        ledger = {
+            "read": len(judged) - fates["tick"],
+            "counted": fates["counted"],
+            "duplicate": fates["duplicate"],
+            "late": fates["late"],
+            "rejected": fates["rejected"],
+            "ticks": fates["tick"],
+            "refused_lines": subject.refused_lines,
+        }
+        compared = []
+        for query in subject.queries:
+            in_topic = self._topic_rows(subject, query)
+            in_store = self.store.rows(query, subject.source)
+            wanted = {identity(query.schema, row): row for row in expected[query.name]}
+            for where, rows in (("topic", in_topic), ("store", in_store)):
+                compared.append(
+                    compare(
+                        query,
+                        where,
+                        wanted,
+                        rows,
+                        delivery=subject.parameters.delivery,
+                        w_ms=upto.w_ms,
+                        since_ms=since_ms,
+                    )
+                )
+        for name, fate in ((LATE, "late"), (REJECTED, "rejected")):
+            wanted_records = [j for j in judged if j.fate == fate]
+            compared.append(self._kept(subject, name, wanted_records, records, starts, upto))
+        shown = instant_text(upto.w_ms) if upto.w_ms is not None else None
+        report = RunReport(
+            subject.job, subject.source, subject.run, subject.parameters.delivery, shown, ledger, compared
+        )
+        # somebody's open transaction may hide them for a moment
+        until(lambda: self._refused_lines(subject) >= subject.refused_lines, 20, every=0.3)
+        kept = self._refused_lines(subject)
+        if kept != subject.refused_lines:
+            report.problems.append(
+                f"{subject.refused_lines} lines were refused at import, {REJECTED} holds {kept} of them"
+            )
+        if not ledger["read"]:
+            report.problems.append("there is nothing to compare: no record was read")
+        report.seconds = time.monotonic() - began
+        return report
+
+    def score(
+        self, subject: Subject, upto: Upto, truths: Iterable[Truth], *, progress: Callable[[int], None] = lambda n: None
+    ) -> Score:
+        """Compare one run with what really happened."""
+        began = time.monotonic()
+        _, judged, _, since_ms, expected = self._recompute(subject, upto, progress)
+        found = {query.name: self.store.rows(query, subject.source) for query in subject.queries}
+        result = score(subject, truths, judged, expected, found, w_ms=upto.w_ms, since_ms=since_ms)
+        result.seconds = time.monotonic() - began
+        return result
+
+    def _recompute(
+        self, subject: Subject, upto: Upto, progress: Callable[[int], None]
+    ) -> tuple[Any, list[Judged], dict[tuple[int, int], tuple[int, str]], int, dict[str, list[Row]]]:
+        """Where the topic starts, the fates of its records, what is kept of some, since when, and the rows."""
+        topic = subject.events
+        starts = self.topics.starts([topic])
+        judged, records, since_ms = self._judge(subject, starts, upto, progress)
+        events = [j.event for j in judged if j.fate == "counted" and j.event]
+        rows = {query.name: rows_of(query.definition, events) for query in subject.queries}
+        return starts, judged, records, since_ms, rows
+
+    def _judge(
+        self, subject: Subject, starts: Mapping[tuple[str, int], int], upto: Upto, progress: Callable[[int], None]
+    ) -> tuple[list[Judged], dict[tuple[int, int], tuple[int, str]], int]:
+        """Fates of all records, size and digest of those that are kept, and since when all are there."""
+        judge = Judge(subject.parameters.bound_ms)
+        judged: list[Judged] = []
+        digests: dict[tuple[int, int], tuple[int, str]] = {}
+        since_ms = -(2**62)
+        fresh = {key for key, start in starts.items() if start > 0}
+        # one partition after the other would judge copies in the same partition only; that is how
+        # copies of one id come (they share a key)
+        for number, record in enumerate(read_range(self.kafka, starts, upto.offsets)):
+            place = Place(record.partition() or 0, record.offset() or 0, record.timestamp()[1])
+            key = (record.topic() or "", place.partition)
+            if key in fresh:  # older records have expired
+                fresh.discard(key)
+                since_ms = max(since_ms, place.arrival_ms + FUTURE_MS)
+            value = record.value()
+            for each in judge.judge(value, place):
+                judged.append(each)
+                if each.fate in ("late", "rejected"):
+                    content = value or b""
+                    digests[place[:2]] = (len(content), hashlib.sha256(content).hexdigest())
+            if number % 20_000 == 0:
+                progress(number)
+        return judged, digests, since_ms
+
+    def _topic_rows(self, subject: Subject, query: Query) -> list[Row]:
+        topic = subject.results[query.name]
+        ends = self.topics.ends([topic], committed=True)
+        starts = {(topic, 0): subject.begins[topic]}
+        found = read_range(self.kafka, starts, ends)
+        return [query.schema.normal(orjson.loads(record.value() or b"{}")) for record in found]
+
+    def _refused_lines(self, subject: Subject) -> int:
+        """How many lines of the source `events.rejected` holds."""
+        if subject.source == LIVE:  # lines of what was played live belong to no import
+            return subject.refused_lines
+        first, ends = self.topics.starts([REJECTED]), self.topics.ends([REJECTED], committed=True)
+        lines = set()
+        for record in read_range(self.kafka, first, ends):
+            row = _row_of(record.value())
+            ours = row.get("source") == subject.source and row.get("file") in subject.files
+            if ours and row.get("line") is not None:
+                lines.add((row["file"], row["line"]))
+        return len(lines)
+
+    def _kept(
+        self,
+        subject: Subject,
+        topic: str,
+        wanted: Iterable[Judged],
+        digests: Mapping[tuple[int, int], tuple[int, str]],
+        starts: Mapping[tuple[str, int], int],
+        upto: Upto,
+    ) -> Compared:
+        """Compare `events.late` or `events.rejected`, record by record, both of its writers."""
+        name = topic.removeprefix("events.")
+        compared = Compared(name, "topic")
+        expected: dict[tuple[int, int, str | None], str] = {}
+        for each in wanted:
+            reason: str = each.reason or "late"
+            expected[each.place.partition, each.place.offset, each.event_id] = reason
+        compared.rows = len(expected)
+        by_sql: dict[Any, Row] = {}
+        whole: dict[Any, Row] = {}
+
+        def all_there() -> bool:
+            nonlocal by_sql, whole
+            by_sql, whole = self._kept_rows(subject, topic, starts, upto)
+            return all(key in whole for key in expected)
+
+        until(all_there, 20, every=0.3)  # the auditor follows a moment later
+        for key, reason in expected.items():
+            row = {"partition": key[0], "offset": key[1], "event_id": key[2], "reason": reason}
+            found = {**by_sql, **whole}.get(key)
+            if found is None or key not in whole or (reason != "parse" and key not in by_sql):
+                compared.note("missing", row, found)
+            elif any(r["reason"] != reason for r in (by_sql.get(key), whole[key]) if r):
+                compared.note("wrong", row, found)
+            elif (whole[key]["size"], whole[key]["sha256"]) != digests[key[:2]]:
+                compared.note("wrong", row | {"sha256": digests[key[:2]][1]}, whole[key])
+        for key, found in {**by_sql, **whole}.items():
+            if key not in expected:
+                compared.note("extra", None, {k: found[k] for k in ("partition", "offset", "event_id", "reason")})
+        return compared
+
+    def _kept_rows(
+        self, subject: Subject, topic: str, starts: Mapping[tuple[str, int], int], upto: Upto
+    ) -> tuple[dict[Any, Row], dict[Any, Row]]:
+        """Rows of a shared topic about this run's records: the SQL's, and those with content."""
+        by_sql: dict[Any, Row] = {}
+        whole: dict[Any, Row] = {}
+        first, ends = self.topics.starts([topic]), self.topics.ends([topic], committed=True)
+        for record in read_range(self.kafka, first, ends):
+            row = _row_of(record.value())
+            if row.get("source") != subject.source or row.get("partition") is None:
+                continue
+            if row.get("run") not in (None, subject.run):
+                continue
+            place = (subject.events, row["partition"])
+            if not starts.get(place, 0) <= row["offset"] < upto.offsets.get(place, 0):
+                continue
+            key = (row["partition"], row["offset"], row["event_id"])
+            (whole if row.get("sha256") else by_sql).setdefault(key, row)
+        return by_sql, whole
+
+
+def _row_of(value: bytes | None) -> Row:
+    """A row of a shared topic; empty when somebody else wrote it."""
+    try:
+        row = orjson.loads(value or b"{}")
+    except orjson.JSONDecodeError:
+        return {}
+    return row if isinstance(row, dict) else {}

@@ -1,0 +1,158 @@
+"""Queries of one's own on the real stack: kept running beside the standard job, shown, survived, and proven."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import time
+from datetime import UTC, datetime
+
+import pytest
+
+from rtap_lab.errors import JobError, NotRunningError, SettingsError, SourceError
+from rtap_lab.kafka.names import results_topic
+from rtap_lab.kafka.topics import Topics
+from rtap_lab.lab import Lab
+from rtap_lab.queries.aggregates import count, distinct
+from rtap_lab.queries.conditions import field
+from rtap_lab.queries.patterns import Measure, Pattern
+from rtap_lab.queries.query import PatternQuery, WindowQuery
+from rtap_lab.queries.windows import TumbleWindow
+from rtap_lab.stack.supervisor import find_services
+from rtap_lab.waiting import until
+from tests.integration.test_answers import rtap
+
+DEVICES = WindowQuery(
+    TumbleWindow(5_000), {"views": count(), "visitors": distinct("visitor_id")}, {"device": "device"}, field("event_type") == "page_view"
+)  # fmt: skip
+PRODUCT = (field("page") >= "/product/") & (field("page") < "/product0")
+BROWSED = PatternQuery(
+    Pattern.begin("product", PRODUCT).then_not(field("name") == "add_to_cart", "5s"),
+    {"page": Measure("last", "product", "page")},
+)
+
+
+def names_compared(lab: Lab) -> set[str]:
+    report = lab.verify()
+    assert report.exact, str(report)
+    assert not report.not_compared
+    return {each.name for each in report.compared if each.rows > 0}
+
+
+@pytest.fixture
+def two_queries(stack: Lab) -> Lab:
+    stack.run("devices_5s", DEVICES)
+    stack.run("browsed_only", BROWSED, title="Looked at a product, put nothing into the cart")
+    return stack
+
+
+def test_a_window_and_an_absence_run_beside_the_standard_job(two_queries: Lab) -> None:
+    lab = two_queries
+    received: list[str] = []
+    stop = threading.Event()
+
+    def follow() -> None:
+        for message in lab.watch("devices_5s", "browsed_only", stop=stop):
+            if message["type"] == "update":
+                received.append(message["channel"])
+
+    follower = threading.Thread(target=follow)
+    follower.start()
+    before = {run.run for run in lab.runs().values()}
+    lab.simulate(seconds=15, seed=11)
+    assert {lab.run("devices_5s", DEVICES).run} <= before, "the same again goes on"
+
+    assert names_compared(lab) >= {"devices_5s", "browsed_only", "sessions"}
+    frame = lab.results("devices_5s")
+    assert list(frame.columns) == ["window_start", "window_end", "device", "views", "visitors"]
+    assert set(frame["device"]) == {"mobile", "desktop", "tablet"}
+    browsed = lab.results("browsed_only")
+    assert list(browsed.columns) == ["visitor_id", "page", "match_time", "match_id"]
+    assert browsed["page"].str.startswith("/product/").all()
+    until(lambda: {"devices_5s", "browsed_only"} <= set(received), 30, lambda: AssertionError(str(set(received))))
+    stop.set()
+    follower.join(10)
+
+    listed = json.loads(rtap(lab, "jobs", "list", "--json").stdout)
+    assert {"standard", "devices_5s", "browsed_only"} <= {each["name"] for each in listed}
+    csv = rtap(lab, "results", "devices_5s", "--format", "csv").stdout.splitlines()
+    assert csv[0] == "window_start,window_end,device,views,visitors"
+    assert len(csv) == len(lab.rows("devices_5s")) + 1
+    assert len(rtap(lab, "results", "devices_5s", "--format", "csv", "--tail", "2").stdout.splitlines()) == 3
+    shown = json.loads(rtap(lab, "verify", "--json").stdout)
+    assert shown["exact"]
+    assert {run["job"] for run in shown["runs"]} >= {"standard", "devices_5s", "browsed_only"}
+
+
+def test_they_survive_a_taskmanagers_death_and_down_and_up(two_queries: Lab) -> None:
+    lab = two_queries
+    runs = {key: run.run for key, run in lab.runs().items() if run.source == "live"}
+    stop = threading.Event()
+    shop = threading.Thread(target=lab.simulate, kwargs={"seconds": 90, "seed": 12, "stop": stop})
+    shop.start()
+    topics = [results_topic(name, "live") for name in ("devices_5s", "browsed_only")]
+
+    def rows() -> list[int]:
+        return [len(lab.rows(name)) for name in ("devices_5s", "browsed_only")]
+
+    try:
+        before = rows()
+        assert find_services(lab.state.folder)["taskmanager"].signal(signal.SIGKILL)
+        until(
+            lambda: all(new > old for new, old in zip(rows(), before, strict=True)),
+            60,
+            lambda: AssertionError(str(rows())),
+        )
+        until(lambda: lab.status()["ok"], 60, lambda: AssertionError(str(lab.status()["jobs"])))
+    finally:
+        stop.set()
+        shop.join(60)
+    assert names_compared(lab) >= {"devices_5s", "browsed_only"}
+    assert lab.down()
+    assert len(lab.rows("devices_5s")) > 0, "the store answers while the stack is down"
+    with pytest.raises(NotRunningError):
+        _ = lab.endpoints
+    Lab.up(lab.state.folder)
+    until(lambda: lab.status()["ok"], 60, lambda: AssertionError(str(lab.status()["jobs"])))
+    assert {key: run.run for key, run in lab.runs().items() if run.source == "live"} == runs, "the same runs go on"
+    lab.simulate(seconds=8, seed=13)
+    assert names_compared(lab) >= {"devices_5s", "browsed_only", "sessions"}
+    assert all(sum(Topics(lab.endpoints.kafka).ends([topic]).values()) > 0 for topic in topics)
+
+
+def test_they_stop_go_on_and_leave(two_queries: Lab) -> None:
+    lab = two_queries
+    assert rtap(lab, "jobs", "stop", "devices_5s").returncode == 0
+    assert lab.runs()["devices_5s/live"].state == "stopped"
+    report = lab.verify()
+    assert report.exact, str(report)
+    assert any("devices_5s" in words for words in report.not_compared), "said, not passed over"
+    assert lab.status()["ok"], "what nobody wants to run is no fault"
+    assert rtap(lab, "jobs", "run", "devices_5s").returncode == 0
+    assert rtap(lab, "jobs", "remove", "browsed_only").returncode == 0
+    assert "browsed_only" not in lab.catalog
+    assert results_topic("browsed_only", "live") not in Topics(lab.endpoints.kafka).names()
+    for refused, words in (("sessions", "taken"), ("standard", "taken"), ("late", "taken"), ("No", "name")):
+        with pytest.raises(SettingsError, match=words):
+            lab.run(refused, DEVICES)
+    with pytest.raises(SourceError, match="no recorded source"):
+        lab.run("nowhere", DEVICES, "nowhere")
+    with pytest.raises(SettingsError, match="is not known"):
+        lab.rows("browsed_only")
+    with pytest.raises(JobError, match="has not run"):
+        lab.stop_job("devices_5s", "weblog")
+    assert rtap(lab, "jobs", "remove", "standard").returncode == 2
+    assert rtap(lab, "jobs", "run", "nobody").returncode == 2
+    lab.remove_job("devices_5s")
+    assert set(lab.runs()) >= {"standard/live"}
+    assert not {"devices_5s/live", "browsed_only/live"} & set(lab.runs())
+
+
+def test_the_first_look_at_an_idle_lab_is_a_fresh_one(stack: Lab) -> None:
+    until(lambda: stack.status()["jobs"][0]["lag"] == 0, 30, lambda: AssertionError(str(stack.status()["jobs"])))
+    time.sleep(12)  # Flink's own cache of metrics is ten seconds old by then
+    (job,) = [each for each in stack.status()["jobs"] if (each["name"], each["source"]) == ("standard", "live")]
+    age = datetime.now(UTC).timestamp() - datetime.fromisoformat(job["watermark"]).timestamp()
+    assert age < 2 + 5, "the bound, and a moment"
+    assert job["lag"] == 0, "ticks are no lag"

@@ -1,0 +1,214 @@
+"""Runs through their life, with fakes at the ports: no stack."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rtap_lab.endpoints import Endpoint, Endpoints
+from rtap_lab.errors import JobError, SettingsError, SourceError
+from rtap_lab.jobs import lifecycle as module
+from rtap_lab.jobs.lifecycle import Lifecycle
+from rtap_lab.jobs.model import catalog
+from rtap_lab.jobs.reconcile import TRIES
+from rtap_lab.queries.aggregates import count
+from rtap_lab.queries.query import WindowQuery, query
+from rtap_lab.queries.windows import TumbleWindow
+from rtap_lab.recordings.sources import Source
+from rtap_lab.stack.state import State
+
+NOWHERE = Endpoint("http://127.0.0.1:1")
+
+
+class FakeTopics:
+    """Topics by name, with their ends."""
+
+    def __init__(self) -> None:
+        self.kafka = NOWHERE
+        self.found: dict[str, int] = {"events": 0, "events.weblog": 7}
+
+    def ensure(self, topics: Iterable[Any]) -> None:
+        for topic in topics:
+            self.found.setdefault(topic.name, 0)
+
+    def delete(self, names: Iterable[str]) -> None:
+        for name in list(names):
+            self.found.pop(name, None)
+
+    def names(self) -> set[str]:
+        return set(self.found)
+
+    def ends(self, topics: Iterable[str], *, committed: bool = False) -> dict[tuple[str, int], int]:
+        return {(topic, 0): self.found[topic] for topic in topics}
+
+    def empty(self, topics: Iterable[str]) -> dict[str, int]:
+        return {topic: self.found[topic] for topic in topics}
+
+
+class FakeFlink:
+    """A JobManager that remembers its jobs."""
+
+    def __init__(self) -> None:
+        self.known: list[dict[str, Any]] = []
+
+    def jobs(self) -> list[dict[str, Any]]:
+        return self.known
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        return next(job for job in self.known if job["jid"] == job_id)
+
+    def active(self, name: str) -> list[str]:
+        return [job["jid"] for job in self.known if job["name"] == name and job["state"] == "RUNNING"]
+
+    def is_running(self, job_id: str) -> bool:
+        return bool(self.job(job_id)["state"] == "RUNNING")
+
+    def cancel(self, job_id: str) -> None:
+        self.job(job_id)["state"] = "CANCELED"
+
+    def stop(self, job_id: str, *, drain: bool, directory: str) -> str:
+        self.job(job_id)["state"] = "FINISHED"
+        return "request"
+
+    def savepoint_status(self, job_id: str, request: str) -> str:
+        return "file:/nowhere"
+
+    def root_exception(self, job_id: str) -> str:
+        return "it was divided by zero"
+
+    def submit(self, name: str) -> str:
+        job_id = f"job{len(self.known)}"
+        self.known.append({"jid": job_id, "name": name, "state": "RUNNING", "start-time": len(self.known)})
+        return job_id
+
+    def lose_everything(self) -> None:
+        self.known = []
+
+
+@pytest.fixture
+def flink() -> FakeFlink:
+    return FakeFlink()
+
+
+@pytest.fixture
+def life(tmp_path: Path, flink: FakeFlink, monkeypatch: pytest.MonkeyPatch) -> Lifecycle:
+    class Session:
+        def __init__(self, gateway: Endpoint, properties: dict[str, str]) -> None:
+            self.name = properties["pipeline.name"]
+
+        def __enter__(self) -> Session:
+            return self
+
+        def __exit__(self, *error: object) -> None:
+            pass
+
+        def configure(self, statement: str) -> None:
+            pass
+
+        def submit(self, statement: str) -> str:
+            return flink.submit(self.name)
+
+    monkeypatch.setattr(module, "Session", Session)
+    state = State(tmp_path / "lab")
+    state.create()
+    endpoints = Endpoints(*[NOWHERE] * 7)
+    made = Lifecycle(state, endpoints, FakeTopics(), flink)  # type: ignore[arg-type]
+    made.sources.write({"weblog": Source("jsonl", disorder_ms=59_000)})
+    return made
+
+
+MINE = query("mine", WindowQuery(TumbleWindow(1000), {"n": count()}))
+
+
+def test_a_run_is_asked_for_then_made_true_once(life: Lifecycle, flink: FakeFlink) -> None:
+    asked = life.request("standard", "live")
+    assert (asked.state, asked.job_id) == ("submitting", None)
+    for _ in range(3):
+        life.reconcile_all()
+    assert len(flink.known) == 1
+    assert life.runs.read()["standard/live"].state == "running"
+    assert life.request("standard", "live").run == asked.run, "the same again goes on"
+    assert life.request("standard", "live", {"gap_ms": 1}).run != asked.run, "other parameters begin a new run"
+
+
+def test_a_jobmanager_that_forgot_all_gets_each_job_again_once(life: Lifecycle, flink: FakeFlink) -> None:
+    life.define("mine", [MINE])
+    for job in ("standard", "mine"):
+        life.request(job, "live")
+    life.reconcile_all()
+    flink.lose_everything()
+    for _ in range(3):
+        life.reconcile_all()
+    assert sorted(job["name"].split()[0] for job in flink.known) == ["mine", "standard"]
+
+
+def test_a_recorded_source_has_its_own_bound_and_its_end(life: Lifecycle) -> None:
+    run = life.request("standard", "weblog")
+    assert run.parameters.bound_ms == 59_001
+    assert run.ends == {"0": 7}
+    assert run.topics["sessions"] == "results.weblog.sessions"
+    with pytest.raises(SourceError, match="no recorded source"):
+        life.request("standard", "nowhere")
+
+
+def test_one_run_that_fails_does_not_keep_the_others_from_running(life: Lifecycle, flink: FakeFlink) -> None:
+    life.define("mine", [MINE])
+    for job in ("standard", "mine"):
+        life.request(job, "live")
+    life.reconcile_all()
+    for _ in range(TRIES):
+        first = next(job for job in reversed(flink.known) if job["name"].startswith("standard"))
+        first["state"] = "FAILED"
+        for _ in range(2):
+            with contextlib.suppress(JobError):  # of the last one
+                life.reconcile_all()
+    run = life.runs.read()["standard/live"]
+    assert run.state == "failed"
+    assert run.error == "it was divided by zero"
+    assert life.runs.read()["mine/live"].state == "running"
+
+
+def test_a_stopped_job_stays_stopped_and_goes_on_when_asked(life: Lifecycle, flink: FakeFlink) -> None:
+    before = life.request("standard", "live")
+    life.reconcile_all()
+    assert life.stop("standard", "live").state == "stopped"
+    life.reconcile_all()
+    assert len(flink.known) == 1
+    assert life.request("standard", "live").run == before.run
+    life.reconcile_all()
+    assert len(flink.known) == 2
+    with pytest.raises(JobError, match="has not run"):
+        life.stop("standard", "weblog")
+
+
+def test_a_query_of_ones_own_comes_and_goes(life: Lifecycle, flink: FakeFlink) -> None:
+    life.define("mine", [MINE])
+    assert "mine" in catalog(life.jobs.read())
+    run = life.request("mine", "live")
+    life.reconcile_all()
+    assert run.topics == {"mine": "results.mine"}
+    assert "results.mine" in life.topics.names()
+    life.forget(life.runs.read()["mine/live"])
+    life.undefine("mine")
+    assert "mine/live" not in life.runs.read()
+    assert "results.mine" not in life.topics.names()
+    assert "mine" not in catalog(life.jobs.read())
+    assert flink.active(run.name) == []
+
+
+@pytest.mark.parametrize("name", ["sessions", "standard", "late", "weblog"])
+def test_names_that_are_taken(life: Lifecycle, name: str) -> None:
+    with pytest.raises(SettingsError, match=r"taken|has that name"):
+        life.define(name, [query(name, MINE.definition)])
+
+
+def test_a_query_belongs_to_one_job(life: Lifecycle) -> None:
+    life.define("mine", [MINE])
+    with pytest.raises(SettingsError, match="belongs to job 'mine'"):
+        life.define("other", [MINE])
+    with pytest.raises(SettingsError, match="is not known"):
+        life.request("nobody", "live")

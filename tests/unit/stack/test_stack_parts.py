@@ -1,0 +1,139 @@
+"""State, processes, components and input files, on real files and processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import stat
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from rtap_lab.errors import ComponentError, ServiceError, SettingsError
+from rtap_lab.stack import components, process
+from rtap_lab.stack.java import find_java, java_version
+from rtap_lab.stack.process import Identity
+from rtap_lab.stack.service import Service
+from rtap_lab.stack.state import Document, State
+from rtap_lab.stack.supervisor import find_services, mark
+
+
+def test_a_state_folder_is_made_checked_and_not_guessed_at(tmp_path: Path) -> None:
+    state = State(tmp_path / "lab")
+    state.create()
+    state.create()
+    (tmp_path / "lab" / "version").write_text('"0"')
+    with pytest.raises(SettingsError, match="another version"):
+        state.create()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.txt").write_text("x")
+    with pytest.raises(SettingsError, match="not a lab's"):
+        State(tmp_path / "other").create()
+
+
+def test_files_are_replaced_whole_and_secrets_are_the_owners(tmp_path: Path) -> None:
+    state = State(tmp_path / "lab")
+    state.create()
+    document: Document[dict[str, int]] = Document(state, "a", dict[str, int], dict)
+    assert document.read() == {}
+    document.write({"n": 1})
+    assert document.change(lambda found: found | {"m": 2}) == document.read() == {"n": 1, "m": 2}
+    (state.folder / "a.json").write_text("{")
+    with pytest.raises(SettingsError, match="damaged"):
+        document.read()
+    (state.folder / "a.json").write_text('{"n": "one"}')
+    with pytest.raises(SettingsError, match="damaged"):
+        document.read()
+    secret = state.secret("key")
+    assert secret == state.secret("key")
+    assert stat.S_IMODE((state.folder / "secrets" / "key").stat().st_mode) == 0o600
+    assert [p for p in state.folder.iterdir() if p.name.startswith(".a")] == []
+
+
+def test_a_lock_refuses_the_second(tmp_path: Path) -> None:
+    state = State(tmp_path)
+    other = State(tmp_path)
+    with state.lock("x"), pytest.raises(ServiceError, match="busy"), other.lock("x", timeout=0.1, busy="busy"):
+        pass
+
+
+def test_an_identity_is_no_other_process(tmp_path: Path) -> None:
+    child = process.spawn([sys.executable, "-c", "import time; time.sleep(60)"], log=tmp_path / "log", cwd=tmp_path)
+    assert child.alive()
+    impostor = Identity(child.pid, child.created - 100)
+    assert not impostor.alive()
+    assert not impostor.signal(signal.SIGKILL), "a reused pid is never signalled"
+    assert child.alive()
+    began = time.monotonic()
+    child.stop(5)
+    assert time.monotonic() - began < 4
+    assert not child.alive()
+
+
+def test_a_marked_process_is_found_by_its_lab_only(tmp_path: Path) -> None:
+    child = process.spawn(
+        [sys.executable, "-c", "import time; time.sleep(60)"],
+        log=tmp_path / "log",
+        cwd=tmp_path,
+        environment=mark(tmp_path, "writer"),
+    )
+    try:
+        assert find_services(tmp_path) == {"writer": child}
+        assert find_services(tmp_path / "other") == {}
+    finally:
+        child.stop(2)
+
+
+def test_ports_are_free_and_their_owner_is_named() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert not process.is_free(port)
+        assert str(os.getpid()) in process.port_owner(port)
+    assert 20_000 <= process.free_port() < 32_000
+
+
+def test_the_lock_names_versions_and_digests_and_no_address() -> None:
+    text = (Path(components.__file__).parent / "components.lock.json").read_text()
+    assert "://" not in text
+    wanted = components.locked()
+    assert {c.set for c in wanted} == {"kafka", "flink", "registry"}
+    assert all(len(c.sha256) == 64 and c.size > 0 for c in wanted)
+    names = [c.file for c in wanted]
+    assert "kafka_2.13-4.2.2.jar" in names
+    assert "kafka-server-4.2.2.jar" in names
+    assert "flink-sql-connector-kafka-5.0.0-2.2.jar" in names
+    assert "apicurio-registry-app-3.3.3-all.tar.gz" in names
+
+
+def test_a_flipped_byte_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    each = next(c for c in components.locked() if c.set == "kafka")
+    monkeypatch.setenv("RTAP_CACHE", str(tmp_path))
+    monkeypatch.setattr(components, "locked", lambda: [each])
+    path = tmp_path / "components" / each.path
+    with pytest.raises(ComponentError, match="is missing"):
+        components.jars("kafka")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"x" * each.size)
+    with pytest.raises(ComponentError, match=each.file):
+        components.jars("kafka")
+
+
+def test_javas_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    assert "21.0.8" in java_version(find_java(None))
+    fake = tmp_path / "java"
+    fake.write_text("#!/bin/sh\necho 'openjdk version \"11.0.2\"' >&2\n")
+    fake.chmod(0o755)
+    with pytest.raises(ComponentError, match="not Java 17 to 21"):
+        find_java(fake)
+    with pytest.raises(ComponentError, match="does not run"):
+        find_java(tmp_path / "none")
+
+
+def test_services_have_defaults() -> None:
+    service = Service("x", lambda: ["true"], lambda: None)
+    assert service.depends == ()
