@@ -36,7 +36,7 @@ class HubConnection {
     if (!this.feeds.has(key)) this.feeds.set(key, { have: -1, rows: [], listeners: new Set() });
     const feed = this.feeds.get(key);
     feed.listeners.add(listener);
-    if (feed.have >= 0) listener.rows(feed.rows, true);
+    if (feed.have >= 0) listener.rows(feed.rows, true, feed.firstRow);
     else this.ask(key);
     listener.state(this.socket.readyState === WebSocket.OPEN ? "live" : "away");
     return () => {
@@ -60,7 +60,8 @@ class HubConnection {
     if (message.type === "snapshot") {
       feed.have = message.seq;
       feed.rows = message.rows;
-      for (const each of feed.listeners) each.rows(feed.rows, true);
+      feed.firstRow = message.first_row ?? "";
+      for (const each of feed.listeners) each.rows(feed.rows, true, feed.firstRow);
     } else if (message.type === "update" && message.seq > feed.have) {
       if (message.prev_seq !== feed.have) return this.ask(key); // a gap: begin again
       feed.have = message.seq;
@@ -147,10 +148,12 @@ export function render({ model, view, el }) {
   let dirty = false;
   let received = 0;
   let state = "connecting";
+  let firstRow = "";
 
   const show = () => {
     const words = { live: "live", away: "hub is away, trying again", connecting: "connecting" };
-    badge.textContent = `${words[state] ?? state} · ${received} rows`;
+    const waiting = received === 0 && state === "live" && firstRow ? ` yet: ${firstRow}` : "";
+    badge.textContent = `${words[state] ?? state} · ${received} rows${waiting}`;
     badge.dataset.state = state;
     badge.dataset.rows = String(received);
   };
@@ -168,7 +171,8 @@ export function render({ model, view, el }) {
   };
 
   const listener = {
-    rows(rows, snapshot) {
+    rows(rows, snapshot, words) {
+      if (snapshot) firstRow = words || "no job answers this query yet";
       if (snapshot) reduction.clear();
       reduction.add(rows);
       received = snapshot ? rows.length : received + rows.length;

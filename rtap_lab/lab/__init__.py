@@ -6,7 +6,8 @@ status slices simulator queries sql answers checking
 jobs sources
 stack migration                                up, down, reset; an earlier version's state folder
 context                                        the state folder, and clients of what runs; starts nothing
-rows truth scenarios                           rows for people, ground truth on disk, stories
+protocol subjects                              what both labs share; a run as the verifier takes it
+rows truth scenarios interrupts                rows for people, ground truth on disk, stories, Ctrl-C in one line
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ from rtap_lab.jobs.model import run_of, runs_on
 from rtap_lab.lab.context import Context
 from rtap_lab.lab.rows import Row, in_order
 from rtap_lab.lab.subjects import await_store
-from rtap_lab.lab.waits import first_row
 from rtap_lab.live.client import watch as watch_hub
+from rtap_lab.queries.waits import first_row
 
 
 def rows(context: Context, query: str, source: str) -> list[Row]:

@@ -18,8 +18,8 @@ from rtap_lab.kafka.clients import read_range
 from rtap_lab.kafka.topics import Topics
 from rtap_lab.lab.context import Context
 from rtap_lab.lab.stack import revive
-from rtap_lab.lab.waits import first_row, waits_ms
 from rtap_lab.queries.standard import JOB
+from rtap_lab.queries.waits import first_row, waits_ms
 from rtap_lab.services.auditor import Counts, counts_document
 from rtap_lab.services.site import Site, embedded_file
 from rtap_lab.settings import LIVE

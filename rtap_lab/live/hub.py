@@ -23,6 +23,8 @@ Place = tuple[str, str]
 @dataclass
 class _Channel:
     seq: int = 0
+    first_row: str = ""
+    """When the first row can be there, in words; for as long as there is none."""
     rows: deque[Row] = field(default_factory=lambda: deque(maxlen=HISTORY))
 
 
@@ -95,7 +97,18 @@ class Hub:
             "epoch": self.epoch,
             "seq": channel.seq,
             "rows": list(channel.rows),
+            "first_row": channel.first_row,
         }
+
+    def describe(self, channel: str, source: str, first_row: str) -> set[object]:
+        """Say when the first row of a channel can be there: its snapshots carry it. Returns who has something to read."""
+        place = (channel, source)
+        found = self._channels.setdefault(place, _Channel())
+        if found.first_row == first_row:
+            return set()
+        found.first_row = first_row
+        found.seq += 1
+        return self._send_to(place, self._snapshot(place))
 
     def publish(self, channel: str, source: str, rows: list[Row], *, appended_ms: int, received_ms: int) -> set[object]:
         """Rows came; returns the clients that have something to read now."""

@@ -7,11 +7,12 @@ Client to hub:
 
 Hub to client:
   {"type": "hello", "protocol": 1, "epoch": TEXT, "channels": [QUERY, …]}     again when queries come or go
-  {"type": "snapshot", "channel", "source", "epoch", "seq": N, "rows": [ROW, …]}
+  {"type": "snapshot", "channel", "source", "epoch", "seq": N, "rows": [ROW, …], "first_row": TEXT}
   {"type": "update", "channel", "source", "seq": N, "prev_seq": M, "rows": [ROW, …],
    "appended_ms": T, "received_ms": T}
   {"type": "pong"} · {"type": "error", "message": TEXT}
 
+`first_row` says in words when the first row can be there; "" where no run answers the query.
 A client drops an update whose `seq` it has, and asks for a new snapshot (subscribes again) when
 `prev_seq` is not the `seq` it has. `epoch` changes when the hub begins anew; a snapshot replaces
 all that was before.

@@ -98,6 +98,10 @@ class LiveServer:
         """A new run began (call it on the server's loop)."""
         self._wake_up(self.hub.reset(channel, source))
 
+    def describe(self, channel: str, source: str, first_row: str) -> None:
+        """Say when the first row can be there (call it on the server's loop)."""
+        self._wake_up(self.hub.describe(channel, source, first_row))
+
     def set_channels(self, names: Iterable[str]) -> None:
         """Queries came or went (call it on the server's loop)."""
         self._wake_up(self.hub.set_channels(names))

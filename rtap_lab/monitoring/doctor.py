@@ -126,9 +126,7 @@ def _lock(state: State) -> Finding:
         return Finding(
             "WARN", "lock", f"{len(lacking)} of {len(wanted)} components are not here", "`rtap fetch` brings them"
         )
-    components.jars("kafka")
-    components.jars("flink")
-    components.unpacked("registry")
+    components.check_all()
     return Finding("OK", "lock", f"{len(wanted)} components, their SHA-256 as locked")
 
 

@@ -4,6 +4,7 @@
     conditions windows aggregates patterns  what queries are made of
     query                                   `WindowQuery`, `PatternQuery`; `Query`, a named one; `Catalog`, queries by name
     standard                                the seven packaged queries
+    waits                                   when the first row can be there
 
 `flink` says them in SQL and `reference` recomputes them; neither knows the other. No I/O belongs here, and no evaluation.
 """

@@ -95,7 +95,10 @@ class Pattern(msgspec.Struct, frozen=True, eq=False, omit_defaults=True):
         return self._with(name, condition, times, True, unless)
 
     def then_not(self, condition: Condition, within: str | float | timedelta) -> Pattern:
-        """After the last row no such row comes, for less than so long."""
+        """A match counts only when no row for which `condition` holds follows its last row within so long.
+
+        A row exactly `within` later does not spoil it.
+        """
         if self.absence:
             raise SettingsError("pattern: then_not() is there twice; join the conditions with |")
         if any(operand.step for operand in condition.operands()):
@@ -103,7 +106,7 @@ class Pattern(msgspec.Struct, frozen=True, eq=False, omit_defaults=True):
         return msgspec.structs.replace(self, absence=Absence(condition, duration_ms(within, name="then_not within")))
 
     def within(self, duration: str | float | timedelta) -> Pattern:
-        """The first row and the last are less than so long apart."""
+        """A match's last row must come less than `duration` after its first."""
         return msgspec.structs.replace(self, within_ms=duration_ms(duration, name="within"))
 
     def skip_past_last_row(self) -> Pattern:

@@ -55,7 +55,9 @@ def supervisor_of(state: State) -> Supervisor:
         if founded and not supervisor.not_ready(["jobmanager", "taskmanager", "gateway"]):
             site.lifecycle.reconcile_all()
 
-    supervisor = Supervisor(state, all_services(site), keepers=[found, reconcile], before_stop=site.lifecycle.stop_all)
+    supervisor = Supervisor(
+        state, all_services(site), reconcilers=[found, reconcile], before_stop=site.lifecycle.stop_all
+    )
     return supervisor
 
 

@@ -16,6 +16,7 @@ from rtap_lab.kafka.reader import TopicReader
 from rtap_lab.live.client import ping
 from rtap_lab.live.hub import HISTORY, Hub
 from rtap_lab.live.server import LiveServer
+from rtap_lab.queries.waits import first_row
 from rtap_lab.services.process import ServiceProcess, own_service
 from rtap_lab.services.site import Site
 from rtap_lab.settings import Settings
@@ -80,6 +81,8 @@ class _Follower:
         new = {topic: feed for topic, feed in wanted.items() if self.followed.get(topic) != feed}
         for feed in new.values():
             self.loop.call_soon_threadsafe(self.server.reset, feed.query.name, feed.source)
+            words = first_row(feed.query.definition)
+            self.loop.call_soon_threadsafe(self.server.describe, feed.query.name, feed.source, words)
         self.positions.update({t: max(f.begins, ends.get((t, 0), 0) - HISTORY) for t, f in new.items()})
         self.reader.follow({topic: self.positions[topic] for topic in wanted})
         self.followed = wanted

@@ -354,9 +354,9 @@ def check_all() -> None:
     Raises:
         ComponentError: When a file is missing, or is not the pinned one.
     """
-    for name in ("kafka", "flink"):
-        jars(name)
-    unpacked("registry")
+    archives = {each.set for each in locked() if each.type != "jar"}
+    for name in sorted({each.set for each in locked()}):
+        unpacked(name) if name in archives else jars(name)
     flink_home()
 
 

@@ -186,7 +186,7 @@ class Supervisor:
     Args:
         state: The lab's state folder.
         services: What to run.
-        keepers: Called about once a second while the stack is up, for what must stay true beyond
+        reconcilers: Called about once a second while the stack is up, for what must stay true beyond
             processes (the jobs). What one raises is logged, and it is called again.
         before_stop: Called once before the first service is stopped.
     """
@@ -196,13 +196,13 @@ class Supervisor:
         state: State,
         services: Sequence[Service],
         *,
-        keepers: Iterable[Callable[[], None]] = (),
+        reconcilers: Iterable[Callable[[], None]] = (),
         before_stop: Callable[[], None] = lambda: None,
     ) -> None:
         self.state = state
         self.statuses = statuses_document(state)
         self.services = {service.name: service for service in services}
-        self.keepers = tuple(keepers)
+        self.reconcilers = tuple(reconcilers)
         self.before_stop = before_stop
         self.stopping = threading.Event()
         self.changed = threading.Event()
@@ -240,19 +240,19 @@ class Supervisor:
         for level in start_order({n: s.depends for n, s in self.services.items()}):
             for name in level:
                 self._runners[name].start()
-        keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
-        keeper.start()
+        reconciler = threading.Thread(target=self._reconcile, name="reconciler", daemon=True)
+        reconciler.start()
         while not self.stopping.wait(3600):
             pass
-        keeper.join(30)
+        reconciler.join(30)
         self.shut_down()
 
-    def _keep(self) -> None:
+    def _reconcile(self) -> None:
         complained = ""
         while not self.stopping.wait(0.5 if self.not_ready(self.services) else 1.0):
-            for keeper in self.keepers:
+            for reconciler in self.reconcilers:
                 try:
-                    keeper()
+                    reconciler()
                     complained = ""
                 except Exception as error:  # tried again in a second; said once
                     if str(error) != complained:

@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Page, sync_playwright
 
 from rtap_lab.lab import Lab
+from rtap_lab.queries.standard import packaged
 from tests.conftest import CHROMIUM
 
 SHOTS = Path(os.environ.get("RTAP_SHOTS", "")) if os.environ.get("RTAP_SHOTS") else None
@@ -68,7 +69,7 @@ def test_the_dashboard_moves_and_needs_no_network(stack: Lab, page: Page, foreig
     try:
         page.goto(stack.dashboard)
         page.wait_for_selector(".rtap-state[data-state=live]", timeout=30_000)
-        assert page.locator(".rtap-state").count() == 6
+        assert page.locator(".rtap-state").count() == len(packaged())
         page.wait_for_function("document.title === 'rtap_lab'")
         page.wait_for_timeout(500)
         before = rows_received(page)

@@ -42,7 +42,11 @@ def test_a_slow_client_gets_a_snapshot_instead_of_what_it_missed() -> None:
     assert messages[-1]["rows"][-1] == {"n": QUEUE * 3 - 1}
 
 
-@given(st.lists(st.sampled_from(["publish", "subscribe", "unsubscribe", "take", "reset"]), max_size=60))
+@given(
+    st.lists(
+        st.sampled_from(["publish", "subscribe", "unsubscribe", "take", "reset", "describe", "channels"]), max_size=60
+    )
+)
 def test_no_client_ever_sees_a_gap(actions: list[str]) -> None:
     it = hub()
     it.connect("c")
@@ -52,6 +56,10 @@ def test_no_client_ever_sees_a_gap(actions: list[str]) -> None:
             it.publish("a", "live", [{}], appended_ms=1, received_ms=2)
         elif action == "reset":
             it.reset("a", "live")
+        elif action == "describe":
+            it.describe("a", "live", f"soon {have}")
+        elif action == "channels":
+            it.set_channels(["a"] if "b" in it.names else ["a", "b"])
         elif action in ("subscribe", "unsubscribe"):
             it.request("c", Request(action, "a"))
         else:
@@ -87,3 +95,21 @@ def test_history_is_bounded() -> None:
 def test_bad_requests_are_refused(text: str | bytes) -> None:
     with pytest.raises(LiveError):
         parse_request(text, frozenset(["a"]))
+
+
+def test_a_client_is_told_what_comes_and_goes_and_when_the_first_row_is_due() -> None:
+    it = hub()
+    it.connect("c")
+    it.take("c")
+    it.describe("a", "live", "a session ends 30 min after its last event")
+    it.request("c", Request("subscribe", "a"))
+    (snapshot,) = it.take("c")
+    assert snapshot["first_row"].startswith("a session ends 30 min")
+    assert it.set_channels(["a", "b", "mine"]) == {"c"}
+    (greeting,) = it.take("c")
+    assert greeting["channels"] == ["a", "b", "mine"]
+    it.publish("mine", "live", [{}], appended_ms=1, received_ms=2)
+    it.set_channels(["a", "b"])
+    it.set_channels(["a", "b", "mine"])
+    it.request("c", Request("subscribe", "mine"))
+    assert it.take("c")[-1]["rows"] == [], "what went is forgotten"
