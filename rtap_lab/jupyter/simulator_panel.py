@@ -75,7 +75,8 @@ def simulator(lab: Lab) -> Any:
     def on_rate(change: Any) -> None:
         if running():
             lab.simulator.rate(change["new"])
-            say(f"now {change['new']} a second")
+            rate_of = load_scenario(scenario.value).rate
+            say(f"now {change['new']} a second, {change['new'] / rate_of:.2g}x story time")
 
     @trying
     def on_pause(change: Any) -> None:

@@ -123,6 +123,7 @@ def test_they_survive_a_taskmanagers_death_and_down_and_up(two_queries: Lab) -> 
 
 def test_they_stop_go_on_and_leave(two_queries: Lab) -> None:
     lab = two_queries
+    lab.simulate(seconds=4, seed=14)
     assert rtap(lab, "jobs", "stop", "devices_5s").returncode == 0
     assert lab.runs()["devices_5s/live"].state == "stopped"
     report = lab.verify()

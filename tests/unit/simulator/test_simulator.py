@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 from rtap_lab.errors import SettingsError
 from rtap_lab.events.codec import decode, unfit
 from rtap_lab.lab.scenarios import list_scenarios, load_scenario
+from rtap_lab.lab.simulator import pace_words
 from rtap_lab.simulator.draws import kafka_partitions
 from rtap_lab.simulator.encoding import Encoder, keys
-from rtap_lab.simulator.parsing import parse_scenario
+from rtap_lab.simulator.parsing import parse_scenario, with_visitors
 from rtap_lab.simulator.playback import Playback, replayed, written
-from rtap_lab.simulator.scenario import START_MS, Change
+from rtap_lab.simulator.scenario import START_MS, Change, Scenario
 from rtap_lab.simulator.trace import MALFORMED, Trace
 from rtap_lab.simulator.truth import Truth
 from rtap_lab.simulator.visits import visitor_keys
@@ -269,3 +270,40 @@ def test_the_command_line_writes_the_same_bytes_to_a_file_and_to_standard_output
     failed = subprocess.run([*rtap, str(tmp_path / "no" / "x")], capture_output=True, text=True)
     assert failed.returncode == 2
     assert "No such file" in failed.stderr
+
+
+def test_more_visitors_leave_story_time_alone() -> None:
+    told = load_scenario("black_friday")
+    crowd = with_visitors(told, 2.5)
+    assert (crowd.rate, crowd.lasts, crowd.dwell) == (told.rate * 2.5, told.lasts, told.dwell)
+    assert [(c.kind, c.from_ms, c.to_ms) for c in crowd.changes] == [(c.kind, c.from_ms, c.to_ms) for c in told.changes]
+
+    def lines(scenario: Scenario) -> list[bytes]:
+        batches = written(Playback(scenario, 3, zero_ms=START_MS), seconds=60)
+        return [line for batch in batches for line in batch.values().to_pylist()]
+
+    once = lines(crowd)
+    assert once == lines(with_visitors(load_scenario("black_friday"), 2.5)), "the same seed and F, the same bytes"
+    assert len(once) == pytest.approx(2.5 * len(lines(told)), rel=0.1)
+    again = with_visitors(with_visitors(told, 5), 0.5)
+    assert again.visitors == 2.5
+    assert lines(again) == once
+    for wrong in (0, -1, 1e9):
+        with pytest.raises(SettingsError, match="visitors"):
+            with_visitors(told, wrong)
+
+
+def test_a_run_of_more_visitors_is_made_again_from_its_manifest() -> None:
+    run = Playback(with_visitors(load_scenario("bot_attack"), 0.5), 3, run="r", zero_ms=START_MS)
+    sent = [line for batch in written(run, seconds=30) for line in batch.values().to_pylist()]
+    made = [line for batch in replayed(run.manifest(ended=True)) for line in batch.values().to_pylist()]
+    assert made == sent
+
+
+def test_a_pace_that_is_not_the_storys_own_is_said() -> None:
+    outage = load_scenario("checkout_outage")
+    assert pace_words(outage, None) == "55 messages a second, outage at +300 s"
+    words = pace_words(outage, 209)
+    assert "3.8x story time" in words
+    assert "outage at +79 s" in words
+    assert "--visitors 3.8" in words

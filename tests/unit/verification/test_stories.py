@@ -12,8 +12,10 @@ from rtap_lab import Lab
 from rtap_lab.lab.offline import OfflineLab
 from rtap_lab.lab.scenarios import list_scenarios, load_scenario
 from rtap_lab.lab.truth import beside
+from rtap_lab.reference.fates import Place
 from rtap_lab.simulator.playback import Playback, written
 from rtap_lab.simulator.scenario import START_MS
+from rtap_lab.simulator.truth import Truth
 from rtap_lab.verification.scoring import Score
 
 BEGIN = pd.Timestamp(START_MS, unit="ms", tz="UTC")
@@ -190,3 +192,24 @@ def test_a_score_shows_what_is_not_explained() -> None:
     assert not score.exact
     assert {q.name: q.unexplained for q in score.queries if q.unexplained} == {"traffic_hop": 1, "sessions": 1}
     assert "NOT EXPLAINED" in str(score)
+
+
+@pytest.mark.parametrize("factor", [0.5, 3.6, 20])
+@pytest.mark.parametrize(
+    ("name", "kind"), [("checkout_outage", "outage"), ("bot_attack", "bots"), ("broken_tracker", "broken")]
+)
+def test_a_story_played_to_its_end_shows_its_anomaly_at_any_rate(name: str, kind: str, factor: float) -> None:
+    website, lab = load_scenario(name), OfflineLab()
+    lab.run_standard(gap="20s", within="30s")
+    live = lab._sources["live"]
+    run = Playback(website, 1, run="1", rate=website.rate * factor, zero_ms=START_MS + 37_000)
+    for batch in written(run, seconds=website.lasts):
+        for value, due_ns in zip(batch.values().to_pylist(), batch.due_ns.tolist(), strict=True):
+            live.latest_ms = run.zero_ms + due_ns // 1_000_000
+            live.records.append((value, Place(0, len(live.records), live.latest_ms)))
+    lab._truths["live"] = [Truth(run.manifest(ended=True))]
+    score = lab.score()
+    assert score.exact, str(score)
+    (found,) = [each for each in score.detections if each.anomaly.kind == kind]
+    assert found.delay_s is not None, str(score)
+    assert "never shown" not in str(score)
