@@ -10,8 +10,7 @@ from rtap_lab.jobs.model import catalog, run_of, runs_on
 from rtap_lab.kafka.topics import Topics
 from rtap_lab.queries.query import Catalog, Query
 from rtap_lab.recordings.sources import Source
-from rtap_lab.services.daemon import schema_document
-from rtap_lab.services.site import Site, settings_document
+from rtap_lab.services.site import Site, schema_document, settings_document
 from rtap_lab.settings import LIVE, JobParameters, Settings
 from rtap_lab.stack.ports import Ports, ports_document
 from rtap_lab.stack.state import State

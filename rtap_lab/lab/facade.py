@@ -14,7 +14,6 @@ from rtap_lab.jobs.model import Run
 from rtap_lab.lab import answers, checking, jobs, queries, simulator, slices, sources, sql, stack, status
 from rtap_lab.lab.context import Context
 from rtap_lab.lab.interrupts import interruptible
-from rtap_lab.lab.offline import OfflineLab
 from rtap_lab.lab.rows import Row, as_frame
 from rtap_lab.lab.simulator import Controls
 from rtap_lab.lab.slices import Moment, Slice
@@ -27,7 +26,6 @@ from rtap_lab.recordings.sources import Sources
 from rtap_lab.services.site import settings_document
 from rtap_lab.settings import LIVE, Duration, JobOptions, Settings, job_changes, state_folder
 from rtap_lab.simulator.fed import Fed
-from rtap_lab.simulator.truth import Truth
 from rtap_lab.stack.state import State
 from rtap_lab.store.port import Store
 from rtap_lab.verification.report import Report
@@ -35,6 +33,9 @@ from rtap_lab.verification.scoring import Score
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from rtap_lab.lab.offline import OfflineLab
+    from rtap_lab.simulator.truth import Truth
 
 
 def _note(words: str) -> None:
@@ -109,6 +110,8 @@ class Lab:
     @staticmethod
     def offline() -> OfflineLab:
         """A lab in this process, without a stack: the reference engine answers, not Flink."""
+        from rtap_lab.lab.offline import OfflineLab  # it needs what a lab with a stack does not
+
         return OfflineLab()
 
     def down(self, *, on_status: stack.StatusListener = lambda table: None) -> bool:

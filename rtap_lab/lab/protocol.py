@@ -13,12 +13,13 @@ from rtap_lab.recordings.imported import Imported
 from rtap_lab.recordings.sources import Sources
 from rtap_lab.settings import LIVE, JobOptions
 from rtap_lab.simulator.fed import Fed
-from rtap_lab.simulator.truth import Truth
 from rtap_lab.verification.report import Report
 from rtap_lab.verification.scoring import Score
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from rtap_lab.simulator.truth import Truth
 
 
 class AnyLab(Protocol):

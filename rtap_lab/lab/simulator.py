@@ -11,23 +11,24 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 import orjson
 
 from rtap_lab.errors import NotRunningError, SettingsError
-from rtap_lab.kafka.feeder import feed
 from rtap_lab.lab.context import Context
 from rtap_lab.lab.scenarios import load_scenario
 from rtap_lab.lab.truth import beside, truth_folder
 from rtap_lab.settings import duration_ms
 from rtap_lab.simulator.fed import Fed
 from rtap_lab.simulator.parsing import parse_scenario, with_visitors
-from rtap_lab.simulator.playback import Playback, written
 from rtap_lab.simulator.scenario import START_MS, Change, ChangeKind, Scenario
 from rtap_lab.stack.process import Identity
 from rtap_lab.stack.state import Document, State
+
+if TYPE_CHECKING:
+    from rtap_lab.simulator.playback import Playback
 
 INJECTED = ("outage", "surge", "bots")
 """What can be injected while a simulator runs."""
@@ -292,6 +293,9 @@ def simulate(
     progress: Callable[[int], None],
 ) -> Fed:
     """Let a simulated website send events onto the live topic; see `Lab.simulate`."""
+    from rtap_lab.kafka.feeder import feed  # these need numpy and pyarrow, which nothing else of a lab does
+    from rtap_lab.simulator.playback import Playback
+
     stop = stop or threading.Event()
     playback = Playback(chosen_scenario(scenario, visitors), seed, run=run_id(), rate=checked_rate(rate))
     kafka = context.endpoints.kafka
@@ -339,6 +343,8 @@ def write_file(
     Raises:
         OSError: When it cannot be written.
     """
+    from rtap_lab.simulator.playback import Playback, written
+
     if seconds is None and events is None:
         seconds = website.lasts
     playback, count = Playback(website, seed, zero_ms=START_MS), 0

@@ -18,8 +18,8 @@ from rtap_lab.jobs.model import Run, run_key
 from rtap_lab.lab.context import Context
 from rtap_lab.lab.migration import migrate
 from rtap_lab.queries.standard import JOB, standard_queries
-from rtap_lab.services.daemon import port_names, schema_document, supervisor_of
-from rtap_lab.services.site import settings_document
+from rtap_lab.services.daemon import port_names, supervisor_of
+from rtap_lab.services.site import schema_document, settings_document
 from rtap_lab.settings import LIVE, JobParameters, Settings
 from rtap_lab.stack import components
 from rtap_lab.stack.influxd import find_influxd

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import orjson
 
 from rtap_lab.errors import SourceError
 from rtap_lab.settings import LIVE
-from rtap_lab.simulator.truth import Truth
 from rtap_lab.stack.state import State
+
+if TYPE_CHECKING:
+    from rtap_lab.simulator.truth import Truth
 
 
 def truth_folder(state: State) -> Path:
@@ -46,6 +49,8 @@ def read_truth(path: Path) -> Truth:
     Raises:
         SourceError: When there is none.
     """
+    from rtap_lab.simulator.truth import Truth  # numpy and pyarrow, for those who ask for the truth
+
     try:
         manifest = orjson.loads(path.read_bytes())
         if manifest["version"] != 1:

@@ -9,19 +9,13 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from rtap_lab.events.model import schema
-from rtap_lab.kafka.schema_registry import Registry
 from rtap_lab.kafka.topics import lab_topics
 from rtap_lab.services import modules
-from rtap_lab.services.site import Site
+from rtap_lab.services.site import Site, schema_document
 from rtap_lab.settings import Settings
 from rtap_lab.stack.service import Service
-from rtap_lab.stack.state import Document, State
+from rtap_lab.stack.state import State
 from rtap_lab.stack.supervisor import Supervisor
-
-
-def schema_document(state: State) -> Document[int | None]:
-    """The registered schema's id: topics and schema are there. Removed before each start."""
-    return Document(state, "schema", int | None, lambda: None)  # type: ignore[arg-type]
 
 
 def all_services(site: Site) -> list[Service]:
@@ -48,6 +42,10 @@ def supervisor_of(state: State) -> Supervisor:
         site.topics.ensure(lab_topics())
         if supervisor.not_ready(["registry"]):
             return
+        from rtap_lab.kafka.schema_registry import (
+            Registry,  # slow to import, and needed once a start
+        )
+
         ready.write(Registry(site.endpoints.registry).register(schema()))
         founded = True
 

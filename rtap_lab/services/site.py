@@ -22,6 +22,11 @@ def settings_document(state: State) -> Document[Settings]:
     return Document(state, "settings", Settings, Settings)
 
 
+def schema_document(state: State) -> Document[int | None]:
+    """The registered schema's id: topics and schema are there. Removed before each start."""
+    return Document(state, "schema", int | None, lambda: None)  # type: ignore[arg-type]
+
+
 def embedded_file(state: State) -> Path:
     """Where the embedded store is."""
     return state.folder / "store" / "points.sqlite"

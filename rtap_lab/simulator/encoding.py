@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from functools import cache
 
 import numpy as np
 import pyarrow as pa
@@ -14,8 +15,18 @@ from rtap_lab.simulator.site import PRODUCTS, START, says
 from rtap_lab.simulator.trace import MALFORMED, Trace
 from rtap_lab.simulator.visits import Columns
 
-_MILLIS = pa.array([f".{ms:03d}Z" for ms in range(1000)])
-_CENTS = pa.array([f".{cents:02d}" for cents in range(100)])
+# made when they are first needed: pyarrow imports pandas for its first array, which nobody should wait for who only
+# wants a status
+
+
+@cache
+def _millis() -> pa.Array:
+    return pa.array([f".{ms:03d}Z" for ms in range(1000)])
+
+
+@cache
+def _cents() -> pa.Array:
+    return pa.array([f".{cents:02d}" for cents in range(100)])
 
 
 class Encoder:
@@ -60,7 +71,7 @@ class Encoder:
         value = messages["cents"]
         worth = pc.if_else(
             pa.array(value > 0),
-            pc.binary_join_element_wise(',"value":', _text(value // 100), _CENTS.take(pa.array(value % 100)), ""),
+            pc.binary_join_element_wise(',"value":', _text(value // 100), _cents().take(pa.array(value % 100)), ""),
             "",
         )
         node = messages["node"] * len(PRODUCTS) + messages["product"]
@@ -70,7 +81,7 @@ class Encoder:
             "-",
             _text(messages["step"]),
             instants.take(pa.array(at)),
-            _MILLIS.take(pa.array(event_ms % 1000)),
+            _millis().take(pa.array(event_ms % 1000)),
             '","visitor_id":"v',
             _padded(messages["visitor"]),
             '","session_id":"',

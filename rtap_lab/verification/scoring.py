@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rtap_lab.events.times import instant_text
 from rtap_lab.queries.query import Query
@@ -20,10 +20,12 @@ from rtap_lab.queries.standard import ABANDONED, BOUGHT, CONVERSIONS, TRAFFIC, T
 from rtap_lab.reference.engine import rows_of
 from rtap_lab.reference.fates import Event, Judged
 from rtap_lab.settings import LIVE
-from rtap_lab.simulator.truth import Anomaly, Happened, Truth, Visit
 from rtap_lab.tables import Table
 from rtap_lab.verification.comparing import Compared, Row, compare, identity
 from rtap_lab.verification.report import Subject
+
+if TYPE_CHECKING:
+    from rtap_lab.simulator.truth import Anomaly, Happened, Truth, Visit
 
 MINUTE = 60_000
 BOT_EVENTS, BOT_PACE_MS = 12, 600

@@ -10,7 +10,7 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -24,12 +24,14 @@ from rtap_lab.queries.query import Query
 from rtap_lab.reference.engine import rows_of
 from rtap_lab.reference.fates import Judge, Judged, Place
 from rtap_lab.settings import LIVE
-from rtap_lab.simulator.truth import Truth
 from rtap_lab.store.port import Store
 from rtap_lab.verification.comparing import Compared, Row, compare, identity
 from rtap_lab.verification.report import RunReport, Subject, Upto
 from rtap_lab.verification.scoring import Score, score
 from rtap_lab.waiting import until
+
+if TYPE_CHECKING:
+    from rtap_lab.simulator.truth import Truth
 
 
 class Verifier:

@@ -23,8 +23,7 @@ from rtap_lab.kafka.names import REJECTED, events_topic, results_topic
 from rtap_lab.kafka.schema_registry import RULE, Registry
 from rtap_lab.kafka.topics import Topics
 from rtap_lab.lab import Lab
-from rtap_lab.services.daemon import schema_document
-from rtap_lab.services.site import settings_document
+from rtap_lab.services.site import schema_document, settings_document
 from rtap_lab.stack.ports import ports_document
 
 

@@ -19,7 +19,7 @@ from rtap_lab.lab.simulator import _Player, simulators_document
 from rtap_lab.queries.standard import packaged, standard_queries
 from rtap_lab.recordings.sources import Source
 from rtap_lab.services import daemon
-from rtap_lab.services.site import settings_document
+from rtap_lab.services.site import schema_document, settings_document
 from rtap_lab.settings import JobParameters, Settings
 from rtap_lab.simulator.parsing import parse_scenario
 from rtap_lab.simulator.playback import Playback
@@ -67,12 +67,12 @@ def test_there_is_one_client_of_each_service(state: State, monkeypatch: pytest.M
 
 
 def test_what_an_earlier_life_left_is_not_readiness(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
-    daemon.schema_document(state).write(7)
+    schema_document(state).write(7)
     me = Identity.of(os.getpid())
     seen: list[object] = []
 
     def spawn(*_: object, **__: object) -> Identity | None:
-        seen.append(daemon.schema_document(state).read())
+        seen.append(schema_document(state).read())
         supervisor_document(state).write(me)
         statuses_document(state).write({"kafka": stack.ServiceStatus()})
         return me
