@@ -42,9 +42,7 @@ def supervisor_of(state: State) -> Supervisor:
         site.topics.ensure(lab_topics())
         if supervisor.not_ready(["registry"]):
             return
-        from rtap_lab.kafka.schema_registry import (
-            Registry,  # slow to import, and needed once a start
-        )
+        from rtap_lab.kafka.schema_registry import Registry  # slow to import, and needed once a start
 
         ready.write(Registry(site.endpoints.registry).register(schema()))
         founded = True
