@@ -22,10 +22,9 @@ from rtap_lab.errors import JobError, StatementError
 from rtap_lab.events.codec import encode
 from rtap_lab.flink.compile import compile_query
 from rtap_lab.flink.gateway import Session
-from rtap_lab.flink.properties import job_properties
+from rtap_lab.flink.properties import TERMINAL, job_properties
 from rtap_lab.flink.rest import FlinkRest
 from rtap_lab.flink.statements import SQL_TYPES, catalog
-from rtap_lab.jobs.reconcile import TERMINAL
 from rtap_lab.kafka.clients import read_range
 from rtap_lab.kafka.names import events_topic
 from rtap_lab.kafka.topics import Topics

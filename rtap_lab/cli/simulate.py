@@ -70,6 +70,7 @@ def simulate(
             events=events,
             stop=stop,
             progress=progress,
+            on_note=lambda words: None,  # said above
         )
     notes.print(
         f"{fed.sent} messages in {fed.seconds:.1f} s ({fed.sent / max(fed.seconds, 1e-9):.0f}/s), "
@@ -140,6 +141,8 @@ def set_(
         controls.scenario(scenario)
     if rate is not None:
         controls.rate(rate)
+        facts = controls.status()
+        notes.print(f"{rate:g} messages a second, {rate / facts['rate'] * facts['pace']:.2g}x story time")
 
 
 @group.command("inject")

@@ -1,4 +1,4 @@
-"""Pure: Flink's configuration of a session: of a job, of a look, of a PyFlink program."""
+"""Pure: Flink's configuration of a session: of a job, of a look, of a PyFlink program; and the states of a job."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from rtap_lab.settings import DEDUPLICATION_MS, JobParameters
 
 CHECKPOINT_MS = {"exactly_once": 150, "low_latency": 1000}
 """How often a live job takes a checkpoint: in `exactly_once` results wait for it."""
+
+TERMINAL = ("FINISHED", "CANCELED", "FAILED", "SUSPENDED")
+"""States of a job that has ended."""
 
 COMMON = {"execution.runtime-mode": "streaming", "table.local-time-zone": "UTC"}
 """What every session has."""

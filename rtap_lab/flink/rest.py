@@ -10,8 +10,7 @@ import httpx
 
 from rtap_lab.endpoints import Endpoint
 from rtap_lab.errors import JobError
-
-TERMINAL = {"FINISHED", "CANCELED", "FAILED", "SUSPENDED"}
+from rtap_lab.flink.properties import TERMINAL
 
 
 @lru_cache(maxsize=8)

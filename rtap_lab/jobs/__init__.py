@@ -1,6 +1,7 @@
 """Jobs: which queries should run on which source, and making it so, whatever was killed in between.
 
-    model          a job, a run, and the documents they are kept in
+    model          a job and a run, pure
+    documents      the files they are kept in
     reconcile      pure: what should be done now, from what is asked for and what Flink says
     checkpoints    where checkpoints are kept, and the newest to go on from
     lifecycle      does it: submits, stops, drains, ends

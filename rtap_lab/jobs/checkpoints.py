@@ -21,6 +21,10 @@ class CheckpointStorage(Protocol):
         """Where the savepoints of a run's stops go."""
         ...
 
+    def kept(self) -> str:
+        """Where the savepoints go that a person asked for: no run goes on from them, and none removes them."""
+        ...
+
     def newest(self, run: Run) -> str | None:
         """The newest complete checkpoint or savepoint of a run."""
         ...
@@ -58,6 +62,9 @@ class CheckpointFolder:
 
     def savepoints(self, run: Run) -> str:
         return (self._of(run) / "savepoints").as_uri()
+
+    def kept(self) -> str:
+        return (self.folder.parent / "savepoints").as_uri()
 
     def newest(self, run: Run) -> str | None:
         found = list(self._of(run).glob("*/*/_metadata"))

@@ -19,15 +19,15 @@ from msgspec import structs
 from rtap_lab.endpoints import Endpoints
 from rtap_lab.errors import JobError, SettingsError, SourceError
 from rtap_lab.flink.gateway import Session
-from rtap_lab.flink.properties import job_properties
+from rtap_lab.flink.properties import TERMINAL, job_properties
 from rtap_lab.flink.rest import FlinkRest
 from rtap_lab.flink.savepoints import read_offsets
 from rtap_lab.flink.statements import catalog as catalog_statements
 from rtap_lab.flink.statements import job_statements
 from rtap_lab.jobs.checkpoints import CheckpointFolder, CheckpointStorage
 from rtap_lab.jobs.documents import jobs_document, runs_document, sources_document
-from rtap_lab.jobs.model import OVER, Job, Run, job_queries, need_run, run_key, run_of
-from rtap_lab.jobs.reconcile import TERMINAL, Adopt, Finish, FlinkJob, GiveUp, Nothing, Submit, Wait, reconcile
+from rtap_lab.jobs.model import OVER, Job, Run, job_queries, need_run, run_key
+from rtap_lab.jobs.reconcile import Adopt, Finish, FlinkJob, GiveUp, Nothing, Submit, Wait, reconcile
 from rtap_lab.kafka.names import LATE, REJECTED, events_topic
 from rtap_lab.kafka.topics import Topic, Topics, result_topics
 from rtap_lab.queries.query import Query
@@ -132,7 +132,8 @@ class Lifecycle:
             wanted = replace(self.base(job, source), **(changes or {}))
             queries = job_queries(job, self.jobs.read(), wanted)
             if current and not anew and not self.replaces(current, wanted, queries):
-                return self._update(key, desired="running", failures=0, error="")
+                again = {"state": "submitting", "job_id": None} if current.state == "failed" else {}
+                return self._update(key, desired="running", failures=0, error="", **again)
             if current:
                 self._end(current)
             self.topics.ensure(result_topics(source, [query.name for query in queries]))
@@ -360,7 +361,7 @@ class Lifecycle:
         active = self.flink.active(run.name)
         if not active:
             raise JobError(f"job {job!r} on {source} is not running")
-        request = self.flink.savepoint(active[0], (self.state.folder / "flink" / "savepoints").as_uri())
+        request = self.flink.savepoint(active[0], self.checkpoints.kept())
         return self._await_savepoint(active[0], request, 120)
 
     def forget(self, run: Run) -> None:
@@ -378,7 +379,3 @@ class Lifecycle:
     def undefine(self, name: str) -> None:
         """Forget a job of one's own, once its runs are forgotten."""
         self.jobs.change(lambda jobs: {key: each for key, each in jobs.items() if key != name})
-
-    def answers(self, query: str, source: str) -> Run | None:
-        """The run that answers a query on a source."""
-        return run_of(self.runs.read(), query, source)

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from rtap_lab.flink.properties import TERMINAL
 from rtap_lab.jobs.model import OVER, Run
 from rtap_lab.waiting import backoff
 
 TRIES = 5
 """Jobs of one run that may fail in a row before the run counts as failed."""
-
-TERMINAL = ("FINISHED", "CANCELED", "FAILED", "SUSPENDED")
-"""Flink's states of a job that has ended."""
 
 
 @dataclass(frozen=True)

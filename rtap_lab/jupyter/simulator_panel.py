@@ -10,7 +10,7 @@ import ipywidgets as widgets
 
 from rtap_lab.errors import NotRunningError, RtapLabError
 from rtap_lab.lab.scenarios import list_scenarios, load_scenario
-from rtap_lab.lab.simulator import INJECTED
+from rtap_lab.lab.simulator import INJECTED, pace_words
 
 if TYPE_CHECKING:
     from rtap_lab.lab import Lab
@@ -49,7 +49,7 @@ def simulator(lab: Lab) -> Any:
 
     def play() -> None:
         try:
-            fed = lab.simulate(scenario.value, rate=rate.value)
+            fed = lab.simulate(scenario.value, rate=rate.value, on_note=lambda words: None)
             say(f"{fed.sent} messages in {fed.seconds:.0f} s, slip p99 {fed.slip_ms(0.99):.2f} ms")
         except RtapLabError as error:
             say(str(error))
@@ -62,7 +62,7 @@ def simulator(lab: Lab) -> Any:
         lab.endpoints  # noqa: B018  (says so when nothing is up)
         threading.Thread(target=play, name="simulator", daemon=True).start()
         pause.value = False
-        say(f"{scenario.value} is running")
+        say(f"{scenario.value} is running, {pace_words(load_scenario(scenario.value), rate.value)}")
 
     @trying
     def on_scenario(change: Any) -> None:

@@ -3,10 +3,10 @@
 facade                                         `Lab`
 offline                                        the same nouns in one process, on the reference engine
 status slices simulator queries sql answers checking
-jobs sources
-stack migration                                up, down, reset; an earlier version's state folder
-context                                        the state folder, and clients of what runs; starts nothing
-protocol subjects                              what both labs share; a run as the verifier takes it
+jobs sources subjects                          subjects: a run as the verifier takes it
+stack                                          up, down, reset
+migration context                              an earlier version's state folder; this one's, and clients of what runs
+protocol                                       what both labs share
 rows truth scenarios interrupts                rows for people, ground truth on disk, stories, Ctrl-C in one line
 """
 

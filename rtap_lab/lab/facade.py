@@ -208,6 +208,7 @@ class Lab:
         events: int | None = None,
         stop: threading.Event | None = None,
         progress: Callable[[int], None] = lambda sent: None,
+        on_note: Callable[[str], None] = _note,
     ) -> Fed:
         """Let a simulated website send events onto the live topic; returns when it has ended.
 
@@ -221,6 +222,7 @@ class Lab:
             seconds, events: When to end.
             stop: A `threading.Event` that ends it.
             progress: Called with how many were sent.
+            on_note: Called with what another rate does to the story; printed when left out.
 
         Raises:
             SettingsError: When the scenario or the rate is none, or a simulator runs already.
@@ -235,6 +237,7 @@ class Lab:
             events=events,
             stop=stop,
             progress=progress,
+            on_note=on_note,
         )
 
     @property

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
-from inspect import isfunction
+from inspect import isfunction, isgenerator
 from typing import Any, TypeVar
 
 Class = TypeVar("Class", bound=type)
@@ -18,21 +19,37 @@ class Interrupted(KeyboardInterrupt):
 
 
 def interruptible(cls: Class) -> Class:
-    """Let every verb of a class end in one line when it is interrupted."""
+    """Let every verb of a class end in one line when it is interrupted, and every iterator that a verb returns."""
     for name, verb in list(vars(cls).items()):
-        if not name.startswith("_") and isfunction(verb):
+        if name.startswith("_"):
+            continue
+        if isfunction(verb):
             setattr(cls, name, _guarded(name, verb))
+        elif isinstance(verb, classmethod):
+            setattr(cls, name, classmethod(_guarded(name, verb.__func__)))
     return cls
+
+
+@contextmanager
+def _in_one_line(name: str) -> Iterator[None]:
+    try:
+        yield
+    except Interrupted:
+        raise
+    except KeyboardInterrupt:
+        raise Interrupted(f"interrupted: {name}() was stopped; the lab goes on") from None
 
 
 def _guarded(name: str, verb: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(verb)
     def guarded(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return verb(*args, **kwargs)
-        except Interrupted:
-            raise
-        except KeyboardInterrupt:
-            raise Interrupted(f"interrupted: {name}() was stopped; the lab goes on") from None
+        with _in_one_line(name):
+            result = verb(*args, **kwargs)
+        return _each(name, result) if isgenerator(result) else result
 
     return guarded
+
+
+def _each(name: str, items: Iterator[Any]) -> Iterator[Any]:
+    with _in_one_line(name):
+        yield from items

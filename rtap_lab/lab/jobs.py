@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from rtap_lab.errors import JobError, SettingsError
-from rtap_lab.jobs.model import Run, need_run
+from rtap_lab.jobs.model import Run
 from rtap_lab.lab.context import Context
 from rtap_lab.lab.stack import replacement, revive
 from rtap_lab.queries.query import Query
@@ -116,12 +116,3 @@ def other_flink_jobs(context: Context) -> list[dict[str, Any]]:
         for job in context.site.flink.jobs()
         if job["name"] not in known and job["state"] == "RUNNING"
     ]
-
-
-def current(context: Context, job: str, source: str) -> Run:
-    """The current run of a job on a source.
-
-    Raises:
-        JobError: When it never ran there.
-    """
-    return need_run(context.runs.read(), job, source)

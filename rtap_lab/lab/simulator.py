@@ -291,6 +291,7 @@ def simulate(
     events: int | None,
     stop: threading.Event | None,
     progress: Callable[[int], None],
+    on_note: Callable[[str], None],
 ) -> Fed:
     """Let a simulated website send events onto the live topic; see `Lab.simulate`."""
     from rtap_lab.kafka.feeder import feed  # these need numpy and pyarrow, which nothing else of a lab does
@@ -299,6 +300,9 @@ def simulate(
     stop = stop or threading.Event()
     playback = Playback(chosen_scenario(scenario, visitors), seed, run=run_id(), rate=checked_rate(rate))
     kafka = context.endpoints.kafka
+    website = playback.act.scenario
+    if rate is not None and abs(rate / website.rate - 1) > 0.005:
+        on_note(f"scenario {website.name}: {pace_words(website, rate)}")
     player = _Player(context.state, playback, stop.set)
     try:
         return feed(

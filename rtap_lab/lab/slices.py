@@ -20,6 +20,7 @@ from rtap_lab.kafka.names import events_topic
 from rtap_lab.kafka.topics import Topics, source_topic
 from rtap_lab.lab import sources
 from rtap_lab.lab.context import Context
+from rtap_lab.lab.interrupts import interruptible
 from rtap_lab.recordings import slices as slice_files
 from rtap_lab.recordings.slices import About
 from rtap_lab.recordings.sources import ImportedFile, Source
@@ -40,6 +41,7 @@ class Replayed:
     rejected: int
 
 
+@interruptible
 class Slice:
     """A recorded piece of the event log, in a file.
 

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 from rtap_lab.errors import SettingsError, StatementError
 from rtap_lab.events.times import instant_text
 from rtap_lab.flink.gateway import Session
-from rtap_lab.flink.properties import look_properties
+from rtap_lab.flink.properties import TERMINAL, look_properties
 from rtap_lab.flink.statements import catalog
-from rtap_lab.jobs.reconcile import TERMINAL
 from rtap_lab.kafka.names import events_topic
 from rtap_lab.lab.context import Context
 from rtap_lab.settings import LIVE

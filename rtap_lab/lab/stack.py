@@ -14,10 +14,10 @@ from typing import Any
 import psutil
 
 from rtap_lab.errors import ComponentError, ServiceError, ServiceNotReadyError, SettingsError
-from rtap_lab.jobs.model import Run, run_key
+from rtap_lab.jobs.model import Run, job_queries, run_key
 from rtap_lab.lab.context import Context
 from rtap_lab.lab.migration import migrate
-from rtap_lab.queries.standard import JOB, standard_queries
+from rtap_lab.queries.standard import JOB
 from rtap_lab.services.daemon import port_names, supervisor_of
 from rtap_lab.services.site import schema_document, settings_document
 from rtap_lab.settings import LIVE, JobParameters, Settings
@@ -222,17 +222,18 @@ def replacement(context: Context, job: str, source: str, changes: Mapping[str, A
         return ""
     before = current.parameters.as_json()
     wanted = JobParameters(**(before | dict(changes)))
-    queries = standard_queries(wanted) if job == JOB else current.queries
+    queries = job_queries(job, context.jobs.read(), wanted)
     if not context.lifecycle.replaces(current, wanted, queries):
         return ""
     if current.state == "drained":
         why = "it was drained"
     else:
         differing = [name for name, value in wanted.as_json().items() if before[name] != value]
-        why = ", ".join(
+        words = [
             f"{name.removesuffix('_ms')} {_shown(before[name])} becomes {_shown(wanted.as_json()[name])}"
             for name in differing
-        )
+        ]
+        why = ", ".join(words) or "its definition is another"
     return f"job {job} on {source} begins a new run ({why}): {_costs(context, current)}"
 
 

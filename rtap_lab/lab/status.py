@@ -31,8 +31,8 @@ from rtap_lab.waiting import until
 STALE_MS = 3_000
 """A live watermark that is this much older than it could be is asked for again."""
 
-LOOKED_AT = 5_000
-"""So many records of a lag are looked at, to tell ticks from events; of a longer one ticks are a small part."""
+LOOKED_AT = 12_000
+"""So many records of a lag are looked at, to tell ticks from events."""
 
 FULL_BYTES = 100_000_000
 """With less free space than this, a broker or a checkpoint fails soon."""
@@ -43,9 +43,8 @@ def status(context: Context) -> dict[str, Any]:
     state = context.state
     supervisor = revive(state)
     if supervisor is None:
-        return {
-            "services": [], "supervisor": {"pid": None}, "addresses": {}, "jobs": [], "problems": [], "ok": False,
-        }  # fmt: skip
+        nothing: dict[str, Any] = {"services": [], "supervisor": {"pid": None}, "addresses": {}, "jobs": []}
+        return nothing | {"problems": [], "ok": False}
     site = context.site
     table = dict(statuses_document(state).read())
     if site.settings.store == "sqlite":
@@ -161,13 +160,21 @@ def _watermark(site: Site, run: Run) -> int | None:
 
 
 def _lag(topics: Topics, run: Run) -> int:
-    """Records that the job has not committed yet; ticks are none, as far as so many are looked at."""
+    """Records that the job has not committed yet, ticks left out.
+
+    Of a lag of more than `LOOKED_AT` records the newest are looked at, and the share of ticks among them is taken for all.
+    """
     ends, done, starts = topics.ends([run.events]), topics.committed(run.group, run.events), topics.starts([run.events])
     begins = {(topic, p): max(start, done.get(p, start)) for (topic, p), start in starts.items()}
     behind = sum(max(0, end - begins[key]) for key, end in ends.items())
-    if not 0 < behind <= LOOKED_AT:
+    if run.bounded or not behind:  # a recorded source has no ticks
         return behind
-    return sum(record.value() != TICK_RECORD for record in read_range(topics.kafka, begins, ends, committed=False))
+    newest = begins
+    if behind > LOOKED_AT:
+        newest = {key: max(begins[key], end - LOOKED_AT // len(ends)) for key, end in ends.items()}
+    looked_at = sum(max(0, end - newest[key]) for key, end in ends.items())
+    events = sum(record.value() != TICK_RECORD for record in read_range(topics.kafka, newest, ends, committed=False))
+    return events if looked_at == behind else int(behind * events / looked_at)
 
 
 def services_table(facts: dict[str, Any]) -> Table:

@@ -28,11 +28,29 @@ def declare(site: Site) -> list[Service]:
         spec = find_spec(APP)
         assert spec is not None
         return [
-            sys.executable, "-m", "panel", "serve", str(spec.origin), "--address", "127.0.0.1", "--port", str(port),
-            "--allow-websocket-origin", f"127.0.0.1:{port}", "--allow-websocket-origin", f"localhost:{port}",
-            "--index", "app", "--liveness", "--log-level", "warning", "--unused-session-lifetime", "5000",
-            "--args", site.endpoints.hub.address,
-        ]  # fmt: skip
+            sys.executable,
+            "-m",
+            "panel",
+            "serve",
+            str(spec.origin),
+            "--address",
+            "127.0.0.1",
+            "--port",
+            str(port),
+            "--allow-websocket-origin",
+            f"127.0.0.1:{port}",
+            "--allow-websocket-origin",
+            f"localhost:{port}",
+            "--index",
+            "app",
+            "--liveness",
+            "--log-level",
+            "warning",
+            "--unused-session-lifetime",
+            "5000",
+            "--args",
+            site.endpoints.hub.address,
+        ]
 
     def probe() -> str | None:
         answer = httpx.get(f"{endpoint}/liveness", timeout=2, trust_env=False)

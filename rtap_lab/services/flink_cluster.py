@@ -80,9 +80,6 @@ def config(folder: Path, ports: FlinkPorts) -> dict[str, str | int]:
     }
 
 
-# framework/task heap, direct and native memory of the TaskManager. The heap is a limit: the serial
-# collector grows into it only when a job needs it.
-
 _LOG4J = """status=error
 appender.console.type=Console
 appender.console.name=console

@@ -20,8 +20,11 @@ def declare(site: Site) -> list[Service]:
     def build() -> Jvm:
         main = [
             "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint",
-            "--configDir", str(cluster.conf), "--executionMode", "cluster",
-        ]  # fmt: skip
+            "--configDir",
+            str(cluster.conf),
+            "--executionMode",
+            "cluster",
+        ]
         return cluster.jvm("jobmanager", main, ["-Xms96m", "-Xmx384m", "-XX:TieredStopAtLevel=1"])
 
     def probe() -> str | None:

@@ -13,6 +13,8 @@ from rtap_lab.settings import Settings
 from rtap_lab.stack.java import Jvm
 from rtap_lab.stack.service import Service
 
+# framework/task heap, direct and native memory. The heap is a limit: the serial collector grows into it only when
+# a job needs it
 _MEMORY = {
     "taskmanager.cpu.cores": "2.0",
     "taskmanager.memory.framework.heap.size": "128m",

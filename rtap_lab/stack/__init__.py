@@ -2,5 +2,5 @@
 
 Here: the pinned components, the declared services and their order, readiness, the supervisor, the
 state folder. Not here: what a service does (that is `kafka`, `flink`, `store`, `live`), nor which
-services belong together (that is wired in `rtap_lab.lab`). The only package that starts processes.
+services there are (`rtap_lab.services`). The only package that starts processes.
 """

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -168,10 +167,6 @@ class State:
                 with os.fdopen(descriptor, "w") as file:
                     file.write(secrets.token_hex(32))
             return path.read_text()
-
-    def remove(self) -> None:
-        """Delete the folder and all that is in it."""
-        shutil.rmtree(self.folder, ignore_errors=False)
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -170,6 +170,12 @@ def test_one_run_that_fails_does_not_keep_the_others_from_running(life: Lifecycl
     assert run.state == "failed"
     assert run.error == "it was divided by zero"
     assert life.runs.read()["mine/live"].state == "running"
+    count = len(flink.known)
+    again = life.request("standard", "live")
+    assert (again.run, again.failures, again.error) == (run.run, 0, ""), "a new request tries it again"
+    life.reconcile_all()
+    assert len(flink.known) == count + 1
+    assert life.runs.read()["standard/live"].state == "running"
 
 
 def test_a_stopped_job_stays_stopped_and_goes_on_when_asked(life: Lifecycle, flink: FakeFlink) -> None:

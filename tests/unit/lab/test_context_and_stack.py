@@ -12,11 +12,14 @@ import pytest
 from rtap_lab import Lab
 from rtap_lab.errors import NotRunningError, ServiceError, SettingsError
 from rtap_lab.jobs.documents import runs_document
-from rtap_lab.jobs.model import Run
+from rtap_lab.jobs.model import Job, Run
 from rtap_lab.lab import stack
 from rtap_lab.lab.context import Context
 from rtap_lab.lab.simulator import _Player, simulators_document
+from rtap_lab.queries.aggregates import count
+from rtap_lab.queries.query import Query, WindowQuery, query
 from rtap_lab.queries.standard import packaged, standard_queries
+from rtap_lab.queries.windows import TumbleWindow
 from rtap_lab.recordings.sources import Source
 from rtap_lab.services import daemon
 from rtap_lab.services.site import schema_document, settings_document
@@ -151,6 +154,22 @@ def test_up_says_what_other_parameters_will_replace(
     assert ("about 5 s" in found) == bool(words)
 
 
+def test_another_definition_of_ones_own_is_a_new_run_and_said(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    from msgspec import structs
+
+    def asked(size_ms: int) -> Query:
+        return query("mine", WindowQuery(TumbleWindow(size_ms), {"n": count()}))
+
+    context = Context(state)
+    context.jobs.write({"mine": Job("mine", (asked(1000),))})
+    context.runs.write({"mine/live": structs.replace(run_of(), job="mine", queries=(asked(1000),))})
+    monkeypatch.setattr("rtap_lab.lab.context.find_services", lambda folder: {"kafka": Identity.of(os.getpid())})
+    monkeypatch.setattr(stack, "_costs", lambda context, run: "")
+    assert stack.replacement(context, "mine", "live", {}) == ""
+    context.jobs.write({"mine": Job("mine", (asked(2000),))})
+    assert "its definition is another" in stack.replacement(context, "mine", "live", {})
+
+
 def test_an_entry_of_one_source_leaves_the_others(state: State) -> None:
     from rtap_lab.lab import sources
 
@@ -198,6 +217,10 @@ def stack_replace(entry: Any, identity: Identity) -> Any:
     return structs.replace(entry, identity=identity)
 
 
+def interrupted_anyhow(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
 def test_an_interrupted_verb_ends_in_one_line(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
@@ -205,5 +228,16 @@ def test_an_interrupted_verb_ends_in_one_line(state: State, monkeypatch: pytest.
     monkeypatch.setattr("rtap_lab.lab.checking.verify", interrupted)
     with pytest.raises(KeyboardInterrupt) as caught:
         Lab(state.folder).verify()
+    monkeypatch.setattr(stack, "up", interrupted_anyhow)
+    with pytest.raises(KeyboardInterrupt, match=r"interrupted: up\(\)"):
+        Lab.up(state.folder)
+
+    def endless(*_: object) -> Any:
+        yield {}
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rtap_lab.lab.answers.watch", endless)
+    with pytest.raises(KeyboardInterrupt, match=r"interrupted: watch\(\)"):
+        list(Lab(state.folder).watch("sessions"))
     render: Callable[[], list[str]] = caught.value._render_traceback_  # type: ignore[attr-defined]
     assert render() == ["interrupted: verify() was stopped; the lab goes on"]
