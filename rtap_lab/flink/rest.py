@@ -45,6 +45,10 @@ class FlinkRest:
         """How many task slots are registered."""
         return int(self._call("GET", "/overview")["slots-total"])
 
+    def free_slots(self) -> int:
+        """How many task slots no job has."""
+        return int(self._call("GET", "/overview")["slots-available"])
+
     def jobs(self) -> list[dict[str, Any]]:
         """All jobs the JobManager knows: `jid`, `name`, `state`, `start-time` and more."""
         return list(self._call("GET", "/jobs/overview")["jobs"])

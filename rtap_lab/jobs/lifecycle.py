@@ -6,6 +6,7 @@ every second.
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
 from collections.abc import Callable, Sequence
@@ -17,17 +18,17 @@ from typing import Any
 from msgspec import structs
 
 from rtap_lab.endpoints import Endpoints
-from rtap_lab.errors import JobError, SettingsError, SourceError
+from rtap_lab.errors import JobError, SettingsError, SourceError, StatementError
 from rtap_lab.flink.gateway import Session
 from rtap_lab.flink.properties import TERMINAL, job_properties
 from rtap_lab.flink.rest import FlinkRest
 from rtap_lab.flink.savepoints import read_offsets
 from rtap_lab.flink.statements import catalog as catalog_statements
-from rtap_lab.flink.statements import job_statements
+from rtap_lab.flink.statements import job_statements, query_sql
 from rtap_lab.jobs.checkpoints import CheckpointFolder, CheckpointStorage
 from rtap_lab.jobs.documents import jobs_document, runs_document, sources_document
 from rtap_lab.jobs.model import OVER, Job, Run, job_queries, need_run, run_key
-from rtap_lab.jobs.reconcile import Adopt, Finish, FlinkJob, GiveUp, Nothing, Submit, Wait, reconcile
+from rtap_lab.jobs.reconcile import TRIES, Adopt, Finish, FlinkJob, GiveUp, Nothing, Settle, Submit, Wait, reconcile
 from rtap_lab.kafka.names import LATE, REJECTED, events_topic
 from rtap_lab.kafka.topics import Topic, Topics, result_topics
 from rtap_lab.queries.query import Query
@@ -36,8 +37,8 @@ from rtap_lab.settings import LIVE, JobParameters
 from rtap_lab.stack.state import State
 from rtap_lab.waiting import until
 
-_TAKEN = frozenset({"late", "rejected", "live", "events", "events_raw", JOB})
-"""Names that no job or query of one's own can have, beside those of the packaged queries."""
+_TAKEN = re.compile(r"late|rejected|live|events|events_raw|offsets|runs|sqlite_.*|.*_(rollup|time|identity)|" + JOB)
+"""Names that no job or query of one's own can have, beside those of the packaged queries: sources and tables have them."""
 
 
 class Lifecycle:
@@ -74,20 +75,27 @@ class Lifecycle:
 
     # --- what is asked for -----------------------------------------------------------------------
 
-    def define(self, name: str, queries: Sequence[Query]) -> None:
+    def define(self, name: str, queries: Sequence[Query], source: str = LIVE) -> None:
         """Write down a job of one's own, or what an existing one asks from its next run on.
 
+        Args:
+            name: The job's.
+            queries: What it asks.
+            source: Where it is to run: results on other sources must have the same columns.
+
         Raises:
-            SettingsError: When the name, or one of a query, is taken.
+            SettingsError: When the name, or one of a query, is taken, or Flink SQL cannot say a query.
         """
         names = [query.name for query in queries]
         for each in {name, *names}:
-            if each in _TAKEN or each in packaged():
+            if _TAKEN.fullmatch(each) or each in packaged():
                 raise SettingsError(f"query {each!r}: the name is taken", hint="choose another name")
             if each in self.sources.read():
                 raise SettingsError(f"query {each!r}: a recorded source has that name", hint="choose another name")
         if len(set(names)) < len(names):
             raise SettingsError(f"job {name!r} has two queries of one name")
+        for query in queries:
+            query_sql(query)  # what it cannot say is refused before anything is written down
 
         def defined(jobs: dict[str, Job]) -> dict[str, Job]:
             for other in jobs.values():
@@ -100,13 +108,12 @@ class Lifecycle:
             return jobs | {name: Job(name, tuple(queries))}
 
         for run in self.runs.read().values():
-            if run.job == name and {q.name: q.schema for q in run.queries} != {q.name: q.schema for q in queries}:
-                others = [r.source for r in self.runs.read().values() if r.job == name]
-                if len(others) > 1:
-                    raise SettingsError(
-                        f"job {name!r} has results of other columns on {', '.join(others)}",
-                        hint=f"`rtap jobs remove {name}` removes them, or choose another name",
-                    )
+            elsewhere = run.job == name and run.source != source
+            if elsewhere and {q.name: q.schema for q in run.queries} != {q.name: q.schema for q in queries}:
+                raise SettingsError(
+                    f"job {name!r} has results of other columns on {run.source}",
+                    hint=f"`rtap jobs remove {name}` removes them, or choose another name",
+                )
         self.jobs.change(defined)
 
     def request(self, job: str, source: str, changes: dict[str, Any] | None = None, *, anew: bool = False) -> Run:
@@ -134,9 +141,9 @@ class Lifecycle:
             if current and not anew and not self.replaces(current, wanted, queries):
                 again = {"state": "submitting", "job_id": None} if current.state == "failed" else {}
                 return self._update(key, desired="running", failures=0, error="", **again)
-            if current:
-                self._end(current)
             self.topics.ensure(result_topics(source, [query.name for query in queries]))
+            if current:
+                self._stop_jobs(current)
             moment = datetime.now(UTC)
             ends = self.topics.ends([events_topic(source)], committed=True) if source != LIVE else {}
             run = Run(
@@ -149,9 +156,12 @@ class Lifecycle:
                 started=moment.timestamp(),
                 ends={str(p): end for (_, p), end in ends.items()},
             )
-            run = structs.replace(run, results_from=self.topics.empty(run.topics.values()))
+            now = {topic: end for (topic, _), end in self.topics.ends(run.topics.values()).items()}
+            run = structs.replace(run, results_from=dict.fromkeys(run.topics.values(), 0) | now)
             self.runs.change(lambda runs: runs | {key: run})
-            if current:  # queries that the new run does not have
+            # from here on the new run counts; what the earlier one left is before its beginning
+            if current:
+                self.checkpoints.remove([current])
                 self.topics.delete(set(current.topics.values()) - set(run.topics.values()))
             return run
 
@@ -178,8 +188,8 @@ class Lifecycle:
         same = current.parameters == wanted and current.queries == tuple(queries)
         return current.bounded or not same or current.state in ("drained", "finished")
 
-    def _end(self, run: Run) -> None:
-        """End what still runs of a run, and forget its checkpoints."""
+    def _stop_jobs(self, run: Run) -> None:
+        """End what still runs of a run; its checkpoints stay, so that it can go on if nothing comes of its successor."""
         for job_id in self.flink.active(run.name):
             try:  # a stop closes its transactions; one left open would hide what comes after it
                 self._await(partial(self.flink.is_running, job_id), 10, "waiting for the job")
@@ -189,7 +199,6 @@ class Lifecycle:
             except JobError:
                 self.flink.cancel(job_id)
                 self._await_end(job_id, 60, "cancel")
-        self.checkpoints.remove([run])
 
     def _await_savepoint(self, job_id: str, request: str, seconds: float) -> str:
         return str(self._await(lambda: self.flink.savepoint_status(job_id, request), seconds, "the savepoint"))
@@ -207,14 +216,14 @@ class Lifecycle:
         """Make all that is asked for true; called about once a second by the supervisor.
 
         Raises:
-            JobError: Of the first run with which it did not work, after all were tried.
+            Exception: Of the first run with which it did not work, after all were tried.
         """
         first: Exception | None = None
         for run in self.runs.read().values():
             if run.desired == "running" and run.state not in OVER:
                 try:
                     self.reconcile(run.job, run.source)
-                except (JobError, SourceError) as error:
+                except Exception as error:  # one run's trouble is not another's
                     first = first or error
         if first is not None:
             raise first
@@ -235,6 +244,8 @@ class Lifecycle:
                     return run
                 case Adopt(job_id=job_id):
                     return self._update(run.key, state="running", job_id=job_id)
+                case Settle():
+                    return self._update(run.key, failures=0, error="")
                 case Finish(job_id=job_id):
                     self._renew_resumed_by(run, False)
                     return self._update(run.key, state="finished", job_id=job_id)
@@ -246,7 +257,18 @@ class Lifecycle:
                     if failed is not None:
                         reason = self.flink.root_exception(failed)
                         run = self._update(run.key, failures=run.failures + 1, error=reason)
-                    return self._submit(run)
+                    return self._submit_or_fail(run)
+
+    def _submit_or_fail(self, run: Run) -> Run:
+        """Submit; a statement that Flink refuses is a failure of the run, at once when it never ran."""
+        try:
+            return self._submit(run)
+        except StatementError as error:
+            failures = run.failures + 1
+            over = run.job_id is None or failures >= TRIES
+            state = "failed" if over else run.state
+            self._update(run.key, state=state, failures=failures, error=error.message)
+            raise
 
     def _flink_jobs(self) -> list[FlinkJob]:
         return [
@@ -256,6 +278,8 @@ class Lifecycle:
 
     def _submit(self, run: Run) -> Run:
         restore = self.checkpoints.newest(run)
+        if restore is None:  # it begins: an earlier run's rows leave
+            self.topics.trim(run.results_from)
         self.checkpoints.clear(run, keep=restore)  # working sets of earlier jobs of this run
         properties = job_properties(
             run.parameters,
@@ -347,9 +371,15 @@ class Lifecycle:
 
     def stop_all(self) -> None:
         """Stop what runs, to be resumed when the stack is up again: all that is counted is committed before."""
+        first: Exception | None = None
         for run in self.runs.read().values():
             if run.desired == "running" and run.state == "running":
-                self.stop(run.job, run.source, keep_desired=True)
+                try:
+                    self.stop(run.job, run.source, keep_desired=True)
+                except Exception as error:  # the others are stopped all the same
+                    first = first or error
+        if first is not None:
+            raise first
 
     def savepoint(self, job: str, source: str) -> str:
         """Take a savepoint of a running job; its path.

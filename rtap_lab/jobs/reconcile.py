@@ -13,6 +13,10 @@ TRIES = 5
 """Jobs of one run that may fail in a row before the run counts as failed."""
 
 
+SETTLED_MS = 60_000
+"""A job that has run for so long has got over what made earlier ones fail."""
+
+
 @dataclass(frozen=True)
 class FlinkJob:
     """A job as the JobManager knows it."""
@@ -35,6 +39,11 @@ class Adopt:
     """The job runs already: write down which it is."""
 
     job_id: str
+
+
+@dataclass(frozen=True)
+class Settle:
+    """The job has run for a while: earlier failures count no more."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +76,7 @@ class Wait:
     """It failed a moment ago: try again later."""
 
 
-Action = Nothing | Adopt | Finish | Submit | GiveUp | Wait
+Action = Nothing | Adopt | Settle | Finish | Submit | GiveUp | Wait
 
 
 def reconcile(run: Run, flink_jobs: Iterable[FlinkJob], now_ms: int) -> Action:
@@ -85,8 +94,10 @@ def reconcile(run: Run, flink_jobs: Iterable[FlinkJob], now_ms: int) -> Action:
         return Submit()
     newest = mine[-1]
     if newest.state not in TERMINAL:
-        known = run.state == "running" and run.job_id == newest.job_id
-        return Nothing() if known else Adopt(newest.job_id)
+        if run.state != "running" or run.job_id != newest.job_id:
+            return Adopt(newest.job_id)
+        runs = newest.state == "RUNNING" and now_ms - newest.started_ms > SETTLED_MS
+        return Settle() if runs and run.failures else Nothing()
     # a job that was stopped with a savepoint is FINISHED too
     if newest.state == "FINISHED" and run.bounded and run.state != "stopped":
         return Finish(newest.job_id)

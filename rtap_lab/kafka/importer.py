@@ -69,7 +69,7 @@ class Importer:
             keep: Writes it down.
 
         Raises:
-            SourceError: When a file cannot be read, or the source holds another format.
+            SourceError: When a file cannot be read.
             ServiceError: When Kafka refuses; then nothing of that file was imported.
         """
         began, result = time.monotonic(), Imported(source)

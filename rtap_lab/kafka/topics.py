@@ -108,6 +108,13 @@ class Topics:
             except KafkaException as error:
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise ServiceError(f"kafka: topic {name} was refused: {error}") from error
+        names = [topic.topic for topic in missing]
+        # the controller has made them; a broker may hear of them a moment later (KRaft)
+        until(
+            lambda: all(self.partitions(name) for name in names),
+            20,
+            lambda: ServiceError(f"kafka: the broker does not know {', '.join(names)} 20 s after they were made"),
+        )
 
     def delete(self, names: Iterable[str]) -> None:
         """Delete topics; waits until they are gone."""
@@ -192,19 +199,25 @@ class Topics:
                 time.sleep(0.1)
                 self.admin = self._client()  # what the old one knows of leaders may be from before
 
-    def empty(self, topics: Iterable[str]) -> dict[str, int]:
-        """Remove all records so far; offsets go on.
-
-        Returns:
-            For each topic, of one partition, the offset at which what comes next begins.
-        """
-        topics = list(topics)
-        ends, starts = self.ends(topics), self.starts(topics)
-        parts = [TopicPartition(*key, end) for key, end in ends.items() if end > starts[key]]
+    def trim(self, begins: Mapping[str, int]) -> None:
+        """Remove the records before an offset, of topics of one partition; a repeat changes nothing."""
+        starts = self.starts(begins)
+        parts = [
+            TopicPartition(topic, 0, begin) for topic, begin in begins.items() if begin > starts.get((topic, 0), 0)
+        ]
         if parts:
             for done in self.admin.delete_records(parts, request_timeout=20).values():
                 done.result()
-        return {topic: offset for (topic, _), offset in ends.items()}
+
+    def empty(self, topics: Iterable[str]) -> dict[str, int]:
+        """Remove all records so far, of topics of one partition; offsets go on.
+
+        Returns:
+            For each topic the offset at which what comes next begins.
+        """
+        ends = {topic: end for (topic, _), end in self.ends(topics).items()}
+        self.trim(ends)
+        return ends
 
     def committed(self, group: str, topic: str) -> dict[int, int]:
         """The offsets that a consumer group has committed for a topic's partitions.

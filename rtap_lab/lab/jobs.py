@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from rtap_lab.errors import JobError, SettingsError
-from rtap_lab.jobs.model import Run
+from rtap_lab.jobs.model import Run, run_key
 from rtap_lab.lab.context import Context
 from rtap_lab.lab.stack import replacement, revive
 from rtap_lab.queries.query import Query
@@ -35,6 +35,7 @@ def run_job(
     lifecycle = context.lifecycle
     if words := replacement(context, job, source, changes):
         on_note(words)
+    _check_slots(context, job, source)
     asked = lifecycle.request(job, source, changes, anew=source != LIVE)
     total = sum(asked.ends.values())
     wanted = "finished" if asked.bounded else "running"
@@ -47,7 +48,9 @@ def run_job(
             raise JobError(f"flink: job {job!r} on {source} failed: {run.error}")
         if total:
             progress(sum(context.topics.committed(run.group, run.events).values()), total)
-        return run if run.state == wanted else None
+        if run.state != wanted:
+            return None
+        return run if run.bounded or _is_running(context, run) else None
 
     found = until(
         there, timeout, lambda: JobError(f"flink: job {job!r} on {source} took more than {timeout:.0f} s"), every=0.2
@@ -56,11 +59,38 @@ def run_job(
     return found
 
 
+def _check_slots(context: Context, job: str, source: str) -> None:
+    """Refuse a job for which Flink has no room: it would wait for ever and look as if it ran.
+
+    Raises:
+        JobError: When there are too few free slots.
+    """
+    flink = context.site.flink
+    current = context.runs.read().get(run_key(job, source))
+    needed = 1 if source == LIVE else 2
+    free = flink.free_slots()
+    if free < needed and not (current and flink.active(current.name)):
+        running = ", ".join(sorted(each["name"] for each in flink.jobs() if each["state"] == "RUNNING"))
+        raise JobError(
+            f"flink: job {job!r} needs {needed} task slot(s), {free} are free; these run: {running}",
+            hint="stop one: rtap jobs stop NAME",
+        )
+
+
+def _is_running(context: Context, run: Run) -> bool:
+    """Whether all tasks of a run's newest job run; not while the JobManager is away."""
+    try:
+        return run.job_id is not None and context.site.flink.is_running(run.job_id)
+    except JobError:
+        return False
+
+
 def define_and_run(context: Context, query: Query, source: str, changes: dict[str, Any], **options: Any) -> Run:
     """Keep a query of one's own running, as a job of its name; see `Lab.run`."""
     revive(context.state)
     context.check_source(source)
-    context.lifecycle.define(query.name, [query])
+    _check_slots(context, query.name, source)
+    context.lifecycle.define(query.name, [query], source)
     return run_job(context, query.name, source, changes, **options)
 
 

@@ -255,9 +255,11 @@ class _Player:
 
     def end(self) -> None:
         """The run is over."""
-        self._keep(ended=True)
-        self._document.change(lambda table: {run: each for run, each in table.items() if run != self._playback.run})
-        self._commands.unlink(missing_ok=True)
+        try:
+            self._keep(ended=True)
+        finally:  # a full disk must not leave an entry that refuses the next simulator
+            self._document.change(lambda table: {run: each for run, each in table.items() if run != self._playback.run})
+            self._commands.unlink(missing_ok=True)
 
 
 def chosen_scenario(scenario: str, visitors: float | None) -> Scenario:

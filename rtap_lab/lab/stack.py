@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-from rtap_lab.errors import ComponentError, ServiceError, ServiceNotReadyError, SettingsError
+from rtap_lab.errors import ComponentError, JobError, ServiceError, ServiceNotReadyError, SettingsError
 from rtap_lab.jobs.model import Run, job_queries, run_key
 from rtap_lab.lab.context import Context
 from rtap_lab.lab.migration import migrate
@@ -205,7 +205,10 @@ def _run_standard(
         if run.state == "failed":
             lifecycle.reconcile(JOB, LIVE)
             raise ServiceError(f"the standard job failed: {run.error}", service="taskmanager")
-        return run.job_id is not None and run.state == "running" and flink.is_running(run.job_id)
+        try:
+            return run.job_id is not None and run.state == "running" and flink.is_running(run.job_id)
+        except JobError:  # the JobManager is away, or knows the job no more: the supervisor resubmits it
+            return False
 
     until(
         running,

@@ -78,6 +78,7 @@ class WindowQuery(msgspec.Struct, frozen=True, eq=False, tag_field="kind", tag="
         return Schema(
             {column: FIELDS[name] for column, name in self.keys.items()},
             {column: each.kind for column, each in self.measures.items()},
+            span_ms=self.window.gap_ms if isinstance(self.window, SessionWindow) else 0,
             additive=additive,
         )
 
@@ -177,7 +178,7 @@ Definition = WindowQuery | PatternQuery
 class Query(msgspec.Struct, frozen=True, eq=False, dict=True):
     """A named continuous question.
 
-    Two are equal when they ask the same under the same name.
+    Two are equal when they ask the same under the same name, whatever their titles.
 
     Args:
         name: `[a-z][a-z0-9_]{0,39}`: names its topic, channel and table.
@@ -205,7 +206,7 @@ class Query(msgspec.Struct, frozen=True, eq=False, dict=True):
 
     @cached_property
     def _text(self) -> bytes:
-        return msgspec.json.encode(self)
+        return msgspec.json.encode((self.name, self.definition))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Query) and self._text == other._text

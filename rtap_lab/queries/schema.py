@@ -26,7 +26,7 @@ class Schema(msgspec.Struct, frozen=True):
     absent_ms: int = 0
     """A row says that something did not happen for so long after its time; 0: it says what happened."""
     span_ms: int = 0
-    """How long before its time a match may have begun; 0 for windows, whose start is a column."""
+    """How long before its time a match may have begun; of a session, its gap: an event so long before would belong to it."""
     additive: tuple[str, ...] = ()
     """Measures that may be summed over windows of an hour: these the rollup keeps."""
 
@@ -60,8 +60,8 @@ class Schema(msgspec.Struct, frozen=True):
         return self.point_time_ms(row) - (1 if self.windowed else 0)
 
     def begin_ms(self, row: dict[str, Any]) -> int:
-        """The earliest time of an event that the row can be made of."""
-        return int(row["window_start"]) if self.windowed else int(row[self.time_column]) - self.span_ms
+        """The earliest time of an event that the row can depend on."""
+        return int(row["window_start" if self.windowed else self.time_column]) - self.span_ms
 
     def normal(self, row: dict[str, Any]) -> dict[str, Any]:
         """A row in one form, so that rows of topic, store and reference can be compared.

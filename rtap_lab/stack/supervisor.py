@@ -248,16 +248,16 @@ class Supervisor:
         self.shut_down()
 
     def _reconcile(self) -> None:
-        complained = ""
+        complained: dict[Callable[[], None], str] = {}
         while not self.stopping.wait(0.5 if self.not_ready(self.services) else 1.0):
             for reconciler in self.reconcilers:
                 try:
                     reconciler()
-                    complained = ""
+                    complained.pop(reconciler, None)
                 except Exception as error:  # tried again in a second; said once
-                    if str(error) != complained:
+                    if str(error) != complained.get(reconciler):
                         log.warning("%s", error)
-                        complained = str(error)
+                        complained[reconciler] = str(error)
 
     def shut_down(self) -> None:
         """Stop all services of this lab, in order, whoever started them."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,25 @@ def _table(name: str, columns: dict[str, str], identity: list[str], certain: Ite
     ]
 
 
+Layout = list[tuple[str, str, int, int]]
+"""Name, type, whether NOT NULL, and place in the primary key, of each column."""
+
+
+def _layouts(query: Query) -> dict[str, Layout]:
+    """What a query's tables look like when they are there, as SQLite tells it."""
+    found: dict[str, Layout] = {}
+    for table, statements in ((query.name, _statements(query)), (f"{query.name}_rollup", _statements(query))):
+        made = [each for each in statements if each.startswith(f'CREATE TABLE IF NOT EXISTS "{table}" ')]
+        if made:
+            with closing(sqlite3.connect(":memory:")) as scratch:
+                scratch.execute(made[0])
+                rows = scratch.execute(f'PRAGMA table_info("{table}")').fetchall()
+            found[table] = [(*row[1:4], row[5]) for row in rows]
+        else:
+            found[table] = []
+    return found
+
+
 def _statements(query: Query) -> list[str]:
     """What makes a query's tables."""
     schema = query.schema
@@ -108,9 +127,9 @@ class EmbeddedStore:
 
     def _declare(self, db: sqlite3.Connection, query: Query) -> None:
         """Make a query's tables. One left by an earlier query of that name with other columns goes."""
-        for table, columns in ((query.name, _columns(query)), (f"{query.name}_rollup", _rollup_columns(query))):
-            found = {name: kind for _, name, kind, *_ in db.execute(f'PRAGMA table_info("{table}")')}
-            if found and found != columns:
+        for table, wanted in _layouts(query).items():
+            found = [(*row[1:4], row[5]) for row in db.execute(f'PRAGMA table_info("{table}")')]
+            if found and found != wanted:
                 db.execute(f'DROP TABLE "{table}"')
         for statement in _statements(query):
             db.execute(statement)

@@ -6,7 +6,7 @@ run is held are points of their own. Key columns are tags (`rtap_lab.store.point
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from influxdb_client.client.influxdb_client import InfluxDBClient
@@ -19,7 +19,7 @@ from urllib3.exceptions import HTTPError
 from rtap_lab.endpoints import Endpoint
 from rtap_lab.errors import StoreError
 from rtap_lab.queries.query import Query
-from rtap_lab.queries.schema import Schema
+from rtap_lab.queries.schema import Kind, Schema
 from rtap_lab.settings import LIVE
 from rtap_lab.store.points import Point, key_text, key_value
 from rtap_lab.store.port import RETENTION_MS, ROLLUP_MS
@@ -28,6 +28,16 @@ ORG = "rtap"
 _RECORDED, _ROLLUP, _META = "recorded", "rollup", "meta"
 _ALWAYS = ("1677-09-21T00:12:44Z", "2262-04-11T23:47:16Z")
 _FAILURES = (ApiException, HTTPError, OSError)
+
+
+_TYPED: dict[Kind, Callable[[Any], Any]] = {
+    "text": str,
+    "integer": int,
+    "number": float,
+    "boolean": lambda value: value is True or value == "True",
+    "time": int,
+}
+"""Identity columns are tags, and tags are texts: a value by the kind of its column."""
 
 
 def _tag(text: str) -> str:
@@ -183,12 +193,19 @@ class InfluxStore:
             value = record.get(name)
             if kind == "text" and value is not None:
                 value = key_value(value)
-            elif kind == "time" and value is not None:
-                value = int(value)
-            elif kind == "number" and value is not None:
-                value = float(value)
+            elif value is not None:
+                value = _TYPED[kind](value)
             row[name] = value
         return row
+
+    @staticmethod
+    def _keys(schema: Schema, record: dict[str, Any]) -> dict[str, Any]:
+        """The key columns of a rollup's record, whose tags are texts."""
+        found: dict[str, Any] = {}
+        for name, kind in schema.keys.items():
+            text = record.get(name) or ""
+            found[name] = key_value(text) if kind == "text" else _TYPED[kind](text) if text else None
+        return found
 
     def maintain(self, queries: Iterable[Query], now_ms: int) -> None:
         # retention is the bucket's own; only whole hours still held may be summed again
@@ -214,7 +231,7 @@ class InfluxStore:
         for record in self._query(flux):
             start = int(record["_time"].timestamp() * 1000)
             row: dict[str, Any] = {"window_start": start, "window_end": start + ROLLUP_MS}
-            row |= {name: key_value(record.get(name) or "") for name in schema.keys}
+            row |= InfluxStore._keys(schema, record)
             rows.append(row | {name: record.get(name) for name in schema.additive})
         return rows
 

@@ -95,7 +95,7 @@ class Score:
 
     source: str
     truth: str
-    """Where the truth came from: "simulator", or "accepted records"."""
+    """Where the truth came from: "the simulator's truth", or "the accepted records"."""
     upto: str | None
     queries: list[Scored]
     fates: dict[str, dict[str, int]]
@@ -237,7 +237,7 @@ def score(
         name, schema = query.name, query.schema
 
         def against(rows: list[Row], query: Query = query) -> Compared:
-            wanted = {identity(query.schema, row): row for row in rows}
+            wanted = {identity(query.schema, query.schema.normal(row)): row for row in rows}
             delivery = subject.parameters.delivery
             there = found[query.name]
             return compare(query, "store", wanted, there, delivery=delivery, w_ms=w_ms, since_ms=since_ms)

@@ -142,7 +142,7 @@ class Verifier:
         for query in subject.queries:
             in_topic = self._topic_rows(subject, query)
             in_store = self.store.rows(query, subject.source)
-            wanted = {identity(query.schema, row): row for row in expected[query.name]}
+            wanted = {identity(query.schema, query.schema.normal(row)): row for row in expected[query.name]}
             for where, rows in (("topic", in_topic), ("store", in_store)):
                 compared.append(
                     compare(

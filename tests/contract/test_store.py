@@ -11,7 +11,12 @@ import pytest
 
 from rtap_lab.endpoints import Endpoint
 from rtap_lab.errors import StoreError
+from rtap_lab.queries.aggregates import Aggregate, count, last
+from rtap_lab.queries.conditions import field
+from rtap_lab.queries.patterns import Measure, Pattern
+from rtap_lab.queries.query import PatternQuery, Query, WindowQuery, query
 from rtap_lab.queries.standard import packaged
+from rtap_lab.queries.windows import TumbleWindow
 from rtap_lab.services.store import command
 from rtap_lab.settings import JobParameters
 from rtap_lab.stack.process import free_port, spawn
@@ -206,3 +211,50 @@ def test_a_store_that_is_not_there_says_so(tmp_path: Path) -> None:
         EmbeddedStore(tmp_path / "file" / "x.sqlite").prepare()
     with pytest.raises(StoreError, match="InfluxDB"):
         InfluxStore(Endpoint(f"http://127.0.0.1:{free_port()}"), "t").offsets()
+
+
+OWN = query(
+    "own_matches",
+    PatternQuery(
+        Pattern.begin("a", field("name") == "a", times=(1, 3)).next("b", field("name") == "b").within("10s"),
+        {"n": Measure("count", "a"), "worth": Measure("last", "b", "value"), "at": Measure("last", "b")},
+    ),
+)
+"""Numbers, some of them missing, are part of a match's identity."""
+
+
+def test_a_query_of_ones_own_keeps_its_kinds_and_goes(store: Store) -> None:
+    store.begin("own_matches/live", "r1", "live", [OWN], {"results.own_matches": 0})
+    rows = [
+        {"visitor_id": "v", "n": 3, "worth": None, "at": HOUR, "match_id": "e1"},
+        {"visitor_id": "v", "n": 3, "worth": 2.5, "at": HOUR, "match_id": "e2"},
+    ]
+    for _ in range(2):  # again changes nothing
+        store.write([point(OWN, "live", row) for row in rows], {})
+    assert sorted(store.rows(OWN, "live"), key=str) == sorted(rows, key=str)
+    store.remove("own_matches/live", "live", [OWN], ["results.own_matches"])
+    assert store.rows(OWN, "live") == []
+    assert "own_matches/live" not in store.runs()
+
+
+def test_another_identity_under_the_same_columns_makes_the_table_anew(tmp_path: Path) -> None:
+    store = EmbeddedStore(tmp_path / "x.sqlite")
+    store.prepare()
+
+    def asked(keys: dict[str, str], measures: dict[str, Aggregate]) -> Query:
+        return query("y", WindowQuery(TumbleWindow(60_000), measures, keys))
+
+    one = asked({"page": "page"}, {"country": last("country")})
+    two = asked({"page": "page", "country": "country"}, {"n": count()})
+    three = asked({"page": "page", "country": "country"}, {"country2": last("country")})
+    for number, each in enumerate((one, two, three, one)):
+        store.begin("y/live", f"r{number}", "live", [each], {})
+        row = dict.fromkeys(each.schema.columns, None) | {
+            "window_start": HOUR,
+            "window_end": HOUR + 60_000,
+            "page": "/",
+        }
+        row |= {"n": 1} if "n" in each.schema.columns else {}
+        store.write([point(each, "live", row)], {})
+        assert store.rows(each, "live") == [row]
+    store.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,12 @@ from typing import Any
 import pytest
 
 from rtap_lab.endpoints import Endpoint, Endpoints
-from rtap_lab.errors import JobError, SettingsError, SourceError
+from rtap_lab.errors import JobError, SettingsError, SourceError, StatementError
 from rtap_lab.jobs import lifecycle as module
 from rtap_lab.jobs.lifecycle import Lifecycle
 from rtap_lab.jobs.model import catalog
 from rtap_lab.jobs.reconcile import TRIES
-from rtap_lab.queries.aggregates import count
+from rtap_lab.queries.aggregates import count, distinct, last
 from rtap_lab.queries.query import WindowQuery, query
 from rtap_lab.queries.windows import TumbleWindow
 from rtap_lab.recordings.sources import Source
@@ -30,6 +31,7 @@ class FakeTopics:
     def __init__(self) -> None:
         self.kafka = NOWHERE
         self.found: dict[str, int] = {"events": 0, "events.weblog": 7}
+        self.trimmed: list[dict[str, int]] = []
 
     def ensure(self, topics: Iterable[Any]) -> None:
         for topic in topics:
@@ -45,8 +47,8 @@ class FakeTopics:
     def ends(self, topics: Iterable[str], *, committed: bool = False) -> dict[tuple[str, int], int]:
         return {(topic, 0): self.found[topic] for topic in topics}
 
-    def empty(self, topics: Iterable[str]) -> dict[str, int]:
-        return {topic: self.found[topic] for topic in topics}
+    def trim(self, begins: dict[str, int]) -> None:
+        self.trimmed.append(dict(begins))
 
 
 class FakeFlink:
@@ -82,7 +84,14 @@ class FakeFlink:
 
     def submit(self, name: str) -> str:
         job_id = f"job{len(self.known)}"
-        self.known.append({"jid": job_id, "name": name, "state": "RUNNING", "start-time": len(self.known)})
+        self.known.append(
+            {
+                "jid": job_id,
+                "name": name,
+                "state": "RUNNING",
+                "start-time": time.time_ns() // 1_000_000 + len(self.known),
+            }
+        )
         return job_id
 
     def lose_everything(self) -> None:
@@ -206,7 +215,9 @@ def test_a_query_of_ones_own_comes_and_goes(life: Lifecycle, flink: FakeFlink) -
     assert flink.active(run.name) == []
 
 
-@pytest.mark.parametrize("name", ["sessions", "standard", "late", "weblog"])
+@pytest.mark.parametrize(
+    "name", ["sessions", "standard", "late", "weblog", "offsets", "runs", "sqlite_x", "sessions_time", "a_rollup"]
+)
 def test_names_that_are_taken(life: Lifecycle, name: str) -> None:
     with pytest.raises(SettingsError, match=r"taken|has that name"):
         life.define(name, [query(name, MINE.definition)])
@@ -218,3 +229,64 @@ def test_a_query_belongs_to_one_job(life: Lifecycle) -> None:
         life.define("other", [MINE])
     with pytest.raises(SettingsError, match="is not known"):
         life.request("nobody", "live")
+
+
+def test_what_flink_cannot_say_is_refused_before_it_is_written_down(life: Lifecycle) -> None:
+    with pytest.raises(SettingsError, match="cannot order numbers by time"):
+        life.define("mine", [query("mine", WindowQuery(TumbleWindow(1000), {"v": last("value")}))])
+    assert life.jobs.read() == {}
+
+
+def test_what_flink_refuses_has_failed_with_its_reason(
+    life: Lifecycle, flink: FakeFlink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(name: str) -> str:
+        raise StatementError("flink: no such function")
+
+    life.define("mine", [MINE])
+    life.request("mine", "live")
+    life.request("standard", "live")
+    with monkeypatch.context() as patch:
+        patch.setattr(flink, "submit", refuse)
+        with pytest.raises(StatementError):
+            life.reconcile("mine", "live")
+    assert (life.runs.read()["mine/live"].state, life.runs.read()["mine/live"].error) == (
+        "failed",
+        "flink: no such function",
+    )
+    life.reconcile_all()
+    assert [job["name"].split()[0] for job in flink.known] == ["standard"], (
+        "it is not tried for ever, and is nobody else's trouble"
+    )
+
+
+def test_columns_that_differ_on_another_source_are_refused(life: Lifecycle) -> None:
+    life.define("mine", [MINE], "weblog")
+    life.request("mine", "weblog")
+    other = query("mine", WindowQuery(TumbleWindow(1000), {"n": count(), "who": distinct("visitor_id")}))
+    with pytest.raises(SettingsError, match="other columns on weblog"):
+        life.define("mine", [other], "live")
+    life.define("mine", [other], "weblog")
+
+
+def test_a_kill_before_the_new_run_is_written_lets_the_old_one_go_on(
+    life: Lifecycle, flink: FakeFlink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = life.request("standard", "live")
+    life.reconcile_all()
+    removed: list[object] = []
+    monkeypatch.setattr(life.checkpoints, "remove", lambda runs: removed.append(runs))
+
+    def kill(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(life.runs, "change", kill)
+        with pytest.raises(KeyboardInterrupt):
+            life.request("standard", "live", {"gap_ms": 5})
+    assert removed == [], "its checkpoints are there"
+    assert life.runs.read()["standard/live"].run == before.run
+    life.request("standard", "live", {"gap_ms": 5})
+    assert len(removed) == 1
+    life.reconcile_all()
+    assert life.topics.trimmed[-1] == life.runs.read()["standard/live"].results_from  # type: ignore[attr-defined]

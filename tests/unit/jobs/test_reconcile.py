@@ -7,7 +7,19 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from rtap_lab.jobs.model import OVER, Run
-from rtap_lab.jobs.reconcile import TERMINAL, TRIES, Adopt, Finish, FlinkJob, GiveUp, Nothing, Submit, Wait, reconcile
+from rtap_lab.jobs.reconcile import (
+    TERMINAL,
+    TRIES,
+    Adopt,
+    Finish,
+    FlinkJob,
+    GiveUp,
+    Nothing,
+    Settle,
+    Submit,
+    Wait,
+    reconcile,
+)
 from rtap_lab.queries.standard import standard_queries
 from rtap_lab.settings import JobParameters
 
@@ -60,6 +72,13 @@ def test_failures_are_counted_and_end() -> None:
     assert reconcile(run(state="running", job_id="other"), failed, NOW) == Submit(), "counted already"
     soon = [job("FAILED", ended=NOW - 100)]
     assert reconcile(run(state="running", job_id="a", failures=3), soon, NOW) == Wait()
+
+
+def test_failures_are_forgotten_once_a_job_has_run_for_a_while() -> None:
+    mine = run(state="running", job_id="a", failures=3)
+    assert reconcile(mine, [job("RUNNING", started=NOW - 1000)], NOW) == Nothing()
+    assert reconcile(mine, [job("RUNNING", started=NOW - 61_000)], NOW) == Settle()
+    assert reconcile(mine, [job("RESTARTING", started=NOW - 61_000)], NOW) == Nothing()
 
 
 states = st.sampled_from(["CREATED", "RUNNING", "RESTARTING", "FAILING", "CANCELLING", *TERMINAL])

@@ -90,6 +90,7 @@ def test_two_queries_are_equal_when_they_ask_the_same() -> None:
     assert asked(1000) == asked(1000)
     assert hash(asked(1000)) == hash(asked(1000))
     assert asked(1000) != asked(2000)
+    assert query("q", asked(1000).definition, "another title") == asked(1000), "a title is no other question"
 
 
 def test_a_catalog_finds_by_name_and_names_what_there_is() -> None:
