@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from rtap_lab.errors import SettingsError
@@ -69,7 +70,7 @@ def factor_of(speed: str | float, *, most: str = "live") -> float:
     return factor
 
 
-def writing(context: Context, source: str, doing: str):  # type: ignore[no-untyped-def]
+def writing(context: Context, source: str, doing: str) -> AbstractContextManager[None]:
     """Hold a source for writing: one import or replay at a time."""
     return context.state.lock(f"source-{source}", timeout=1, busy=f"source {source!r} is being {doing}")
 
