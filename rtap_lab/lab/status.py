@@ -23,6 +23,7 @@ from rtap_lab.queries.waits import first_row, waits_ms
 from rtap_lab.services.auditor import Counts, counts_document
 from rtap_lab.services.site import Site, embedded_file
 from rtap_lab.settings import LIVE
+from rtap_lab.stack.process import Identity
 from rtap_lab.stack.service import ServiceStatus
 from rtap_lab.stack.supervisor import statuses_document
 from rtap_lab.tables import Table
@@ -87,9 +88,9 @@ def _service(name: str, each: ServiceStatus) -> dict[str, Any]:
     now, detail = str(each.state), each.detail
     if each.pid:
         try:
-            process = psutil.Process(each.pid)
-            memory = round(process.memory_info().rss / 1e6, 1)
-            uptime = round(time.time() - process.create_time(), 1)
+            memory = round(psutil.Process(each.pid).memory_info().rss / 1e6, 1)
+            identity = Identity.of(each.pid)
+            uptime = round(identity.age_s, 1) if identity else None
         except psutil.Error:  # the supervisor will say so, unless its disk is full
             now, detail = "dead", "its process is gone"
     return {

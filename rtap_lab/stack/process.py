@@ -11,9 +11,10 @@ import socket
 import subprocess
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
+import msgspec
 import psutil
 
 from rtap_lab.waiting import until
@@ -21,40 +22,82 @@ from rtap_lab.waiting import until
 _LOG_LIMIT = 20_000_000
 
 
-@dataclass(frozen=True)
-class Identity:
-    """A process that cannot be mistaken for another one that later gets its PID."""
+@lru_cache(maxsize=1)
+def _boot() -> str:
+    """This start of the machine (`random(4)`, boot_id); empty where the kernel names none."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _birth(pid: int) -> int:
+    """When a process began, on a clock that nobody can set.
+
+    Linux: clock ticks since the boot (`proc_pid_stat(5)`, field 22). Elsewhere: microseconds since the epoch, as the kernel
+    noted them once; `psutil.create_time` of Linux is the boot time by the wall clock plus these ticks, and moves with it.
+
+    Raises:
+        OSError: When there is no such process.
+        psutil.Error: The same, where it is psutil that is asked.
+    """
+    if _boot():
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+        return int(stat[stat.rindex(b")") + 2 :].split()[19])  # the name before it may hold anything
+    return int(psutil.Process(pid).create_time() * 1e6)
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """A process that cannot be mistaken for another one that later gets its PID, whatever happens to the clock."""
 
     pid: int
-    created: float
+    birth: int = -1
+    """When it began: clock ticks since the boot (microseconds since the epoch where the kernel gives no ticks)."""
+    boot: str = ""
+    """Which start of the machine."""
 
     @classmethod
     def of(cls, pid: int) -> Identity | None:
         try:
-            return cls(pid, psutil.Process(pid).create_time())
-        except psutil.Error:
+            return cls(pid, _birth(pid), _boot())
+        except (OSError, psutil.Error):
             return None
 
     def process(self) -> psutil.Process | None:
         """The process, while it runs and is still the same one."""
+        if Identity.of(self.pid) != self:
+            return None
         try:
             process = psutil.Process(self.pid)
-            same = abs(process.create_time() - self.created) < 0.5
-            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+            return process if process.status() != psutil.STATUS_ZOMBIE else None
         except psutil.Error:
             return None
+
+    @property
+    def age_s(self) -> float:
+        """How long it has run, seconds."""
+        if self.boot:
+            return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - self.birth / os.sysconf("SC_CLK_TCK"))
+        return max(0.0, time.time() - self.birth / 1e6)
 
     def alive(self) -> bool:
         return self.process() is not None
 
     def signal(self, number: int) -> bool:
         """Send a signal, to this very process only; tells whether it was there."""
-        process = self.process()
-        if process is None:
-            return False
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.send_signal(number)
-            return True
+        with contextlib.suppress(ProcessLookupError):
+            if not hasattr(signal, "pidfd_send_signal"):  # not Linux
+                if self.alive():
+                    os.kill(self.pid, number)
+                    return True
+                return False
+            descriptor = os.pidfd_open(self.pid)
+            try:
+                if self.alive():  # looked at after it was opened: the pid cannot change hands in between
+                    signal.pidfd_send_signal(descriptor, number)
+                    return True
+            finally:
+                os.close(descriptor)
         return False
 
     def wait(self, seconds: float) -> bool:
@@ -107,7 +150,7 @@ def spawn(command: Sequence[str], *, log: Path, cwd: Path, environment: Mapping[
         )
     child.returncode = 0  # the identity waits for it; Popen must not warn that nobody did
     identity = Identity.of(child.pid)
-    return identity or Identity(child.pid, time.time())
+    return identity or Identity(child.pid)
 
 
 def is_free(port: int) -> bool:

@@ -58,9 +58,9 @@ def find_services(folder: Path) -> dict[str, Identity]:
         try:
             value = process.environ().get(_MARK, "")
             ours = value.startswith(f"{folder}:") and process.pid != own
-            if ours and process.status() != psutil.STATUS_ZOMBIE:
-                name = value.removeprefix(f"{folder}:")
-                found[name] = Identity(process.pid, process.create_time())
+            identity = Identity.of(process.pid) if ours and process.status() != psutil.STATUS_ZOMBIE else None
+            if identity:
+                found[value.removeprefix(f"{folder}:")] = identity
         except psutil.Error:  # gone meanwhile, or another user's: not ours
             continue
     return found

@@ -203,7 +203,7 @@ def test_a_second_simulator_says_that_one_runs(state: State) -> None:
 def test_a_simulator_that_died_is_not_taken_for_another_process(state: State) -> None:
     player = playing(state, "one")
     document = simulators_document(state)
-    dead = Identity(os.getpid(), 1.0)  # this pid, another process
+    dead = Identity(os.getpid(), 1)  # this pid, another process
     document.change(lambda table: {"one": stack_replace(table["one"], dead)})
     with pytest.raises(NotRunningError):
         Lab(state.folder).simulator.status()

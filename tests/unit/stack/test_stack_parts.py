@@ -10,7 +10,9 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
+from msgspec import structs
 
 from rtap_lab.errors import ComponentError, ServiceError, SettingsError
 from rtap_lab.stack import components, process
@@ -63,7 +65,7 @@ def test_a_lock_refuses_the_second(tmp_path: Path) -> None:
 def test_an_identity_is_no_other_process(tmp_path: Path) -> None:
     child = process.spawn([sys.executable, "-c", "import time; time.sleep(60)"], log=tmp_path / "log", cwd=tmp_path)
     assert child.alive()
-    impostor = Identity(child.pid, child.created - 100)
+    impostor = structs.replace(child, birth=child.birth - 100)
     assert not impostor.alive()
     assert not impostor.signal(signal.SIGKILL), "a reused pid is never signalled"
     assert child.alive()
@@ -71,6 +73,25 @@ def test_an_identity_is_no_other_process(tmp_path: Path) -> None:
     child.stop(5)
     assert time.monotonic() - began < 4
     assert not child.alive()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere the kernel notes the start once")
+def test_an_identity_does_not_move_with_the_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """psutil's start time is the boot time plus ticks, and the boot time is the wall clock less the uptime."""
+    child = process.spawn([sys.executable, "-c", "import time; time.sleep(60)"], log=tmp_path / "log", cwd=tmp_path)
+    try:
+        created = psutil.Process(child.pid).create_time()
+        monkeypatch.setattr(psutil.Process, "create_time", lambda self: created + 600)
+        monkeypatch.setattr(time, "time", lambda: created + 600)
+        assert child.alive()
+        assert child == Identity.of(child.pid)
+        assert child.age_s < 60
+        assert child.signal(signal.SIGCONT)
+        another_boot = structs.replace(child, boot="another")
+        assert not another_boot.alive()
+        assert not another_boot.signal(signal.SIGKILL)
+    finally:
+        child.stop(2)
 
 
 def test_a_marked_process_is_found_by_its_lab_only(tmp_path: Path) -> None:
