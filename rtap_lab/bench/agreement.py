@@ -214,7 +214,7 @@ def _flink(
     found: dict[int, list[dict[str, Any]] | str] = {}
     with Session(endpoints.gateway, properties) as session:
         for statement in catalog(
-            topic=events_topic(source), kafka=endpoints.kafka, group=source, bound_ms=bound_ms, ends=ends
+            topic=events_topic(source), kafka=endpoints.kafka, group=source, bound_ms=bound_ms, ends=ends, steady=True
         ):
             session.configure(statement)
         inserts = []

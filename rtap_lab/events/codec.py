@@ -10,10 +10,12 @@ from __future__ import annotations
 import json
 import math
 import re
+import sys
 from typing import Any
 
 import orjson
 
+from rtap_lab.events.limits import SMALL, oversized, unreadable
 from rtap_lab.events.model import EVENT_TYPES, FUTURE_MS, NAMED, STRING_FIELDS, Decoded, Reason
 from rtap_lab.events.times import instant_ms, instant_text
 
@@ -27,7 +29,7 @@ def encode(event: dict[str, Any]) -> bytes:
 
 def decode(record: bytes | None) -> list[Decoded]:
     """The rows the decoder makes of a record; none when it drops it without a trace."""
-    if not record:
+    if not record or unreadable(record):
         return []
     try:
         tree = orjson.loads(record)
@@ -35,7 +37,7 @@ def decode(record: bytes | None) -> list[Decoded]:
     except orjson.JSONDecodeError:
         tree, plain = _first_value(record), False
     if isinstance(tree, dict):
-        row = _row(tree) if plain else None
+        row = _row(tree, len(record)) if plain else None
         return [row if row is not None else _slow_row(_first_value(record))]
     if isinstance(tree, list):
         tree = _first_value(record)
@@ -57,6 +59,8 @@ _DECODER = json.JSONDecoder(
     parse_float=lambda text: _Float(text),
 )
 _SPACE = " \t\n\r"
+_FRAMES = 20_000
+"""Python's own limit of nesting is below the decoder's thousand levels."""
 
 
 class _Float(str):
@@ -65,6 +69,8 @@ class _Float(str):
 
 def _first_value(record: bytes) -> Any:
     """The first JSON value of a record; None when there is none that Jackson would read."""
+    if record.count(b"[") + record.count(b"{") > 100 and sys.getrecursionlimit() < _FRAMES:
+        sys.setrecursionlimit(_FRAMES)
     try:
         text = record.decode(json.detect_encoding(record))
         start = len(text) - len(text.lstrip(_SPACE))
@@ -73,8 +79,8 @@ def _first_value(record: bytes) -> Any:
         return None
 
 
-def _row(tree: dict[str, Any]) -> Decoded | None:
-    """The row of a plain object; None when a text field holds something else."""
+def _row(tree: dict[str, Any], size: int) -> Decoded | None:
+    """The row of a plain object, of a record of so many bytes; None when a text field holds something else."""
     texts = [tree.get(name) for name in STRING_FIELDS]
     for text in texts:
         if text is not None and type(text) is not str:
@@ -90,12 +96,20 @@ def _row(tree: dict[str, Any]) -> Decoded | None:
         return None
     time = tree.get("event_time")
     moment = instant_ms(time) if type(time) is str else None
-    return _decoded(texts, moment, value)
+    properties = tree.get("properties") if size > SMALL else None
+    if type(properties) is dict and not all(type(each) is str for each in properties.values()):
+        return None
+    return _decoded(texts, moment, value, size > SMALL and oversized([*texts, value], _mapping(properties)))
 
 
-def _decoded(texts: list[str | None], moment: int | None, value: str | None) -> Decoded:
+def _decoded(texts: list[str | None], moment: int | None, value: str | None, too_large: bool) -> Decoded:
     a, b, *rest = texts  # in the order of STRING_FIELDS, which is that of the fields
-    return Decoded(a, b, moment, *rest, value)  # type: ignore[call-arg]
+    return Decoded(a, b, moment, *rest, value, too_large)  # type: ignore[call-arg, arg-type]
+
+
+def _mapping(value: Any) -> dict[str, str | None] | None:
+    """What a column of properties holds: of anything but an object, nothing."""
+    return {str(_text(name)): _text(each) for name, each in value.items()} if isinstance(value, dict) else None
 
 
 def _slow_row(tree: dict[str, Any]) -> Decoded:
@@ -103,7 +117,8 @@ def _slow_row(tree: dict[str, Any]) -> Decoded:
     time = tree.get("event_time")
     is_text = isinstance(time, str) and not isinstance(time, _Float)
     moment = instant_ms(str(time)) if is_text else None
-    return _decoded(texts, moment, _text(tree.get("value")))
+    value = _text(tree.get("value"))
+    return _decoded(texts, moment, value, oversized([*texts, value], _mapping(tree.get("properties"))))
 
 
 def _text(value: Any) -> str | None:
@@ -201,4 +216,4 @@ def unfit(row: Decoded, arrival_ms: int) -> Reason | None:
         return "future"
     if row.value is not None and number(row.value) is None:
         return "type"
-    return None
+    return "size" if row.oversized else None

@@ -15,6 +15,9 @@ TICK_RECORD = b'{"event_type":"_tick"}'
 MAX_MESSAGE_BYTES = 1_048_576
 """Of a record, as the broker takes it."""
 
+MAX_ROW_BYTES = 8 * 1_048_576
+"""Of a row in a result topic or of what is kept of a record: a row holds a few texts, each within an event's limits."""
+
 NAMED = ("conversion", "custom")
 """Kinds of event that need a `name`."""
 
@@ -49,6 +52,8 @@ class Decoded:
     device: str | None = None
     country: str | None = None
     value: str | None = None
+    oversized: bool = False
+    """Whether a text of it is longer than an event may hold (`limits.oversized`)."""
 
     @property
     def is_tick(self) -> bool:

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from string import Template
 
 from rtap_lab.endpoints import Endpoint
+from rtap_lab.events.limits import MAX_PROPERTIES, MAX_RECORD, MAX_TEXT
+from rtap_lab.events.model import MAX_ROW_BYTES
 from rtap_lab.flink.compile import Compiled, compile_query
 from rtap_lab.flink.text import interval, literal
 from rtap_lab.queries.query import Definition, Query, WindowQuery
@@ -37,6 +39,11 @@ _SHARED = {
 }
 
 
+_GREATEST = """MAX(arrival) OVER (
+  PARTITION BY source_partition ORDER BY proctime ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)"""
+"""Arrival falls when the machine's clock is set back; this does not."""
+
+
 def _file(name: str) -> str:
     return importlib.resources.files(__package__).joinpath("sql", name).read_text()
 
@@ -54,6 +61,7 @@ def catalog(
     group: str,
     bound_ms: int,
     ends: Mapping[int, int] | None,
+    steady: bool = False,
     resumed_by: str | None = None,
 ) -> list[str]:
     """The statements that make `events_raw` and `events` of one source.
@@ -64,6 +72,8 @@ def catalog(
         group: The consumer group in which checkpoints show their offsets.
         bound_ms: The lateness bound.
         ends: The offset at which reading ends, by partition; None: it goes on.
+        steady: Whether no arrival lies before an earlier one of its partition, by who wrote the topic: then a record's own
+            is the greatest so far, and no state is kept for it.
         resumed_by: An empty topic beside it, for a bounded job that goes on from a checkpoint. A restored
             bounded source ends only when it finds a partition that it did not know (FLINK-31006); the
             others keep the ends that they were given at first.
@@ -82,6 +92,11 @@ def catalog(
             "bootstrap": kafka.address,
             "group": group,
             "bound": interval(bound_ms),
+            "latest": "arrival" if steady else _GREATEST,
+            "most_text": str(MAX_TEXT),
+            "beyond_text": str(MAX_TEXT + 1),
+            "most_properties": str(MAX_PROPERTIES),
+            "most_record": str(MAX_RECORD),
             "startup": "earliest-offset",
             "bounded": bounded,
         },
@@ -102,6 +117,7 @@ def _sink(
         "topic": topic,
         "properties.bootstrap.servers": kafka.address,
         "properties.linger.ms": "0",
+        "properties.max.request.size": str(MAX_ROW_BYTES),
         "format": "json",
         "json.timestamp-format.standard": "ISO-8601",
     }
@@ -183,7 +199,7 @@ def job_statements(
         return _sink(f"sink_{name}", columns, keys, topics[name], kafka, prefix, parameters)
 
     sinks = [sink(name, columns, []) for name, columns in _SHARED.items()]
-    place = {"source": literal(source), "run": literal(run)}
+    place = {"source": literal(source), "run": literal(run), "most_text": str(MAX_TEXT)}
     inserts = [f"INSERT INTO sink_{name}\n{split_statements(_file(f'{name}.sql'), place)[0]};" for name in _SHARED]
     views: dict[str, None] = {}  # a view that two packaged queries share is made once
     for query in queries:

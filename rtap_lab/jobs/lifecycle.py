@@ -289,6 +289,7 @@ class Lifecycle:
             restore=restore,
             parallelism=run.parallelism,
         )
+        recorded = self.sources.read().get(run.source)
         resumed_by = self._renew_resumed_by(run, bool(run.bounded and restore))
         *tables, statement_set = [
             *catalog_statements(
@@ -298,6 +299,7 @@ class Lifecycle:
                 bound_ms=run.parameters.bound_ms,
                 # what a later import adds belongs to a later run
                 ends={int(p): end for p, end in run.ends.items()} if run.bounded else None,
+                steady=recorded is not None and recorded.steady,
                 resumed_by=resumed_by,
             ),
             *job_statements(

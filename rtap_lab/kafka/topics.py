@@ -12,7 +12,7 @@ from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 from rtap_lab.endpoints import Endpoint
 from rtap_lab.errors import ServiceError
-from rtap_lab.events.model import MAX_MESSAGE_BYTES
+from rtap_lab.events.model import MAX_MESSAGE_BYTES, MAX_ROW_BYTES
 from rtap_lab.kafka.names import LATE, LIVE_EVENTS, REJECTED, events_topic, results_topic
 from rtap_lab.settings import EVENTS_RETENTION_MS, LIVE, PARTITIONS
 from rtap_lab.waiting import until
@@ -52,8 +52,8 @@ def lab_topics() -> list[Topic]:
     }
     return [
         Topic(LIVE_EVENTS, PARTITIONS, events),
-        Topic(LATE, 1, {"retention.ms": "-1"}),
-        Topic(REJECTED, 1, {"retention.ms": "-1"}),
+        Topic(LATE, 1, {"retention.ms": "-1", "max.message.bytes": str(MAX_ROW_BYTES)}),
+        Topic(REJECTED, 1, {"retention.ms": "-1", "max.message.bytes": str(MAX_ROW_BYTES)}),
     ]
 
 
@@ -67,6 +67,7 @@ def result_topics(source: str, queries: Iterable[str]) -> list[Topic]:
     """The result topics of queries on a source; what a recorded source gave never expires."""
     retention = str(7 * 24 * 3_600_000) if source == LIVE else "-1"
     config = {"retention.ms": retention, "message.timestamp.type": "LogAppendTime"}
+    config |= {"max.message.bytes": str(MAX_ROW_BYTES)}
     return [Topic(results_topic(query, source), 1, config) for query in queries]
 
 

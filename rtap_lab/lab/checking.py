@@ -73,7 +73,7 @@ def _upto(context: Context, verifier: Verifier, subject: Subject, run: Run) -> t
             now = context.topics.ends([run.events], committed=True)
             later = sum(now.values()) - sum(ends.values())
         verifier.await_store(subject, 60)
-        return Upto(ends, None), later
+        return Upto(ends, whole=True), later
     flink = context.site.flink
     if run.state != "running" or not flink.active(run.name):
         raise JobError(

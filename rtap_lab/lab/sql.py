@@ -25,7 +25,7 @@ def statements(context: Context, source: str) -> list[str]:
     """The catalog of a source, as statements."""
     context.check_source(source)
     topic = events_topic(source)
-    ends = None
+    ends, recorded = None, context.sources.read().get(source)
     if source != LIVE:
         ends = {partition: end for (_, partition), end in context.topics.ends([topic], committed=True).items()}
     return catalog(
@@ -34,6 +34,7 @@ def statements(context: Context, source: str) -> list[str]:
         group=f"rtap-query-{source}",
         bound_ms=context.lateness_bound_ms(source),
         ends=ends,
+        steady=recorded is not None and recorded.steady,
     )
 
 

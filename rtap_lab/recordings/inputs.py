@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import sys
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +15,14 @@ from typing import Any, BinaryIO, Literal
 from rtap_lab.errors import SourceError
 from rtap_lab.events import access_log
 from rtap_lab.events.codec import decode, unfit
-from rtap_lab.events.model import MAX_MESSAGE_BYTES
+from rtap_lab.events.limits import MAX_RECORD, oversized
+from rtap_lab.events.model import FUTURE_MS, STRING_FIELDS
 
 LineFormat = Literal["access-log", "jsonl"]
 """Formats of files that are read line by line."""
 
-LINE_LIMIT = MAX_MESSAGE_BYTES - 16_384
-"""Bytes of a line; a longer one is refused (`size`), the broker would not take it."""
+LINE_LIMIT = MAX_RECORD
+"""Bytes of a line; a longer one is refused (`size`)."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ def open_input(path: str) -> tuple[BinaryIO, str]:
         while piece := stream.read(1 << 20):
             digest.update(piece)
         stream.seek(0)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise SourceError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
     return stream, digest.hexdigest()
 
@@ -91,19 +93,19 @@ def read_line(line: Line, form: LineFormat, digest: str, key: bytes, now_ms: int
         found = access_log.event(text, event_id=f"{digest[:24]}-{line.number}", key=key)
         if found is None:
             return "parse"
-        return "future" if found["event_time"] > now_ms else found
+        if found["event_time"] > now_ms:
+            return "future"
+        too_large = oversized((found.get(name) for name in STRING_FIELDS), found["properties"])
+        return "size" if too_large else found
     rows = decode(line.text)
     if len(rows) != 1 or not line.text.lstrip().startswith(b"{"):
         return "parse"
     row = rows[0]
     if row.is_tick:
         return "event_type"
-    reason = unfit(row, 2**62)
+    reason = unfit(row, now_ms - FUTURE_MS)  # nothing of a recording happened after its import
     if reason:
         return reason
-    assert row.event_time is not None
-    if row.event_time > now_ms:
-        return "future"
     # the bytes go in as they are: what the file says is what is recorded
     return {"event_id": row.event_id, "visitor_id": row.visitor_id, "event_time": row.event_time, "bytes": line.text}
 

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from rtap_lab.events.codec import decode, unfit
+from rtap_lab.events.limits import MAX_TEXT
 from rtap_lab.events.times import instant_text
 
 KEPT_BYTES = 16 * 1024
@@ -33,7 +34,7 @@ def reject_row(
         source: "live" or a recorded source.
         reason: Why; of a late record "late" or "watermark".
         record: Its bytes (of a log line: without the address).
-        event_id: Where there is one.
+        event_id: Where there is one; its first 8,192 characters are kept.
         partition, offset: Its place in the topic.
         line, file: Its place in an imported file: line number from 1, the file's digest.
         run: The run that decided it, where it depends on the run.
@@ -46,7 +47,7 @@ def reject_row(
     if run is not None:
         row["run"] = run
     return row | {
-        "event_id": event_id,
+        "event_id": event_id[:MAX_TEXT] if event_id is not None else None,
         "reason": reason,
         "arrival": instant_text(arrival_ms) if arrival_ms is not None else None,
         "size": len(content),

@@ -38,6 +38,11 @@ class Source(msgspec.Struct, frozen=True):
         return self.disorder_ms + 1
 
     @property
+    def steady(self) -> bool:
+        """Whether no arrival lies before an earlier one: the importer writes a running maximum, a slice has its own."""
+        return self.format != "slice"
+
+    @property
     def events(self) -> int:
         """How many events were imported."""
         return sum(each.imported for each in self.files.values())

@@ -53,7 +53,8 @@ class Engine:
         judged: list[Judged] = []
         for value, place in records:
             judged += self.judge.judge(value, place)
-            self.watermarks.observe(place.partition, place.arrival_ms)
+            if place.partition in self.judge.latest:
+                self.watermarks.observe(place.partition, self.judge.latest[place.partition])
         events = [each.event for each in judged if each.fate == "counted" and each.event]
         return judged, self._advance(events, self.watermarks.current())
 

@@ -50,7 +50,10 @@ class Judged:
 
 
 class Judge:
-    """Decides fates; remembers every event_id it has seen.
+    """Decides fates; remembers every event_id it has seen, and how far each partition's clock had come.
+
+    Late is measured against the greatest arrival of the partition up to and with the record: an arrival falls when the
+    machine's clock is set back. A record that does not parse moves no clock: no SQL sees it.
 
     Args:
         bound_ms: How far an event may arrive behind its time before it is late.
@@ -58,6 +61,8 @@ class Judge:
 
     def __init__(self, bound_ms: int) -> None:
         self.bound_ms = bound_ms
+        self.latest: dict[int, int] = {}
+        """The greatest arrival of each partition so far, milliseconds since the epoch."""
         self._seen: set[str] = set()
 
     def judge(self, value: bytes | None, place: Place) -> Iterator[Judged]:
@@ -65,6 +70,9 @@ class Judge:
         rows = decode(value)
         if not rows:
             yield Judged("rejected", place, reason="parse")
+            return
+        latest = max(place.arrival_ms, self.latest.get(place.partition, place.arrival_ms))
+        self.latest[place.partition] = latest
         for row in rows:
             if row.is_tick:
                 yield Judged("tick", place)
@@ -81,7 +89,7 @@ class Judge:
                 yield Judged("duplicate", place, row.event_id)
                 continue
             self._seen.add(row.event_id)
-            late = row.event_time <= place.arrival_ms - self.bound_ms
+            late = row.event_time <= latest - self.bound_ms
             worth = number(row.value) if row.value is not None else None
             event = Event(
                 row.event_id,

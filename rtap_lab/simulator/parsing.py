@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import yaml
 
 from rtap_lab.errors import SettingsError
+from rtap_lab.events.limits import MAX_TEXT
 from rtap_lab.simulator.scenario import FOREVER, KINDS, Change, Disorder, Scenario
 from rtap_lab.simulator.site import LEAVE, SHOP, nodes_of
 
@@ -94,6 +95,7 @@ class _At:
                 _At(key, self.file, at.path).fail(f"is not known; {known}")
             if name in found:
                 _At(key, self.file, at.path).fail("is there twice")
+            _At(key, self.file, self.path).short(name)
             found[name] = at
         for name in needed:
             if name not in found:
@@ -109,7 +111,13 @@ class _At:
         value = self.value
         if not isinstance(value, str) or not value:
             self.fail(f"is {value!r}; it must be a text")
+        self.short(value)
         return value
+
+    def short(self, text: str) -> None:
+        """Refuse a text that no event can hold."""
+        if len(text) > MAX_TEXT:
+            self.fail(f"is a text of {len(text):,} characters; an event holds {MAX_TEXT:,}")
 
     def number(self, least: float, most: float, what: str = "a number") -> float:
         value = self.value

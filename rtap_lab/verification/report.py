@@ -51,8 +51,8 @@ class Upto:
     """How far a run is compared."""
 
     offsets: Mapping[tuple[str, int], int]
-    w_ms: int | None
-    """None: whole."""
+    whole: bool
+    """Whether it has ended; a run that goes on is compared up to the watermark that these offsets allow."""
 
 
 @dataclass

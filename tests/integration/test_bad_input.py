@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
+from typing import get_args
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, Producer
 
-from rtap_lab.events.codec import decode
+from rtap_lab.events import limits
+from rtap_lab.events.codec import decode, unfit
+from rtap_lab.events.model import MAX_MESSAGE_BYTES, Reason
 from rtap_lab.events.times import instant_text
 from rtap_lab.flink.rest import FlinkRest
 from rtap_lab.kafka.clients import read_range
 from rtap_lab.kafka.names import REJECTED
 from rtap_lab.kafka.topics import Topics
 from rtap_lab.lab import Lab
+
+REASONS = get_args(Reason)
 
 
 def corpus(tag: str, now_ms: int) -> dict[str, bytes | None]:
@@ -125,9 +131,69 @@ def corpus(tag: str, now_ms: int) -> dict[str, bytes | None]:
         "two counted: array": b"[" + made() + b"," + made() + b"]",
         "counted and missing: array": b"[" + made() + b", {}, 1]",
     }
+    cases |= sizes(made)
     again = made()
     cases["counted: first copy"], cases["duplicate: second copy"] = again, again
     return cases
+
+
+def sizes(made: Callable[..., bytes]) -> dict[str, bytes | None]:
+    """At each limit, and one beyond: our own (reason `size`) and those of the decoder (`parse`)."""
+    most = limits.MAX_TEXT
+    page = {"page": ...}
+
+    def field(name: str, raw: bytes) -> bytes:
+        return made(**{name: ...})[:-1] + b', "%s": ' % name.encode() + raw + b"}"
+
+    def many(number: int, text: str) -> dict[str, str]:
+        return {f"{n:03}": text for n in range(number)}
+
+    return {
+        "counted: longest page": made(page="x" * most),
+        "size: page": made(page="x" * (most + 1)),
+        "counted: longest page of emoji": made(page="\U0001f600" * most),
+        "size: page of emoji": made(page="\U0001f600" * (most + 1)),
+        "counted: longest visitor of control characters": field("visitor_id", b'"' + b"\x01" * most + b'"'),
+        "size: visitor of control characters": field("visitor_id", b'"' + b"\x01" * (most + 1) + b'"'),
+        "size: id of 190 kB of control characters": field("event_id", b'"' + b"\x01" * 190_000 + b'"'),
+        "size: page of 540 kB": made(page="p" * 540_000),
+        "size: page of 540 kB of control characters": field("page", b'"' + b"\x02" * 540_000 + b'"'),
+        "size: name": made(event_type="custom", name="n" * (most + 1)),
+        "counted: value with many zeros": made(value="0" * (most - 1) + "1"),
+        "size: value with many zeros": made(value="0" * most + "1"),
+        "size: page that is an array": made(page=["x" * most]),
+        "type: over-long value": made(value="v" * (most + 1)),
+        "missing: over-long id": made(event_id="i" * 300_000, visitor_id=...),
+        "event_type: over-long": made(event_type="t" * 300_000),
+        "counted: 100 properties": made(properties=many(limits.MAX_PROPERTIES, "x")),
+        "size: 101 properties": made(properties=many(limits.MAX_PROPERTIES + 1, "x")),
+        "counted: longest property": made(properties={"a": "x" * most}),
+        "size: property": made(properties={"a": "b", "c": "x" * (most + 1)}),
+        "size: property's name": made(properties={"x" * (most + 1): "a"}),
+        "counted: longest property of quotes": made(properties={"a": '"\\' * (most // 2), '"': "\x01\n"}),
+        "size: property of quotes": made(properties={"a": '"' * (most + 1)}),
+        "counted: longest property of control characters": made(properties={"a": "\x01" * most}),
+        "size: property of control characters": made(properties={"a": "\x01" * (most + 1)}),
+        "counted: longest property of emoji": made(properties={"a": "\U0001f600" * most}),
+        "size: property of emoji": made(properties={"a": "\U0001f600" * (most + 1)}),
+        "counted: two half properties": made(properties={"a": "x" * (most // 2 + 1), "b": "x" * (most // 2 + 1)}),
+        "counted: much in properties": made(properties=many(100, "x" * 2_600)),
+        "size: too much in properties": made(properties=many(100, "x" * 2_700)),
+        "counted: NULL properties": made(properties={"a": None, "b": None}),
+        "counted: properties an array": made(properties=["x" * (most + 1)]),
+        "counted: unknown field of 900 kB": made(extra="x" * 900_000),
+        "counted: deepest": field("extra", b"[" * 999 + b"]" * 999),
+        "parse: too deep": field("extra", b"[" * 1000 + b"]" * 1000),
+        "counted: deepest page": field("page", b"[" * 999 + b"]" * 999),
+        "parse: a bomb of brackets": b"[" * 1_000_000,
+        "parse: a bomb of objects": b'{"a":' * 170_000,
+        "counted: most digits": field("extra", b"1" * 1000),
+        "parse: too many digits": field("extra", b"1" * 1001),
+        "counted: visitor of many digits": field("visitor_id", b"1" * 1000),
+        "counted: longest name": made(**{"n" * 50_000: 1}),
+        "parse: name": made(**{"n" * 50_001: 1}),
+        "counted: after a bomb": made(**page) + b"[" * 2000,
+    }
 
 
 @pytest.mark.parametrize("rounds", [2])
@@ -136,15 +202,30 @@ def test_bad_records_never_stop_the_job_and_each_is_accounted(stack: Lab, rounds
     restored = FlinkRest(stack.endpoints.flink).checkpoints(before.job_id)["counts"]["restored"]
     bootstrap = stack.endpoints.kafka
     at = Topics(bootstrap).ends([REJECTED])
-    out = Producer({"bootstrap.servers": bootstrap.address, "partitioner": "murmur2_random"})
+    config = {"bootstrap.servers": bootstrap.address, "partitioner": "murmur2_random", "message.max.bytes": 2_000_000}
+    out = Producer(config | {"linger.ms": 0})
+    refused: list[KafkaError] = []
+
+    def delivered(error: KafkaError | None, message: object) -> None:
+        if error is not None:
+            refused.append(error)
+
     sent: dict[str, bytes | None] = {}
     for number in range(rounds):
         now_ms = time.time_ns() // 1_000_000
         cases = corpus(f"c{number}-{now_ms:x}", now_ms)
         for name, record in cases.items():
-            out.produce("events", record, key="g")
+            key = b"k" * 65_536 if name == "counted: plain" else b"g"
+            out.produce("events", record, key=key, on_delivery=delivered)
             sent[f"{name} {number}"] = record
-        out.flush(10)
+        assert out.flush(30) == 0
+    assert not refused, refused
+    edge = MAX_MESSAGE_BYTES - 200  # a batch of one record adds less than that
+    for size in (edge, MAX_MESSAGE_BYTES + 1):
+        out.produce("events", b"x" * size, key="g", on_delivery=delivered)
+    out.flush(30)
+    sent["parse: largest"] = b"x" * edge
+    assert [error.code() for error in refused] == [KafkaError.MSG_SIZE_TOO_LARGE], "the broker refuses what is larger"
     stack.simulate(rate=100, seconds=3)
 
     report = stack.verify()
@@ -153,7 +234,7 @@ def test_bad_records_never_stop_the_job_and_each_is_accounted(stack: Lab, rounds
     rejected = [json.loads(r.value() or b"{}") for r in read_range(bootstrap, at, Topics(bootstrap).ends([REJECTED]))]
     whole = {(r["partition"], r["offset"], r["event_id"]): r for r in rejected if r.get("sha256")}
     reasons = [r["reason"] for r in whole.values() if r["reason"] is not None]
-    for reason in ("parse", "missing", "event_type", "time", "future", "type"):
+    for reason in ("parse", "missing", "event_type", "time", "future", "type", "size"):
         wanted = sum(name.startswith(f"{reason}:") for name in sent)
         wanted += sum(reason == "missing" and name.startswith("counted and missing") for name in sent)
         assert reasons.count(reason) >= wanted, reason
@@ -171,3 +252,7 @@ def test_the_decoder_sees_what_the_names_say() -> None:
     for name, record in corpus("x", now_ms).items():
         rows = decode(record)
         assert bool(rows) != name.startswith("parse:"), name
+        for row in rows[:1]:
+            fate = "tick" if row.is_tick else unfit(row, now_ms) or "fit"
+            assert fate in (name.partition(":")[0], "fit"), (name, fate)
+            assert (fate == "fit") == (name.partition(":")[0] not in ("tick", *REASONS)), (name, fate)

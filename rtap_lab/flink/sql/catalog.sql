@@ -28,12 +28,24 @@ CREATE TABLE events_raw (
     WHEN event_time > arrival + INTERVAL '5' MINUTE THEN 'future'
     WHEN `value` IS NOT NULL AND NOT COALESCE(
       TRY_CAST(`value` AS DOUBLE) BETWEEN -1.7976931348623157E308 AND 1.7976931348623157E308, FALSE) THEN 'type'
+    WHEN CARDINALITY(properties) > ${most_properties} THEN 'size'
+    -- all texts together first: few records need a closer look
+    WHEN CHAR_LENGTH(CONCAT_WS('', event_id, event_type, visitor_id, name, session_id, page, referrer, campaign, device, country,
+      `value`, ARRAY_JOIN(MAP_KEYS(properties), ''), ARRAY_JOIN(MAP_VALUES(properties), ''))) > ${most_text} AND (
+      CHAR_LENGTH(CONCAT_WS('', event_id, event_type, visitor_id, name, session_id, page, referrer, campaign, device, country,
+      `value`, ARRAY_JOIN(MAP_KEYS(properties), ''), ARRAY_JOIN(MAP_VALUES(properties), ''))) > ${most_record}
+      OR GREATEST(CHAR_LENGTH(event_id), CHAR_LENGTH(visitor_id), COALESCE(CHAR_LENGTH(name), 0),
+        COALESCE(CHAR_LENGTH(session_id), 0), COALESCE(CHAR_LENGTH(page), 0), COALESCE(CHAR_LENGTH(referrer), 0),
+        COALESCE(CHAR_LENGTH(campaign), 0), COALESCE(CHAR_LENGTH(device), 0), COALESCE(CHAR_LENGTH(country), 0),
+        COALESCE(CHAR_LENGTH(`value`), 0)) > ${most_text}
+      -- a name or value of the map: it as JSON, each escape as one character, and what is between two quotes
+      OR REGEXP(REGEXP_REPLACE(JSON_STRING(properties), '\\(u[0-9A-F]{4}|.)', 'x'), '"[^"]{${beyond_text}}')
+    ) THEN 'size'
   END,
   -- never NULL: a NULL here would end the job
   rowtime AS CASE WHEN event_time <= arrival + INTERVAL '5' MINUTE THEN event_time ELSE TO_TIMESTAMP_LTZ(0, 3) END,
   proctime AS PROCTIME(),
-  -- arrival does not fall within a partition, so what is not late by the record's own rule is ahead of
-  -- every watermark, in every run and after every failure
+  -- the source keeps the greatest of each partition, so a clock that is set back takes no watermark back
   WATERMARK FOR rowtime AS arrival - ${bound}
 ) WITH (
   'connector' = 'kafka',
@@ -52,18 +64,24 @@ CREATE TABLE events_raw (
   'json.decode.json-parser.enabled' = 'false'
 );
 
+-- how far the clock of each partition had come. What is not late by it is ahead of every watermark, in every run and
+-- after every failure.
+CREATE VIEW arrived_events AS
+SELECT *, ${latest} AS latest FROM events_raw;
+
 -- the first copy of an event_id, in the order of arrival
 CREATE VIEW unique_events AS
 SELECT event_id, event_type, event_time, visitor_id, name, session_id, page, referrer, campaign, device, country,
-  `value`, properties, source_partition, source_offset, arrival, rowtime
+  `value`, properties, source_partition, source_offset, arrival, latest, rowtime
 FROM (
-  SELECT *, ROW_NUMBER() OVER (PARTITION BY event_id ORDER BY proctime ASC) AS copy FROM events_raw WHERE unfit IS NULL
+  SELECT *, ROW_NUMBER() OVER (PARTITION BY event_id ORDER BY proctime ASC) AS copy
+  FROM arrived_events WHERE unfit IS NULL
 ) WHERE copy = 1;
 
--- late by the record's own rule; the watermark is a net under it that should never catch anything
+-- late by what the topic says; the watermark is a net under it that should never catch anything
 CREATE VIEW judged_events AS
 SELECT *,
-  CASE WHEN rowtime <= arrival - ${bound} THEN 'late'
+  CASE WHEN rowtime <= latest - ${bound} THEN 'late'
        WHEN rowtime <= CURRENT_WATERMARK(rowtime) THEN 'watermark' END AS lateness
 FROM unique_events;
 

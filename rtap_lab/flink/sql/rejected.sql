@@ -1,2 +1,2 @@
-SELECT '${source}', '${run}', source_partition, source_offset, event_id, unfit, arrival
+SELECT '${source}', '${run}', source_partition, source_offset, SUBSTRING(event_id FROM 1 FOR ${most_text}), unfit, arrival
 FROM events_raw WHERE unfit <> 'tick'

@@ -52,6 +52,25 @@ def test_late_is_at_the_bound_and_depends_on_the_record_alone() -> None:
     assert fates(Judge(2000), (record(8000, "a"), 10_000), (record(8001, "b"), 10_000)) == ["late", "counted"]
 
 
+def test_a_clock_that_is_set_back_does_not_take_back_what_is_late() -> None:
+    judge = Judge(2000)
+    tick = b'{"event_type":"_tick"}'
+    assert fates(
+        judge,
+        (record(10_000, "a"), 10_000),
+        (tick, 20_000),
+        (record(4_900, "b"), 5_000),  # on time by its own arrival; windows up to 18,000 are closed
+        (record(18_000, "c"), 16_500),
+        (record(18_001, "d"), 16_501),
+        (b"garbage", 90_000),  # no SQL sees it: it moves no clock
+        (record(30_000, "e"), 30_000),
+    ) == ["counted", "tick", "late", "late", "counted", "rejected", "counted"]
+    assert [each.fate for each in judge.judge(record(4_900, "f"), Place(1, 0, 5_000))] == ["counted"], (
+        "its own partition"
+    )
+    assert judge.latest == {0: 30_000, 1: 5_000}
+
+
 def test_fates_are_decided_in_the_contracts_order() -> None:
     judge = Judge(2000)
     assert fates(
