@@ -132,6 +132,6 @@ class Session:
 
 def ready(gateway: Endpoint) -> str | None:
     """None when the gateway answers with its version."""
-    answer = httpx.get(f"{gateway}/v3/info", timeout=3, trust_env=False)
+    answer = httpx.get(f"{gateway}/v3/info", timeout=2, trust_env=False)
     answer.raise_for_status()
     return None if answer.json().get("version") else "no version yet"

@@ -41,9 +41,9 @@ class FlinkRest:
             raise JobError(f"flink: {method} {path}: {answer.status_code} {cause(answer.text)}")
         return answer.json() if answer.content else None
 
-    def slots(self) -> int:
-        """How many task slots are registered."""
-        return int(self._call("GET", "/overview")["slots-total"])
+    def slots(self, *, patience: float = 10) -> int:
+        """How many task slots are registered, asked for so many seconds at most."""
+        return int(self._call("GET", "/overview", timeout=patience)["slots-total"])
 
     def free_slots(self) -> int:
         """How many task slots no job has."""

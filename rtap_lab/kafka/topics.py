@@ -19,7 +19,6 @@ from rtap_lab.waiting import until
 
 Answer = TypeVar("Answer")
 
-_PATIENCE = 20.0
 _PASSING = {  # a topic that was just made, a broker that just came back
     KafkaError.NOT_LEADER_FOR_PARTITION,
     KafkaError.LEADER_NOT_AVAILABLE,
@@ -76,22 +75,28 @@ class Topics:
 
     Args:
         kafka: Where Kafka is.
+        patience: Seconds that an answer is asked for, while what is in the way may pass by itself.
     """
 
-    def __init__(self, kafka: Endpoint) -> None:
+    def __init__(self, kafka: Endpoint, *, patience: float = 20.0) -> None:
         self.kafka = kafka
+        self.patience = patience
         self.admin = self._client()
 
     def _client(self) -> AdminClient:
         return AdminClient({"bootstrap.servers": self.kafka.address, "log_level": 2, "reconnect.backoff.max.ms": 500})
 
-    def cluster(self, timeout: float = 2.0) -> tuple[str, int]:
-        """The cluster's id and its number of brokers, by the cluster's own answer."""
+    @property
+    def _timeout(self) -> float:
+        return min(10.0, self.patience)
+
+    def cluster(self, timeout: float = 2.0) -> tuple[str, set[int]]:
+        """The cluster's id and the ids of its living brokers, by the cluster's own answer."""
         described = self.admin.describe_cluster(request_timeout=timeout).result()
-        return str(described.cluster_id), len(described.nodes)
+        return str(described.cluster_id), {node.id for node in described.nodes}
 
     def names(self) -> set[str]:
-        return set(self._patiently(lambda: self.admin.list_topics(timeout=10)).topics)
+        return set(self._patiently(lambda: self.admin.list_topics(timeout=self._timeout)).topics)
 
     def ensure(self, topics: Iterable[Topic]) -> None:
         """Make the topics that are missing.
@@ -128,7 +133,7 @@ class Topics:
 
     def partitions(self, topic: str) -> list[TopicPartition]:
         """The partitions of a topic; none when there is no such topic."""
-        found = self._patiently(lambda: self.admin.list_topics(topic, timeout=10)).topics[topic]
+        found = self._patiently(lambda: self.admin.list_topics(topic, timeout=self._timeout)).topics[topic]
         return [TopicPartition(topic, number) for number in sorted(found.partitions)]
 
     def ends(self, topics: Iterable[str], *, committed: bool = False) -> dict[tuple[str, int], int]:
@@ -183,14 +188,14 @@ class Topics:
             return {}
 
         def ask() -> dict[tuple[str, int], int]:
-            answers = self.admin.list_offsets(wanted, isolation_level=level, request_timeout=10)
+            answers = self.admin.list_offsets(wanted, isolation_level=level, request_timeout=self._timeout)
             return {(p.topic, p.partition): done.result().offset for p, done in answers.items()}
 
         return self._patiently(ask)
 
     def _patiently(self, ask: Callable[[], Answer]) -> Answer:
         """A broker's answer, asked for again while what is in the way passes by itself: a new leader, a loading coordinator."""
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + self.patience
         while True:
             try:
                 return ask()
@@ -231,7 +236,7 @@ class Topics:
         asked = [ConsumerGroupTopicPartitions(group, self.partitions(topic))]
 
         def ask() -> dict[int, int]:
-            (done,) = self.admin.list_consumer_group_offsets(asked, request_timeout=10).values()
+            (done,) = self.admin.list_consumer_group_offsets(asked, request_timeout=self._timeout).values()
             found = done.result().topic_partitions or []
             return {p.partition: p.offset for p in found if p.offset >= 0}
 

@@ -165,6 +165,8 @@ def up(
             if job is not None:
                 was_running = _run_standard(context, job, deadline, on_note)
             _await_ready(state, lambda name: True, deadline, on_status)
+            if job is not None:
+                _await_answers(context, deadline)
         except BaseException:
             if not was_up:  # no partial stack is left; one that others use is not touched
                 _down(state, on_status)
@@ -216,6 +218,28 @@ def _run_standard(
         lambda: _late("the standard job does not run", context.state, "taskmanager"),
     )
     return was_running
+
+
+def _await_answers(context: Context, deadline: float) -> None:
+    """Wait until the standard job's answers move: a checkpoint is complete, every partition has been heard from."""
+    flink = context.site.flink
+
+    def move() -> bool:
+        job_id = context.runs.read()[run_key(JOB, LIVE)].job_id
+        try:
+            return (
+                job_id is not None
+                and flink.checkpoints(job_id)["counts"]["completed"] > 0
+                and flink.watermark_ms(job_id) is not None
+            )
+        except JobError:  # it is being resubmitted
+            return False
+
+    until(
+        move,
+        max(deadline - time.monotonic(), 0),
+        lambda: _late("the standard job's answers do not move", context.state, "taskmanager"),
+    )
 
 
 def replacement(context: Context, job: str, source: str, changes: Mapping[str, Any]) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from rtap_lab.errors import RtapLabError
+from rtap_lab.errors import JobError, RtapLabError, ServiceError
 from rtap_lab.events.model import TICK_RECORD
 from rtap_lab.events.times import instant_text
 from rtap_lab.jobs.model import Run, run_key
@@ -25,12 +26,23 @@ from rtap_lab.services.site import Site, embedded_file
 from rtap_lab.settings import LIVE
 from rtap_lab.stack.process import Identity
 from rtap_lab.stack.service import ServiceStatus
-from rtap_lab.stack.supervisor import statuses_document
+from rtap_lab.stack.supervisor import statuses_document, supervisor_beat
 from rtap_lab.tables import Table
 from rtap_lab.waiting import until
 
 STALE_MS = 3_000
 """A live watermark that is this much older than it could be is asked for again."""
+
+STANDS_MS = 15_000
+"""Live answers that have not moved for so long stand still."""
+
+SILENT_S = 15.0
+"""A supervisor that said nothing for so long does not run."""
+
+_BOOTTIME = hasattr(time, "CLOCK_BOOTTIME")
+
+GLANCE_S = 3.0
+"""Seconds that a status waits for Kafka: one that does not answer is what it has to say."""
 
 LOOKED_AT = 12_000
 """So many records of a lag are looked at, to tell ticks from events."""
@@ -51,9 +63,13 @@ def status(context: Context) -> dict[str, Any]:
     if site.settings.store == "sqlite":
         table["store"] = ServiceStatus("ready" if embedded_file(state).exists() else "starting")
     services = [_service(name, each) for name, each in table.items()]
-    jobs = [_job(context, site, run, counts_document(state).read()) for run in context.runs.read().values()]
+    away = [each["name"] for each in services if each["state"] not in ("ready", "retrying")]
+    jobs = [_job(context, site, run, counts_document(state).read(), away) for run in context.runs.read().values()]
     free = shutil.disk_usage(state.folder).free
-    problems = []
+    problems = [words for job in jobs for words in job.pop("problems")]
+    silent_s = time.clock_gettime(time.CLOCK_BOOTTIME) - supervisor_beat(state).read() if _BOOTTIME else 0.0
+    if silent_s > SILENT_S:
+        problems.append(f"the supervisor (pid {supervisor.pid}) has said nothing for {silent_s:.0f} s: is it stopped?")
     if free < FULL_BYTES:
         problems.append(
             f"the disk is full: {free / 1e6:.0f} MB are free where {state.folder} is; free some, services come back by themselves"
@@ -106,7 +122,8 @@ def _service(name: str, each: ServiceStatus) -> dict[str, Any]:
     }
 
 
-def _job(context: Context, site: Site, run: Run, counts: Counts) -> dict[str, Any]:
+def _job(context: Context, site: Site, run: Run, counts: Counts, away: Sequence[str]) -> dict[str, Any]:
+    """A run in one entry; who is away is not asked."""
     job: dict[str, Any] = {
         "name": run.job,
         "source": run.source,
@@ -119,16 +136,27 @@ def _job(context: Context, site: Site, run: Run, counts: Counts) -> dict[str, An
         "lag": None,
         "late_share": None,
         "rejected_share": None,
+        "checkpoint_age_s": None,
         "error": run.error or None,
+        "problems": [],
     }
     try:
+        if "jobmanager" in away and run.state == "running":
+            raise JobError("flink: the JobManager is away; the job goes on when it is back")
         if run.state == "running" and run.job_id:
             found = site.flink.job(run.job_id)
             job["state"] = found["state"]
-            watermark = _watermark(site, run)
+            watermark, moves = _watermark(site, run)
             if watermark is not None and watermark < 2**53:
                 job["watermark"] = instant_text(watermark)
-        job["lag"] = _lag(site.topics, run)
+            job["checkpoint_age_s"], failure = _checkpoint(site, run, found["start-time"])
+            if not run.bounded:
+                job["problems"] = _standing(job, moves, failure)
+            if job["state"] != "RUNNING" or job["problems"]:
+                job["error"] = job["error"] or site.flink.root_exception(run.job_id) or failure or None
+        if any(name.startswith("kafka") for name in away):
+            raise ServiceError("kafka is away; the job goes on when it is back")
+        job["lag"] = _lag(Topics(site.endpoints.kafka, patience=GLANCE_S), run)
         if run.source == LIVE:
             read, rejected = counts.get(LIVE, {}).get("read", 0), counts.get(LIVE, {}).get("rejected", 0)
         else:
@@ -145,19 +173,43 @@ def _job(context: Context, site: Site, run: Run, counts: Counts) -> dict[str, An
     return job
 
 
-def _watermark(site: Site, run: Run) -> int | None:
-    """The job's watermark. Flink collects its metrics when it is asked, for the next who asks: an old one is asked again."""
+def _watermark(site: Site, run: Run) -> tuple[int | None, bool]:
+    """The job's watermark, and whether it moves: it is new, or it moved while it was looked at.
+
+    Flink collects its metrics when it is asked, for the next who asks: an old one is asked again.
+    """
     assert run.job_id is not None
     job_id = run.job_id
-    found: list[int | None] = [None]
+    found: list[int | None] = []
 
-    def is_new() -> bool:
-        found[0] = site.flink.watermark_ms(job_id)
-        old_ms = time.time_ns() // 1_000_000 - run.parameters.bound_ms - STALE_MS
-        return run.bounded or (found[0] is not None and found[0] >= old_ms)
+    def is_new(than_ms: int = STALE_MS) -> bool:
+        found.append(site.flink.watermark_ms(job_id))
+        old_ms = time.time_ns() // 1_000_000 - run.parameters.bound_ms - than_ms
+        return run.bounded or (found[-1] is not None and found[-1] >= old_ms)
 
     until(is_new, 2, every=0.3)
-    return found[0]
+    return found[-1], is_new(STANDS_MS) or found[-1] != found[0]
+
+
+def _checkpoint(site: Site, run: Run, started_ms: int) -> tuple[float, str]:
+    """How old a job's newest completed checkpoint is (the job, if it has none), seconds, and why the newest failed one failed."""
+    assert run.job_id is not None
+    latest = site.flink.checkpoints(run.job_id)["latest"]
+    completed, failed = latest["completed"], latest["failed"]
+    since_ms = completed["latest_ack_timestamp"] if completed else started_ms
+    return round(time.time() - since_ms / 1000, 1), str((failed or {}).get("failure_message") or "")
+
+
+def _standing(job: dict[str, Any], moves: bool, failure: str) -> list[str]:
+    """Why the answers of a live job stand still; empty when they move."""
+    name = f"job {job['name']} on {job['source']}"
+    problems = []
+    if not moves:
+        problems.append(f"{name}: its watermark stands at {job['watermark'] or 'nothing'}: no answer moves")
+    age = job["checkpoint_age_s"]
+    if age * 1000 > STANDS_MS:
+        problems.append(f"{name}: no checkpoint was completed for {age:.0f} s{f' ({failure})' if failure else ''}")
+    return problems
 
 
 def _lag(topics: Topics, run: Run) -> int:
@@ -174,7 +226,10 @@ def _lag(topics: Topics, run: Run) -> int:
     if behind > LOOKED_AT:
         newest = {key: max(begins[key], end - LOOKED_AT // len(ends)) for key, end in ends.items()}
     looked_at = sum(max(0, end - newest[key]) for key, end in ends.items())
-    events = sum(record.value() != TICK_RECORD for record in read_range(topics.kafka, newest, ends, committed=False))
+    events = sum(
+        record.value() != TICK_RECORD
+        for record in read_range(topics.kafka, newest, ends, committed=False, patience=GLANCE_S)
+    )
     return events if looked_at == behind else int(behind * events / looked_at)
 
 

@@ -26,7 +26,6 @@ def main(process: ServiceProcess) -> None:
     """Audit what comes, until the stop."""
     document = counts_document(process.state)
     auditor = Auditor(process.site.topics, log.warning, document.read())
-    process.beat()
     saved = time.monotonic()
 
     def step() -> None:

@@ -52,7 +52,7 @@ def declare(site: Site) -> list[Service]:
             site.endpoints.hub.address,
         ]
 
-    def probe() -> str | None:
+    def probe(pid: int) -> str | None:
         answer = httpx.get(f"{endpoint}/liveness", timeout=2, trust_env=False)
         return None if answer.status_code == 200 else f"HTTP {answer.status_code}"
 

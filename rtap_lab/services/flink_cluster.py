@@ -28,8 +28,8 @@ def config(folder: Path, ports: FlinkPorts) -> dict[str, str | int]:
     """The values of `config.yaml` (pure).
 
     Detection of a dead TaskManager is fast (a refused connection, 0.5 s) while a pause of a few
-    seconds is no death. A restart is tried for ever: attempts are used up while no TaskManager is
-    there. `rest.bind-port` must not be set: the gateway would bind it too. A TaskManager's RPC port
+    seconds is no death. A restart is tried for ever, after 0.2 to 10 s: what cannot run must not keep the machine
+    busy. Forty failed checkpoints in a row restart the job. `rest.bind-port` must not be set: the gateway would bind it too. A TaskManager's RPC port
     is a new one at each start: one that comes back at its predecessor's address within moments can
     stay shut out, when the JobManager's remoting still holds the association of the dead one and
     discards every answer (seen: five minutes, until the registration timed out). One that cannot
@@ -58,13 +58,15 @@ def config(folder: Path, ports: FlinkPorts) -> dict[str, str | int]:
         "execution.checkpointing.savepoint-dir": (folder / "savepoints").as_uri(),
         "execution.checkpointing.num-retained": 3,
         "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
-        "execution.checkpointing.tolerable-failed-checkpoints": 1_000_000,
+        "execution.checkpointing.tolerable-failed-checkpoints": 40,
         "state.backend.type": "rocksdb",
         "execution.checkpointing.incremental": "true",
         "state.backend.rocksdb.memory.fixed-per-tm": "192mb",
-        "restart-strategy.type": "fixed-delay",
-        "restart-strategy.fixed-delay.attempts": 2_147_483_647,
-        "restart-strategy.fixed-delay.delay": "200 ms",
+        "restart-strategy.type": "exponential-delay",
+        "restart-strategy.exponential-delay.initial-backoff": "200 ms",
+        "restart-strategy.exponential-delay.max-backoff": "10 s",
+        "restart-strategy.exponential-delay.backoff-multiplier": "2.0",
+        "restart-strategy.exponential-delay.reset-backoff-threshold": "30 s",
         "heartbeat.interval": 1000,
         "heartbeat.timeout": 6000,
         "heartbeat.rpc-failure-threshold": 2,

@@ -35,7 +35,7 @@ def declare(site: Site) -> list[Service]:
             site,
             "hub",
             depends=tuple(site.kafka_names),
-            probe=lambda: ping(endpoint),
+            answers=lambda: ping(endpoint),
             port=site.ports["hub"],
             link=endpoint.address,
         )

@@ -28,7 +28,7 @@ def declare(site: Site) -> list[Service]:
         return cluster.jvm("jobmanager", main, ["-Xms96m", "-Xmx384m", "-XX:TieredStopAtLevel=1"])
 
     def probe() -> str | None:
-        site.flink.slots()
+        site.flink.slots(patience=2)
         return None
 
     return [

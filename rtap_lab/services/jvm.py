@@ -12,6 +12,7 @@ def jvm_service(
     name: str,
     build: Callable[[], Jvm],
     probe: Callable[[], str | None],
+    lives: Callable[[], str | None] | None = None,
     *,
     depends: tuple[str, ...] = (),
     port: int | None = None,
@@ -24,6 +25,7 @@ def jvm_service(
         name: The service's.
         build: Writes its configuration and gives its command; called before each start.
         probe: Asks it whether it works.
+        lives: Asks it so once it was ready; `probe` does when this is left out.
         depends: What must be ready first.
         port: Where it listens.
         environment: Further environment.
@@ -40,4 +42,15 @@ def jvm_service(
             last[0].archive()
 
     # writing a class-data archive at the end takes a JVM a few seconds, once per user
-    return Service(name, prepare, probe, depends, port, environment or {}, link, grace=25, archive=archive)
+    return Service(
+        name,
+        prepare,
+        lambda pid: probe(),
+        depends,
+        port,
+        environment or {},
+        link,
+        grace=25,
+        archive=archive,
+        lives=(lambda pid: lives()) if lives else None,
+    )

@@ -6,6 +6,7 @@ import base64
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rtap_lab.errors import ServiceError
@@ -41,14 +42,20 @@ def declare(site: Site) -> list[Service]:
     cluster = cluster_id(site.state)
     topics = site.topics
 
-    def probe() -> str | None:
+    def all_there() -> str | None:
         found, brokers = topics.cluster()
         if found != cluster:
             return f"another Kafka answers (cluster {found})"
-        return None if brokers >= len(nodes) else f"{brokers} of {len(nodes)} brokers"
+        return None if len(brokers) >= len(nodes) else f"{len(brokers)} of {len(nodes)} brokers"
+
+    def lives(node: Node) -> str | None:
+        _, brokers = topics.cluster()
+        return None if node.id in brokers else "the cluster has lost it"
 
     return [
-        jvm_service(name, broker(site.java, site.folder, nodes, node, cluster), probe, port=node.port)
+        jvm_service(
+            name, broker(site.java, site.folder, nodes, node, cluster), all_there, partial(lives, node), port=node.port
+        )
         for name, node in zip(site.kafka_names, nodes, strict=True)
     ]
 

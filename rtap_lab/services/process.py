@@ -15,21 +15,27 @@ import msgspec
 from rtap_lab.jobs.documents import runs_document
 from rtap_lab.kafka.clients import is_temporary
 from rtap_lab.services.site import Site
-from rtap_lab.stack.service import Service
+from rtap_lab.stack.service import Retrying, Service
 from rtap_lab.stack.state import Document, State
-from rtap_lab.stack.supervisor import find_services
 from rtap_lab.store.writer import Feed
 from rtap_lab.waiting import backoff
 
 log = logging.getLogger("rtap")
+
+PATIENCE = 10
+"""How often a service of ours may be found without a step: one may take long (a store that is tidied up)."""
+
+BEAT_S = 1.0
 
 
 class Beat(msgspec.Struct, frozen=True):
     """What a service says of itself."""
 
     pid: int
-    at: float
-    """Seconds since the epoch."""
+    steps: int = 0
+    """How often it did what it repeats."""
+    trouble: str = ""
+    """What made its last step fail, if it will be tried again."""
     failure: str = ""
     """Why it ended for good."""
 
@@ -44,7 +50,7 @@ def own_service(
     name: str,
     *,
     depends: tuple[str, ...],
-    probe: Callable[[], str | None] | None = None,
+    answers: Callable[[], str | None] | None = None,
     port: int | None = None,
     link: str | None = None,
 ) -> Service:
@@ -54,22 +60,30 @@ def own_service(
         site: The lab.
         name: The service's.
         depends: What must be ready first.
-        probe: Asks it whether it works; its own beat when left out.
+        answers: Asks it, beside what its beat says.
         port: Where it listens.
         link: Where a person can look at it.
     """
     beat = beat_document(site.state, name)
 
-    def beats() -> str | None:
-        mine, said = find_services(site.folder).get(name), beat.read()
-        return None if said and mine and said.pid == mine.pid else "has not begun"
+    last = Beat(0)
+
+    def beats(pid: int) -> str | None:
+        nonlocal last
+        said = beat.read()
+        if said is None or said.pid != pid:
+            return "has not begun"
+        if said == last:
+            return "makes no step"
+        last = said
+        return Retrying(said.trouble) if said.trouble else answers() if answers else None
 
     def failure(pid: int) -> str | None:
         said = beat.read()
         return said.failure or None if said and said.pid == pid else None
 
     command = [sys.executable, "-m", "rtap_lab.services", name, str(site.folder)]
-    return Service(name, lambda: command, probe or beats, depends, port, link=link, failure=failure)
+    return Service(name, lambda: command, beats, depends, port, link=link, failure=failure, patience=PATIENCE)
 
 
 class ServiceProcess:
@@ -86,13 +100,20 @@ class ServiceProcess:
         self.state = site.state
         self.stop = threading.Event()
         self._beat = beat_document(site.state, name)
+        self._said = Beat(os.getpid())
+        self._beaten = 0.0
         self._runs = runs_document(site.state)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self.stop.set())
 
-    def beat(self) -> None:
-        """Say that it works."""
-        self._beat.write(Beat(os.getpid(), time.time()))
+    def beat(self, trouble: str = "") -> None:
+        """Say that a step was made, about once a second; at once when that is news."""
+        said = Beat(os.getpid(), self._said.steps + 1, trouble)
+        news = trouble != self._said.trouble or not self._beaten
+        self._said = said
+        if news or time.monotonic() - self._beaten > BEAT_S:
+            self._beaten = time.monotonic()
+            self._beat.write(said)
 
     def repeat(self, step: Callable[[], object]) -> None:
         """Call it again and again until the stop.
@@ -108,16 +129,24 @@ class ServiceProcess:
             try:
                 step()
                 logged, failures = "", 0
+                self.beat()
             except Exception as error:
+                reason = f"{type(error).__name__}: {error}".splitlines()[0]
                 if not is_temporary(error):
-                    reason = f"{type(error).__name__}: {error}".splitlines()[0]
-                    self._beat.write(Beat(os.getpid(), time.time(), reason))
+                    self._beat.write(Beat(os.getpid(), self._said.steps, failure=reason))
                     raise
                 failures += 1
+                self._trouble(reason)
                 if str(error) != logged:
                     log.warning("%s: %s", type(error).__name__, error)
                     logged = str(error)
                 self.stop.wait(backoff(failures, first=0.5, longest=5))
+
+    def _trouble(self, reason: str) -> None:
+        try:
+            self.beat(reason)
+        except OSError as error:  # the disk is full: that is in its way too
+            log.warning("the beat: %s", error)
 
     def feeds(self) -> list[Feed]:
         """The result topics of all current runs."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from rtap_lab.kafka.schema_registry import Registry
+from rtap_lab.kafka.schema_registry import ready
 from rtap_lab.services.jvm import jvm_service
 from rtap_lab.services.site import Site
 from rtap_lab.settings import Settings
@@ -22,9 +23,7 @@ def declare(site: Site) -> list[Service]:
     build = registry(site.java, site.folder / "registry", site.ports["registry"], site.ports["registry-management"])
     endpoint = site.endpoints.registry
     return [
-        jvm_service(
-            "registry", build, lambda: Registry(endpoint).ready(), port=site.ports["registry"], link=endpoint.address
-        )
+        jvm_service("registry", build, partial(ready, endpoint), port=site.ports["registry"], link=endpoint.address)
     ]
 
 

@@ -22,7 +22,7 @@ def declare(site: Site) -> list[Service]:
         return []
     endpoint = site.endpoints.store
 
-    def probe() -> str | None:
+    def probe(pid: int) -> str | None:
         answer = httpx.get(f"{endpoint}/health", timeout=2, trust_env=False)
         return None if answer.json().get("status") == "pass" else "not healthy"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import psutil
 
@@ -48,7 +49,8 @@ def declare(site: Site) -> list[Service]:
         return cluster.jvm("taskmanager", main, ["-Xms192m", "-Xmx1152m", "-XX:MaxDirectMemorySize=224m"])
 
     def probe() -> str | None:
-        slots = site.flink.slots()
+        slots = site.flink.slots(patience=2)
         return None if slots >= SLOTS else f"{slots} of {SLOTS} slots"
 
-    return [jvm_service("taskmanager", build, probe, depends=("jobmanager",), environment=cluster.environment())]
+    service = jvm_service("taskmanager", build, probe, depends=("jobmanager",), environment=cluster.environment())
+    return [replace(service, patience=8)]  # to a JobManager that came back it comes back a few seconds later

@@ -20,7 +20,6 @@ def main(process: ServiceProcess) -> None:
     out = producer(process.site.endpoints.kafka)
     topics = process.site.topics
     last: dict[int, int] = {}
-    process.beat()
 
     def step() -> None:
         nonlocal last

@@ -26,7 +26,6 @@ def main(process: ServiceProcess) -> None:
         if not prepared:
             store.prepare()
             prepared = True
-            process.beat()
         try:
             job.refresh()
             job.step(0.5)

@@ -17,9 +17,9 @@ class Service:
     name: str
     prepare: Callable[[], list[str]]
     """Write its configuration and give its command; called before each start."""
-    probe: Callable[[], str | None]
-    """Ask the service itself whether it works: None when ready, else what is still missing. May
-    raise; what it raises is what is missing."""
+    probe: Callable[[int], str | None]
+    """Ask the service itself whether it works, given its process's id: None when ready, else what is still missing.
+    May raise; what it raises is what is missing."""
     depends: tuple[str, ...] = ()
     port: int | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -32,9 +32,18 @@ class Service:
     failure: Callable[[int], str | None] = lambda pid: None
     """Called after the process of this id has ended: why starting it again would not help; None: it may."""
     cwd: Path | None = None
+    lives: Callable[[int], str | None] | None = None
+    """Asked again and again once it was ready, like `probe`, which is asked when this is left out."""
+    patience: int = 3
+    """So many times in a row it may not answer, its dependencies being ready; then it is ended, and started again."""
 
 
-Condition = Literal["waiting", "starting", "ready", "restarting", "failed", "stopping"]
+class Retrying(str):
+    """What a living service has trouble with, and tries again by itself: starting it anew would not help."""
+
+
+Condition = Literal["waiting", "starting", "ready", "retrying", "stuck", "restarting", "failed", "stopping"]
+"""`waiting` for its dependencies; `retrying`: it works on what is in its way; `stuck`: it runs and does not answer."""
 
 
 class ServiceStatus(msgspec.Struct, frozen=True):

@@ -22,7 +22,7 @@ from msgspec import structs
 from rtap_lab.errors import RtapLabError
 from rtap_lab.stack.order import start_order, stop_order
 from rtap_lab.stack.process import Identity, is_free, port_owner, spawn
-from rtap_lab.stack.service import Condition, Service, ServiceStatus, Statuses
+from rtap_lab.stack.service import Condition, Retrying, Service, ServiceStatus, Statuses
 from rtap_lab.stack.state import Document, State
 from rtap_lab.waiting import backoff
 
@@ -37,7 +37,15 @@ def supervisor_document(state: State) -> Document[Identity | None]:
     return Document(state, "supervisor", Identity | None, lambda: None)  # type: ignore[arg-type]
 
 
+def supervisor_beat(state: State) -> Document[float]:
+    """When the supervisor last said that it runs: seconds since the machine's start; it is its only writer."""
+    return Document(state, "beats/supervisor", float, float)
+
+
 log = logging.getLogger("rtap.supervisor")
+
+PROBE_S = 2.0
+"""Seconds between two questions to a service that runs."""
 
 TRIES = 3
 """Starts a service gets before its first readiness; one that has been ready is always restarted."""
@@ -51,19 +59,33 @@ def mark(folder: Path, service: str) -> dict[str, str]:
 
 
 def find_services(folder: Path) -> dict[str, Identity]:
-    """The living processes of a lab by service name, found by their mark."""
+    """The living processes of a lab by service name, found by their mark.
+
+    A service's own children inherit its mark (a TaskManager's Python workers); only what leads the session that `spawn`
+    gave it is the service.
+    """
     found = {}
     own = os.getpid()
     for process in psutil.process_iter(["pid"]):
         try:
             value = process.environ().get(_MARK, "")
-            ours = value.startswith(f"{folder}:") and process.pid != own
+            ours = value.startswith(f"{folder}:") and process.pid != own and os.getsid(process.pid) == process.pid
             identity = Identity.of(process.pid) if ours and process.status() != psutil.STATUS_ZOMBIE else None
             if identity:
                 found[value.removeprefix(f"{folder}:")] = identity
-        except psutil.Error:  # gone meanwhile, or another user's: not ours
+        except (psutil.Error, ProcessLookupError):  # gone meanwhile, or another user's: not ours
             continue
     return found
+
+
+def end_children(folder: Path, service: str, ended: Identity) -> None:
+    """End what a service that has ended left behind of its own session (a TaskManager's Python workers)."""
+    for process in psutil.process_iter(["pid"]):
+        try:
+            if os.getsid(process.pid) == ended.pid and process.environ().get(_MARK) == f"{folder}:{service}":
+                process.kill()
+        except (psutil.Error, ProcessLookupError):  # gone meanwhile, or another user's: not ours
+            continue
 
 
 def keep_archive(service: Service) -> None:
@@ -103,9 +125,8 @@ class _Runner(threading.Thread):
                 if waited is None:
                     been_ready = True
                     started = time.monotonic()
-                    self._watch()
+                    reason = self._watch()
                     failures = 0 if time.monotonic() - started > 10 else failures
-                    reason = "it ended"
                 else:
                     reason = waited
             except (RtapLabError, OSError) as error:
@@ -116,6 +137,8 @@ class _Runner(threading.Thread):
             ended, self.identity = self.identity, None
             if stopping.is_set():
                 return  # `shut_down` stops it, and keeps its archive
+            if ended:
+                end_children(self.supervisor.state.folder, self.service.name, ended)
             keep_archive(self.service)
             permanent = self.service.failure(ended.pid) if ended else None
             failures += 1
@@ -161,10 +184,7 @@ class _Runner(threading.Thread):
         while not self.supervisor.stopping.is_set():
             if not self.identity.alive():
                 return f"it ended before it was ready ({missing})"
-            try:
-                answer = self.service.probe()
-            except Exception as error:  # whatever a client raises: it is not ready yet
-                answer = f"{type(error).__name__}: {error}".splitlines()[0]
+            answer = self._ask(self.service.probe)
             if answer is None:
                 self.report("ready", detail="", ready=time.time())
                 return None
@@ -174,10 +194,47 @@ class _Runner(threading.Thread):
             self.identity.wait(0.15)
         return missing
 
-    def _watch(self) -> None:
+    def _ask(self, probe: Callable[[int], str | None]) -> str | None:
         assert self.identity is not None
-        while not self.identity.wait(30):
-            pass
+        try:
+            return probe(self.identity.pid)
+        except Exception as error:  # whatever a client raises: it does not work (yet)
+            return f"{type(error).__name__}: {error}".splitlines()[0]
+
+    def _watch(self) -> str:
+        """Ask it again and again while it runs; why it is there no more.
+
+        Questions are counted, not seconds: when everything was stopped for a while (a laptop slept), it gets as many as ever.
+        """
+        assert self.identity is not None
+        unanswered = 0
+        while not self.identity.wait(PROBE_S / 2 if unanswered else PROBE_S):
+            answer = self._ask(self.service.lives or self.service.probe)
+            waiting = self.supervisor.not_ready(self.service.depends)
+            if self.supervisor.stopping.is_set():
+                unanswered = 0
+            elif answer is None:
+                unanswered = 0
+                self._now("ready", "")
+            elif isinstance(answer, Retrying):
+                unanswered = 0
+                self._now("retrying", answer)
+            elif waiting:
+                unanswered = 0
+                self._now("waiting", f"waits for {', '.join(waiting)}")
+            else:
+                unanswered += 1
+                if unanswered > 1:  # one may be chance
+                    self._now("stuck", answer)
+                if unanswered >= self.service.patience:
+                    self.identity.stop(0)
+                    return f"it ran and did not answer: {answer}"
+        return "it ended"
+
+    def _now(self, state: Condition, detail: str) -> None:
+        """Report what is news."""
+        if (self.status.state, self.status.detail) != (state, detail):
+            self.report(state, detail=detail)
 
 
 class Supervisor:
@@ -242,8 +299,12 @@ class Supervisor:
                 self._runners[name].start()
         reconciler = threading.Thread(target=self._reconcile, name="reconciler", daemon=True)
         reconciler.start()
-        while not self.stopping.wait(3600):
-            pass
+        beat = supervisor_beat(self.state)
+        while not self.stopping.wait(1):
+            try:
+                beat.write(time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.time())
+            except OSError as error:  # a full disk must not end the supervisor
+                log.error("the beat: %s", error)
         reconciler.join(30)
         self.shut_down()
 
@@ -280,6 +341,7 @@ class Supervisor:
         def stop(name: str) -> None:
             service = self.services.get(name)
             living[name].stop(service.grace if service else 2)
+            end_children(self.state.folder, name, living[name])
             if service:
                 keep_archive(service)
 

@@ -15,6 +15,7 @@ from rtap_lab.services.process import ServiceProcess, beat_document, own_service
 from rtap_lab.services.site import Site, settings_document
 from rtap_lab.settings import Settings
 from rtap_lab.stack.ports import choose_ports
+from rtap_lab.stack.service import Retrying
 from rtap_lab.stack.state import State
 
 
@@ -97,4 +98,23 @@ def test_what_does_not_ends_the_service_with_its_reason(process: ServiceProcess,
 def test_a_beat_of_an_earlier_process_is_no_readiness(process: ServiceProcess) -> None:
     process.beat()
     service = own_service(process.site, "writer", depends=())
-    assert service.probe() == "has not begun", "this process does not carry the lab's mark"
+    assert service.probe(os.getpid() + 1) == "has not begun"
+    assert service.probe(os.getpid()) is None
+
+
+def test_a_service_that_makes_no_step_is_noticed_and_trouble_is_no_hang(
+    process: ServiceProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BEAT_S", 0.0)
+    service = own_service(process.site, "writer", depends=(), answers=lambda: asked.pop() if asked else None)
+    asked: list[str] = []
+    process.beat()
+    assert service.probe(os.getpid()) is None
+    assert service.probe(os.getpid()) == "makes no step"
+    process.beat("StoreError: the disk is full")
+    told = service.probe(os.getpid())
+    assert told == "StoreError: the disk is full"
+    assert isinstance(told, Retrying), "it is tried again by itself: no reason to end it"
+    process.beat()
+    asked.append("no greeting")
+    assert service.probe(os.getpid()) == "no greeting"
