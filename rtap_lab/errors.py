@@ -114,6 +114,10 @@ class SourceError(RtapLabError):
     """A recorded source is missing, or an input file cannot be read."""
 
 
+class RowError(RtapLabError):
+    """What is in a result topic is no row of its query: somebody else wrote it."""
+
+
 class StoreError(RtapLabError):
     """The store refused a write or a query, or does not answer."""
 

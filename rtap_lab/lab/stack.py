@@ -20,7 +20,7 @@ from rtap_lab.lab.migration import migrate
 from rtap_lab.queries.standard import JOB
 from rtap_lab.services.daemon import port_names, supervisor_of
 from rtap_lab.services.site import schema_document, settings_document
-from rtap_lab.settings import LIVE, JobParameters, Settings
+from rtap_lab.settings import LIVE, PARTITIONS, JobParameters, Settings
 from rtap_lab.stack import components
 from rtap_lab.stack.influxd import find_influxd
 from rtap_lab.stack.java import base_archive, find_java, java_version
@@ -225,15 +225,12 @@ def _await_answers(context: Context, deadline: float) -> None:
     flink = context.site.flink
 
     def move() -> bool:
-        job_id = context.runs.read()[run_key(JOB, LIVE)].job_id
+        run = context.runs.read()[run_key(JOB, LIVE)]
         try:
-            return (
-                job_id is not None
-                and flink.checkpoints(job_id)["counts"]["completed"] > 0
-                and flink.watermark_ms(job_id) is not None
-            )
+            completed = run.job_id is not None and flink.checkpoints(run.job_id)["counts"]["completed"]
         except JobError:  # it is being resubmitted
             return False
+        return bool(completed) and len(context.topics.committed(run.group, run.events)) == PARTITIONS
 
     until(
         move,

@@ -23,15 +23,13 @@ from rtap_lab.queries.standard import JOB
 from rtap_lab.queries.waits import first_row, waits_ms
 from rtap_lab.services.auditor import Counts, counts_document
 from rtap_lab.services.site import Site, embedded_file
+from rtap_lab.services.writer import foreign_document
 from rtap_lab.settings import LIVE
 from rtap_lab.stack.process import Identity
 from rtap_lab.stack.service import ServiceStatus
 from rtap_lab.stack.supervisor import statuses_document, supervisor_beat
 from rtap_lab.tables import Table
 from rtap_lab.waiting import until
-
-STALE_MS = 3_000
-"""A live watermark that is this much older than it could be is asked for again."""
 
 STANDS_MS = 15_000
 """Live answers that have not moved for so long stand still."""
@@ -40,6 +38,9 @@ SILENT_S = 15.0
 """A supervisor that said nothing for so long does not run."""
 
 _BOOTTIME = hasattr(time, "CLOCK_BOOTTIME")
+
+NEAR = 50
+"""Offsets before the end in which a partition's last record is: the markers of transactions have some."""
 
 GLANCE_S = 3.0
 """Seconds that a status waits for Kafka: one that does not answer is what it has to say."""
@@ -57,7 +58,7 @@ def status(context: Context) -> dict[str, Any]:
     supervisor = revive(state)
     if supervisor is None:
         nothing: dict[str, Any] = {"services": [], "supervisor": {"pid": None}, "addresses": {}, "jobs": []}
-        return nothing | {"problems": [], "ok": False}
+        return nothing | {"problems": [], "notices": [], "ok": False}
     site = context.site
     table = dict(statuses_document(state).read())
     if site.settings.store == "sqlite":
@@ -77,6 +78,10 @@ def status(context: Context) -> dict[str, Any]:
     standard = run_key(JOB, LIVE)
     asked = [run.key for run in context.runs.read().values() if run.desired == "running" and run.source == LIVE]
     running = {run_key(j["name"], j["source"]) for j in jobs if j["state"] == "RUNNING"}
+    notices = [
+        f"{topic}: {f.count} records are no rows of its query and were set aside, the first at offset {f.first}: {f.reason}"
+        for topic, f in foreign_document(state).read().items()
+    ]
     ok = not problems and all(each["state"] == "ready" for each in services) and running >= {standard, *asked}
     endpoints = site.endpoints
     return {
@@ -94,6 +99,7 @@ def status(context: Context) -> dict[str, Any]:
         "profile": site.settings.profile,
         "jobs": jobs,
         "problems": problems,
+        "notices": notices,
         "ok": ok,
     }
 
@@ -143,10 +149,13 @@ def _job(context: Context, site: Site, run: Run, counts: Counts, away: Sequence[
     try:
         if "jobmanager" in away and run.state == "running":
             raise JobError("flink: the JobManager is away; the job goes on when it is back")
+        if any(name.startswith("kafka") for name in away):
+            raise ServiceError("kafka is away; the job goes on when it is back")
+        topics = Topics(site.endpoints.kafka, patience=GLANCE_S)
         if run.state == "running" and run.job_id:
             found = site.flink.job(run.job_id)
             job["state"] = found["state"]
-            watermark, moves = _watermark(site, run)
+            watermark, moves = _watermark(site, topics, run)
             if watermark is not None and watermark < 2**53:
                 job["watermark"] = instant_text(watermark)
             job["checkpoint_age_s"], failure = _checkpoint(site, run, found["start-time"])
@@ -154,9 +163,7 @@ def _job(context: Context, site: Site, run: Run, counts: Counts, away: Sequence[
                 job["problems"] = _standing(job, moves, failure)
             if job["state"] != "RUNNING" or job["problems"]:
                 job["error"] = job["error"] or site.flink.root_exception(run.job_id) or failure or None
-        if any(name.startswith("kafka") for name in away):
-            raise ServiceError("kafka is away; the job goes on when it is back")
-        job["lag"] = _lag(Topics(site.endpoints.kafka, patience=GLANCE_S), run)
+        job["lag"] = _lag(topics, run)
         if run.source == LIVE:
             read, rejected = counts.get(LIVE, {}).get("read", 0), counts.get(LIVE, {}).get("rejected", 0)
         else:
@@ -173,22 +180,38 @@ def _job(context: Context, site: Site, run: Run, counts: Counts, away: Sequence[
     return job
 
 
-def _watermark(site: Site, run: Run) -> tuple[int | None, bool]:
-    """The job's watermark, and whether it moves: it is new, or it moved while it was looked at.
+def live_watermark(topics: Topics, run: Run) -> int | None:
+    """How far a live run's answers are final: the least over partitions of (arrival - bound) at its newest checkpoint's offsets.
 
-    Flink collects its metrics when it is asked, for the next who asks: an old one is asked again.
+    By the topic, not by Flink's metrics: after a TaskManager's death the JobManager tells the dead one's for a minute.
+
+    Returns:
+        Milliseconds since the epoch; None until every partition was heard from.
     """
-    assert run.job_id is not None
-    job_id = run.job_id
+    done, starts = topics.committed(run.group, run.events), topics.starts([run.events])
+    ends = {(topic, p): done.get(p, 0) for topic, p in starts}
+    near = {key: max(start, ends[key] - NEAR) for key, start in starts.items()}
+    arrivals = {
+        record.partition(): record.timestamp()[1]
+        for record in read_range(topics.kafka, near, ends, committed=False, patience=topics.patience)
+    }
+    return min(arrivals.values()) - run.parameters.bound_ms if len(arrivals) == len(starts) else None
+
+
+def _watermark(site: Site, topics: Topics, run: Run) -> tuple[int | None, bool]:
+    """A run's watermark, and whether it moves: it is new, or it moved while it was looked at."""
+    if run.bounded:
+        assert run.job_id is not None
+        return site.flink.watermark_ms(run.job_id), True
     found: list[int | None] = []
 
-    def is_new(than_ms: int = STALE_MS) -> bool:
-        found.append(site.flink.watermark_ms(job_id))
-        old_ms = time.time_ns() // 1_000_000 - run.parameters.bound_ms - than_ms
-        return run.bounded or (found[-1] is not None and found[-1] >= old_ms)
+    def is_new() -> bool:
+        found.append(live_watermark(topics, run))
+        old_ms = time.time_ns() // 1_000_000 - run.parameters.bound_ms - STANDS_MS
+        return found[-1] is not None and found[-1] >= old_ms
 
-    until(is_new, 2, every=0.3)
-    return found[-1], is_new(STANDS_MS) or found[-1] != found[0]
+    new = until(is_new, 2, every=0.5)
+    return found[-1], new or found[-1] != found[0]
 
 
 def _checkpoint(site: Site, run: Run, started_ms: int) -> tuple[float, str]:
@@ -282,6 +305,7 @@ def as_lines(facts: dict[str, Any], folder: Path) -> list[str]:
     return [
         str(services_table(facts)),
         *facts["problems"],
+        *facts["notices"],
         f"{total:,.0f} MB resident; kafka at {facts['addresses']['kafka']}",
         *map(job_words, facts["jobs"]),
     ]

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from rtap_lab.errors import LiveError
 from rtap_lab.live.protocol import Request, hello
 
 HISTORY = 2_000
@@ -14,6 +15,9 @@ HISTORY = 2_000
 
 QUEUE = 256
 """Messages a client may be behind; a slower one gets a snapshot instead of what it missed."""
+
+SUBSCRIPTIONS = 256
+"""Channels of sources that one client may follow."""
 
 Row = dict[str, Any]
 Place = tuple[str, str]
@@ -30,10 +34,14 @@ class _Channel:
 
 @dataclass
 class _Client:
+    """What it is sent is bounded by what it follows, however much it asks for and however little it reads."""
+
     queue: deque[dict[str, Any]] = field(default_factory=deque)
     subscribed: set[Place] = field(default_factory=set)
-    behind: set[Place] = field(default_factory=set)
-    """Channels of which updates were dropped: a snapshot is due."""
+    due: set[Place] = field(default_factory=set)
+    """Channels of which a snapshot is due: made when it is sent, in place of the updates until then."""
+    greet: bool = True
+    """Whether a greeting is due."""
 
 
 class Hub:
@@ -63,30 +71,45 @@ class Hub:
         for place in [place for place in self._channels if place[0] not in wanted]:
             del self._channels[place]
         for client in self._clients.values():
-            client.queue.append(hello(self.epoch, self.names))
+            client.greet = True
+            client.due = {place for place in client.due if place[0] in wanted}
+            client.subscribed = {place for place in client.subscribed if place[0] in wanted}
+            client.queue = deque(m for m in client.queue if "channel" not in m or m["channel"] in wanted)
         return set(self._clients)
 
     def connect(self, client: object) -> None:
         """A client came; it is greeted."""
-        self._clients[client] = _Client(deque([hello(self.epoch, self.names)]))
+        self._clients[client] = _Client()
 
     def disconnect(self, client: object) -> None:
         """A client left."""
         self._clients.pop(client, None)
 
     def request(self, client: object, request: Request) -> None:
-        """A client asked for something."""
+        """A client asked for something.
+
+        Raises:
+            LiveError: When it follows too much.
+        """
         mine = self._clients[client]
         place = (request.channel, request.source)
         if request.type == "ping":
-            mine.queue.append({"type": "pong"})
+            if len(mine.queue) < QUEUE:  # one that reads nothing needs no answer
+                mine.queue.append({"type": "pong"})
         elif request.type == "subscribe":
+            if place not in mine.subscribed and len(mine.subscribed) >= SUBSCRIPTIONS:
+                raise LiveError(f"a client may follow {SUBSCRIPTIONS} channels; unsubscribe from some")
             mine.subscribed.add(place)
-            mine.behind.discard(place)
-            mine.queue.append(self._snapshot(place))
+            self._owe(mine, place)
         else:
             mine.subscribed.discard(place)
-            mine.behind.discard(place)
+            mine.due.discard(place)
+
+    @staticmethod
+    def _owe(client: _Client, place: Place) -> None:
+        """A snapshot is due; it holds what is queued of its channel."""
+        client.queue = deque(m for m in client.queue if (m.get("channel"), m.get("source")) != place)
+        client.due.add(place)
 
     def _snapshot(self, place: Place) -> dict[str, Any]:
         channel = self._channels.get(place) or _Channel()
@@ -108,7 +131,7 @@ class Hub:
             return set()
         found.first_row = first_row
         found.seq += 1
-        return self._send_to(place, self._snapshot(place))
+        return self._renew(place)
 
     def publish(self, channel: str, source: str, rows: list[Row], *, appended_ms: int, received_ms: int) -> set[object]:
         """Rows came; returns the clients that have something to read now."""
@@ -136,29 +159,35 @@ class Hub:
             return set()
         found.rows.clear()
         found.seq += 1
-        return self._send_to(place, self._snapshot(place))
+        return self._renew(place)
+
+    def _followers(self, place: Place) -> dict[object, _Client]:
+        return {key: client for key, client in self._clients.items() if place in client.subscribed}
+
+    def _renew(self, place: Place) -> set[object]:
+        followers = self._followers(place)
+        for client in followers.values():
+            self._owe(client, place)
+        return set(followers)
 
     def _send_to(self, place: Place, message: dict[str, Any]) -> set[object]:
-        reached: set[object] = set()
-        for key, client in self._clients.items():
-            if place not in client.subscribed:
-                continue
-            reached.add(key)
+        followers = self._followers(place)
+        for client in followers.values():
             if len(client.queue) >= QUEUE:
-                kept = [m for m in client.queue if (m.get("channel"), m.get("source")) != place]
-                client.queue = deque(kept)
-                client.behind.add(place)
-            elif place not in client.behind:
+                self._owe(client, place)
+            elif place not in client.due:
                 client.queue.append(message)
-        return reached
+        return set(followers)
 
     def take(self, client: object) -> list[dict[str, Any]]:
         """What a client should be sent now; empties its queue."""
         mine = self._clients.get(client)
         if mine is None:
             return []
-        messages = list(mine.queue)
+        messages = [hello(self.epoch, self.names)] if mine.greet else []
+        messages += mine.queue
+        messages += [self._snapshot(place) for place in sorted(mine.due)]
+        mine.greet = False
         mine.queue.clear()
-        messages += [self._snapshot(place) for place in sorted(mine.behind)]
-        mine.behind.clear()
+        mine.due.clear()
         return messages

@@ -16,6 +16,9 @@ from rtap_lab.errors import LiveError
 from rtap_lab.live.hub import Hub, Row
 from rtap_lab.live.protocol import encode, parse_request
 
+CLIENTS = 1_000
+"""Connections at a time."""
+
 _LOCAL = {"127.0.0.1", "localhost", "::1"}
 
 
@@ -53,8 +56,9 @@ class LiveServer:
             self._server.close()
             await self._server.wait_closed()
 
-    @staticmethod
-    def _check(connection: ServerConnection, request: HttpRequest) -> Response | None:
+    def _check(self, connection: ServerConnection, request: HttpRequest) -> Response | None:
+        if self.hub.clients >= CLIENTS:
+            return connection.respond(503, f"there are {CLIENTS} clients already\n")
         origin = request.headers.get("Origin")
         if origin is not None and urlsplit(origin).hostname not in _LOCAL:
             return connection.respond(403, "only pages of this machine may connect\n")

@@ -5,10 +5,22 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import msgspec
+import orjson
 
+from rtap_lab.errors import RowError
 from rtap_lab.events.times import instant_ms
 
 Kind = Literal["text", "integer", "number", "boolean", "time"]
+Row = dict[str, Any]
+
+_JSON: dict[Kind, tuple[type, ...]] = {
+    "text": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "time": (str,),
+}
+"""What a value of a kind is in a row's JSON."""
 
 
 class Schema(msgspec.Struct, frozen=True):
@@ -62,6 +74,31 @@ class Schema(msgspec.Struct, frozen=True):
     def begin_ms(self, row: dict[str, Any]) -> int:
         """The earliest time of an event that the row can depend on."""
         return int(row["window_start" if self.windowed else self.time_column]) - self.span_ms
+
+    def read(self, value: bytes | None) -> Row:
+        """A row of a result topic, from its bytes: every column and no other, each of its kind, no time missing.
+
+        Raises:
+            RowError: When it is no row of this query.
+        """
+        try:
+            row = orjson.loads(value or b"")
+        except orjson.JSONDecodeError as error:
+            raise RowError("it is no JSON" if value else "it is empty (a tombstone)") from error
+        if not isinstance(row, dict):
+            raise RowError("it is no JSON object")
+        if row.keys() != self.columns.keys():
+            differing = sorted(row.keys() ^ self.columns.keys())
+            raise RowError(f"its columns are others: {', '.join(map(str, differing[:3]))[:100]}")
+        needed = {"window_start", "window_end"} if self.windowed else {self.time_column}
+        for name, kind in self.columns.items():
+            given = row[name]
+            if given is None:
+                if name in needed:
+                    raise RowError(f"it has no {name}")
+            elif type(given) not in _JSON[kind] or (kind == "time" and instant_ms(given) is None):
+                raise RowError(f"its {name} is no {kind}")
+        return row
 
     def normal(self, row: dict[str, Any]) -> dict[str, Any]:
         """A row in one form, so that rows of topic, store and reference can be compared.

@@ -8,8 +8,7 @@ import time
 from functools import partial
 from typing import Any
 
-import orjson
-
+from rtap_lab.errors import RowError
 from rtap_lab.jobs.documents import jobs_document
 from rtap_lab.jobs.model import catalog
 from rtap_lab.kafka.reader import TopicReader
@@ -17,7 +16,7 @@ from rtap_lab.live.client import ping
 from rtap_lab.live.hub import HISTORY, Hub
 from rtap_lab.live.server import LiveServer
 from rtap_lab.queries.waits import first_row
-from rtap_lab.services.process import ServiceProcess, own_service
+from rtap_lab.services.process import ServiceProcess, log, own_service
 from rtap_lab.services.site import Site
 from rtap_lab.settings import Settings
 from rtap_lab.stack.service import Service
@@ -62,7 +61,12 @@ class _Follower:
         appended: dict[str, int] = {}
         for topic, offset, value, appended_ms in arrived.rows:
             if topic in self.followed and offset >= self.followed[topic].begins:
-                rows.setdefault(topic, []).append(orjson.loads(value))
+                try:
+                    row = self.followed[topic].query.schema.read(value)
+                except RowError as error:  # the writer counts them
+                    log.warning("%s, offset %d: %s", topic, offset, error)
+                    continue
+                rows.setdefault(topic, []).append(row)
                 appended[topic] = appended_ms
         for topic, new in rows.items():
             feed = self.followed[topic]

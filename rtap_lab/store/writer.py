@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import orjson
+import msgspec
+from msgspec import structs
 
+from rtap_lab.errors import RowError
 from rtap_lab.queries.query import Query
 from rtap_lab.settings import LIVE
 from rtap_lab.store.points import Point, point
@@ -58,9 +60,24 @@ class Reader(Protocol):
 MAINTENANCE_S = 60.0
 
 
+class Foreign(msgspec.Struct, frozen=True):
+    """Records of a result topic that are no rows of its query, set aside."""
+
+    count: int
+    first: int
+    """Offset of the first of them."""
+    last: int
+    reason: str
+    """Why the first is none."""
+
+
 def decode(feed: Feed, value: bytes) -> Point:
-    """The point of a result row's bytes."""
-    return point(feed.query, feed.source, feed.query.schema.normal(orjson.loads(value)))
+    """The point of a result row's bytes.
+
+    Raises:
+        RowError: When they are no row of its query.
+    """
+    return point(feed.query, feed.source, feed.query.schema.normal(feed.query.schema.read(value)))
 
 
 class Writer:
@@ -70,12 +87,21 @@ class Writer:
         store: The store.
         reader: Where rows come from.
         feeds: Gives the topics that should be followed now.
+        foreign: What was set aside before, by topic.
     """
 
-    def __init__(self, store: Store, reader: Reader, feeds: Callable[[], Iterable[Feed]]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        reader: Reader,
+        feeds: Callable[[], Iterable[Feed]],
+        foreign: Mapping[str, Foreign] | None = None,
+    ) -> None:
         self.store = store
         self.reader = reader
         self.feeds = feeds
+        self.foreign: Mapping[str, Foreign] = foreign or {}
+        """What was set aside of the topics that are followed; replaced when it changes."""
         self._followed: dict[str, Feed] = {}
         self._maintained = 0.0
 
@@ -94,19 +120,25 @@ class Writer:
                 self.store.begin(key, run, source, [feed.query for feed in feeds], begins)
                 offsets |= begins
         self._followed = wanted
+        self.foreign = {t: f for t, f in self.foreign.items() if t in wanted and f.first >= wanted[t].begins}
         self.reader.follow({topic: max(feed.begins, offsets.get(topic, 0)) for topic, feed in wanted.items()})
 
     def step(self, timeout: float) -> int:
         """Write what has arrived; the number of points.
 
-        A row that is no row of its query is a fault of ours, and raised, not passed over.
+        What is no row of its query is set aside and counted, so that it holds up nothing else: `rtap status` names it,
+        `rtap verify` has it as a difference.
         """
         arrived = self.reader.poll(timeout)
-        points = [
-            decode(self._followed[topic], value)
-            for topic, offset, value, _ in arrived.rows
-            if topic in self._followed and offset >= self._followed[topic].begins
-        ]
+        points = []
+        for topic, offset, value, _ in arrived.rows:
+            feed = self._followed.get(topic)
+            if feed is None or offset < feed.begins:
+                continue
+            try:
+                points.append(decode(feed, value))
+            except RowError as error:
+                self._set_aside(topic, offset, error.message)
         if arrived.positions:
             self.store.write(points, arrived.positions)
         if time.monotonic() - self._maintained > MAINTENANCE_S:
@@ -114,6 +146,12 @@ class Writer:
             live = [feed.query for feed in self._followed.values() if feed.source == LIVE]
             self.store.maintain(live, time.time_ns() // 1_000_000)
         return len(points)
+
+    def _set_aside(self, topic: str, offset: int, reason: str) -> None:
+        before = self.foreign.get(topic) or Foreign(0, offset, -1, reason)
+        if offset > before.last:  # else it comes again, after a failure
+            counted = structs.replace(before, count=before.count + 1, last=offset)
+            self.foreign = {**self.foreign, topic: counted}
 
     def forget(self) -> None:
         """Begin again from the store's own offsets: after a failure between reading and writing."""

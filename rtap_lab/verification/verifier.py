@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from rtap_lab.errors import JobError
+from rtap_lab.errors import JobError, RowError
 from rtap_lab.events.limits import MAX_TEXT
 from rtap_lab.events.model import FUTURE_MS
 from rtap_lab.events.times import instant_text
@@ -125,7 +125,7 @@ class Verifier:
         }
         compared = []
         for query in subject.queries:
-            in_topic = self._topic_rows(subject, query)
+            in_topic, foreign = self._topic_rows(subject, query)
             in_store = self.store.rows(query, subject.source)
             wanted = {identity(query.schema, query.schema.normal(row)): row for row in expected[query.name]}
             for where, rows in (("topic", in_topic), ("store", in_store)):
@@ -134,6 +134,8 @@ class Verifier:
                         query, where, wanted, rows, delivery=subject.parameters.delivery, w_ms=w_ms, since_ms=since_ms
                     )
                 )
+            for offset, reason in foreign:
+                compared[-2].note("extra", None, f"offset {offset} of {subject.results[query.name]}: {reason}")
         for name, fate in ((LATE, "late"), (REJECTED, "rejected")):
             wanted_records = [j for j in judged if j.fate == fate]
             compared.append(self._kept(subject, name, wanted_records, records, starts, upto))
@@ -213,12 +215,20 @@ class Verifier:
             )
         return judged, digests, since_ms, min(judge.latest.values()) - judge.bound_ms
 
-    def _topic_rows(self, subject: Subject, query: Query) -> list[Row]:
+    def _topic_rows(self, subject: Subject, query: Query) -> tuple[list[Row], list[tuple[int, str]]]:
+        """The rows of a result topic; offset and reason of what is none."""
         topic = subject.results[query.name]
         ends = self.topics.ends([topic], committed=True)
         starts = {(topic, 0): subject.begins[topic]}
         found = read_range(self.kafka, starts, ends)
-        return [query.schema.normal(orjson.loads(record.value() or b"{}")) for record in found]
+        rows: list[Row] = []
+        foreign: list[tuple[int, str]] = []
+        for record in found:
+            try:
+                rows.append(query.schema.normal(query.schema.read(record.value())))
+            except RowError as error:
+                foreign.append((record.offset() or 0, error.message))
+        return rows, foreign
 
     def _refused_lines(self, subject: Subject) -> int:
         """How many lines of the source `events.rejected` holds."""
