@@ -101,13 +101,15 @@ class StatementError(JobError):
         message: Flink's root cause, without its Java frames.
         sql: The statement.
         hint: What to do.
+        trace: Its Java frames.
     """
 
     temporary = False
 
-    def __init__(self, message: str, *, sql: str = "", hint: str | None = None) -> None:
+    def __init__(self, message: str, *, sql: str = "", hint: str | None = None, trace: str = "") -> None:
         super().__init__(message, hint=hint)
         self.sql = sql
+        self.trace = trace
 
 
 class SourceError(RtapLabError):

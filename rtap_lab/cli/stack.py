@@ -143,16 +143,17 @@ def logs(
         print(line, flush=follow)
 
 
-def doctor(as_json: AsJson = False) -> None:
-    """Check Python, Java, memory, disk, ports, locale, clock and the lock."""
-    from rtap_lab.monitoring.doctor import examine
-
-    findings = examine(open_lab().state)
+def doctor(
+    repair: Annotated[bool, typer.Option("--repair", help="End the open transactions that belong to nobody.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check Python, Java, memory, disk, ports, locale, clock, the lock, and open transactions of a lab that is up."""
+    findings = open_lab().doctor(repair=repair)
     if as_json:
         print_json([vars(each) for each in findings])
     else:
         for each in findings:
-            print(f"{each.verdict:<5}{each.what:<12}{each.found}" + (f"\n      -> {each.fix}" if each.fix else ""))
+            print(f"{each.verdict:<5}{each.what:<13}{each.found}" + (f"\n      -> {each.fix}" if each.fix else ""))
     if any(each.verdict == "FAIL" for each in findings):
         raise typer.Exit(1)
 

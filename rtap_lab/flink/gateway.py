@@ -68,7 +68,7 @@ class Session:
                 hint="`rtap status` shows it; it is restarted by itself",
             ) from error
         if answer.is_error:
-            raise StatementError(f"flink: {cause(answer.text)}", sql=sql)
+            raise StatementError(f"flink: {cause(answer.text)}", sql=sql, trace=answer.text)
         return answer.json()
 
     def configure(self, sql: str) -> None:

@@ -67,9 +67,13 @@ class FlinkRest:
 
     def root_exception(self, job_id: str) -> str:
         """The first line that says why a job failed."""
+        return cause(self.trace(job_id))
+
+    def trace(self, job_id: str) -> str:
+        """The Java frames of a job's newest failure; empty when it had none."""
         found = self._call("GET", f"/jobs/{job_id}/exceptions")
         history = found.get("exceptionHistory", {}).get("entries", [])
-        return cause(history[0]["stacktrace"]) if history else ""
+        return str(history[0]["stacktrace"]) if history else ""
 
     def checkpoints(self, job_id: str) -> dict[str, Any]:
         return dict(self._call("GET", f"/jobs/{job_id}/checkpoints"))

@@ -1,4 +1,4 @@
-"""Pure: what a savepoint says about how far a Kafka topic was read.
+"""Pure: what a savepoint says: its number, and how far a Kafka topic was read.
 
 After a drain the source commits no last offsets to its consumer group, so they are read where Flink keeps
 them: in the savepoint's `_metadata`, whose operator state holds the source's splits as
@@ -11,6 +11,18 @@ from __future__ import annotations
 import struct
 
 _NO_STOPPING_OFFSET = struct.pack(">q", -(2**63))
+
+
+_MAGIC = 0x4960672D
+"""What a `_metadata` begins with; then its version, and the checkpoint's number (`Checkpoints.storeCheckpointMetadata`)."""
+
+
+def checkpoint_number(metadata: bytes) -> int | None:
+    """The number of a checkpoint or savepoint, counted over all jobs of a run; None when it is none that can be read."""
+    if len(metadata) < 24:
+        return None
+    magic, version, number = struct.unpack_from(">iiq", metadata)
+    return number if magic == _MAGIC and version > 0 and number >= 0 else None
 
 
 def read_offsets(metadata: bytes, topic: str) -> dict[int, int]:

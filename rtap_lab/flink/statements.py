@@ -172,7 +172,7 @@ def query_sql(query: Query) -> Compiled:
 
 def job_statements(
     *,
-    job: str,
+    transactions: str,
     source: str,
     run: str,
     kafka: Endpoint,
@@ -183,7 +183,7 @@ def job_statements(
     """The sinks, views and the statement set of a job; the last statement submits it.
 
     Args:
-        job: The job's name.
+        transactions: What its transactional ids begin with, in every run of it on this source.
         source: The source's name.
         run: The run's id, written into late and rejected rows.
         kafka: Where Kafka is.
@@ -193,9 +193,8 @@ def job_statements(
     """
 
     def sink(name: str, columns: dict[str, str], keys: list[str]) -> str:
-        # one prefix for a job's query, run after run: what a dead run left open is aborted by the next one. It ends
-        # in a dot, which no name holds: none is the beginning of another
-        prefix = f"rtap.{job}.{source}.{name}."
+        # one for a job's query, run after run: what a dead run left open is aborted by the next one
+        prefix = f"{transactions}{name}."
         return _sink(f"sink_{name}", columns, keys, topics[name], kafka, prefix, parameters)
 
     sinks = [sink(name, columns, []) for name, columns in _SHARED.items()]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
+from rtap_lab.flink.savepoints import checkpoint_number
 from rtap_lab.jobs.model import Run
 
 
@@ -25,20 +25,36 @@ class CheckpointStorage(Protocol):
         """Where the savepoints go that a person asked for: no run goes on from them, and none removes them."""
         ...
 
-    def newest(self, run: Run) -> str | None:
-        """The newest complete checkpoint or savepoint of a run."""
+    def drains(self, run: Run) -> str:
+        """Where the savepoint of a drain goes: nothing goes on from it, its windows are closed."""
         ...
 
-    def clear(self, run: Run, keep: str | None) -> None:
-        """Remove all of a run but one checkpoint."""
+    def drained(self, run: Run) -> str | None:
+        """The savepoint of a run's drain."""
+        ...
+
+    def any(self, run: Run) -> bool:
+        """Whether a run ever completed a checkpoint, readable or not."""
+        ...
+
+    def candidates(self, run: Run) -> list[str]:
+        """The complete checkpoints and savepoints that a run can go on from, the newest first, by their numbers."""
+        ...
+
+    def tidy(self, run: Run) -> None:
+        """Remove what earlier jobs of a run left, but the newest two of what it can go on from."""
         ...
 
     def metadata(self, path: str) -> bytes:
         """A savepoint's `_metadata`."""
         ...
 
-    def remove(self, runs: Iterable[Run]) -> None:
-        """Remove all that is kept of runs."""
+    def keep_only(self, run: Run) -> None:
+        """Remove all that is kept of other runs of its job on its source."""
+        ...
+
+    def remove(self, run: Run) -> None:
+        """Remove all that is kept of a job on a source."""
         ...
 
 
@@ -66,20 +82,43 @@ class CheckpointFolder:
     def kept(self) -> str:
         return (self.folder.parent / "savepoints").as_uri()
 
-    def newest(self, run: Run) -> str | None:
-        found = list(self._of(run).glob("*/*/_metadata"))
-        newest = max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
-        return newest.parent.as_uri() if newest else None
+    def drains(self, run: Run) -> str:
+        return (self._of(run) / "drained").as_uri()
 
-    def clear(self, run: Run, keep: str | None) -> None:
+    def drained(self, run: Run) -> str | None:
+        found = sorted(self._of(run).glob("drained/*/_metadata"))
+        return found[-1].parent.as_uri() if found else None
+
+    def any(self, run: Run) -> bool:
+        return next(self._of(run).glob("*/*/_metadata"), None) is not None
+
+    def candidates(self, run: Run) -> list[str]:
+        # not by the files' times: the machine's clock may have been set back
+        numbered = []
+        for path in self._of(run).glob("*/*/_metadata"):
+            number = checkpoint_number(path.read_bytes()) if path.parent.parent.name != "drained" else None
+            if number is not None:
+                numbered.append((number, path.parent.as_uri()))
+        return [place for _, place in sorted(numbered, reverse=True)]
+
+    def tidy(self, run: Run) -> None:
         folder = self._of(run)
-        for old in folder.iterdir() if folder.is_dir() else ():
-            if keep is None or f"/{old.name}/" not in keep:
-                shutil.rmtree(old, ignore_errors=True)
+        kept = [Path(place.removeprefix("file:")) for place in self.candidates(run)[:2]]
+        needed = {path if path.parent.name == "savepoints" else path.parent for path in kept}
+        jobs = (
+            [each for each in folder.iterdir() if each.name not in ("savepoints", "drained")] if folder.is_dir() else []
+        )
+        for old in {*jobs, *folder.glob("savepoints/*")} - needed:
+            shutil.rmtree(old, ignore_errors=True)
 
     def metadata(self, path: str) -> bytes:
         return (Path(path.removeprefix("file:")) / "_metadata").read_bytes()
 
-    def remove(self, runs: Iterable[Run]) -> None:
-        for run in runs:
-            shutil.rmtree(self._of(run), ignore_errors=True)
+    def keep_only(self, run: Run) -> None:
+        folder = self._of(run).parent
+        for other in folder.iterdir() if folder.is_dir() else ():
+            if other.name != run.run:
+                shutil.rmtree(other, ignore_errors=True)
+
+    def remove(self, run: Run) -> None:
+        shutil.rmtree(self._of(run).parent, ignore_errors=True)

@@ -6,6 +6,8 @@ every second.
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import re
 import secrets
 import time
@@ -17,7 +19,7 @@ from typing import Any
 
 from msgspec import structs
 
-from rtap_lab.endpoints import Endpoints
+from rtap_lab.endpoints import Endpoint, Endpoints
 from rtap_lab.errors import JobError, SettingsError, SourceError, StatementError
 from rtap_lab.flink.gateway import Session
 from rtap_lab.flink.properties import TERMINAL, job_properties
@@ -28,14 +30,42 @@ from rtap_lab.flink.statements import job_statements, query_sql
 from rtap_lab.jobs.checkpoints import CheckpointFolder, CheckpointStorage
 from rtap_lab.jobs.documents import jobs_document, runs_document, sources_document
 from rtap_lab.jobs.model import OVER, Job, Run, job_queries, need_run, run_key
-from rtap_lab.jobs.reconcile import TRIES, Adopt, Finish, FlinkJob, GiveUp, Nothing, Settle, Submit, Wait, reconcile
-from rtap_lab.kafka.names import LATE, REJECTED, events_topic
+from rtap_lab.jobs.reconcile import (
+    TRIES,
+    Adopt,
+    Doubt,
+    Drain,
+    Drained,
+    Finish,
+    FlinkJob,
+    GiveUp,
+    Nothing,
+    Remove,
+    Settle,
+    Stop,
+    Stopped,
+    Submit,
+    Wait,
+    is_quiet,
+    reconcile,
+)
+from rtap_lab.kafka.names import LATE, REJECTED, events_topic, transactional_prefix
 from rtap_lab.kafka.topics import Topic, Topics, result_topics
 from rtap_lab.queries.query import Query
 from rtap_lab.queries.standard import JOB, packaged
 from rtap_lab.settings import LIVE, JobParameters
 from rtap_lab.stack.state import State
+from rtap_lab.store.port import Store
 from rtap_lab.waiting import until
+
+log = logging.getLogger("rtap")
+
+OTHER_SQL = "this version of rtap_lab says its queries in other SQL"
+
+_RESTORING = re.compile(
+    r"checkpoint\.Checkpoints\.|restoreSavepoint|BackendRestorerProcedure|StateInitializerImpl|tryRestore"
+)
+"""Frames of Flink at work on the checkpoint that a job is to go on from."""
 
 _TAKEN = re.compile(r"late|rejected|live|events|events_raw|offsets|runs|sqlite_.*|.*_(rollup|time|identity)|" + JOB)
 """Names that no job or query of one's own can have, beside those of the packaged queries: sources and tables have them."""
@@ -49,6 +79,7 @@ class Lifecycle:
         endpoints: Where its services listen.
         topics: Its topics.
         flink: Its JobManager.
+        open_store: Opens its store.
         checkpoints: Where state is kept; a folder of the lab when left out.
     """
 
@@ -58,12 +89,14 @@ class Lifecycle:
         endpoints: Endpoints,
         topics: Topics,
         flink: FlinkRest,
+        open_store: Callable[[], Store],
         checkpoints: CheckpointStorage | None = None,
     ) -> None:
         self.state = state
         self.endpoints = endpoints
         self.topics = topics
         self.flink = flink
+        self.open_store = open_store
         self.checkpoints = checkpoints or CheckpointFolder(state.folder / "flink" / "runs")
         self.runs = runs_document(state)
         self.jobs = jobs_document(state)
@@ -141,29 +174,49 @@ class Lifecycle:
             if current and not anew and not self.replaces(current, wanted, queries):
                 again = {"state": "submitting", "job_id": None} if current.state == "failed" else {}
                 return self._update(key, desired="running", failures=0, error="", **again)
-            self.topics.ensure(result_topics(source, [query.name for query in queries]))
-            if current:
-                self._stop_jobs(current)
-            moment = datetime.now(UTC)
-            ends = self.topics.ends([events_topic(source)], committed=True) if source != LIVE else {}
-            run = Run(
-                job=job,
-                source=source,
-                run=f"{moment:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}",
-                parameters=wanted,
-                queries=queries,
-                results_from={},
-                started=moment.timestamp(),
-                ends={str(p): end for (_, p), end in ends.items()},
-            )
-            now = {topic: end for (topic, _), end in self.topics.ends(run.topics.values()).items()}
-            run = structs.replace(run, results_from=dict.fromkeys(run.topics.values(), 0) | now)
-            self.runs.change(lambda runs: runs | {key: run})
-            # from here on the new run counts; what the earlier one left is before its beginning
-            if current:
-                self.checkpoints.remove([current])
-                self.topics.delete(set(current.topics.values()) - set(run.topics.values()))
-            return run
+            return self._begin(job, source, wanted, queries, current)
+
+    def _begin(
+        self,
+        job: str,
+        source: str,
+        parameters: JobParameters,
+        queries: tuple[Query, ...],
+        current: Run | None,
+        note: str = "",
+    ) -> Run:
+        """Write down a new run in place of the current one."""
+        self.topics.ensure(result_topics(source, [query.name for query in queries]))
+        if current:
+            self._stop_jobs(current)
+        moment = datetime.now(UTC)
+        ends = self.topics.ends([events_topic(source)], committed=True) if source != LIVE else {}
+        run = Run(
+            job=job,
+            source=source,
+            run=f"{moment:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}",
+            parameters=parameters,
+            queries=queries,
+            results_from={},
+            started=moment.timestamp(),
+            ends={str(p): end for (_, p), end in ends.items()},
+            note=note,
+        )
+        now = {topic: end for (topic, _), end in self.topics.ends(run.topics.values()).items()}
+        run = structs.replace(run, results_from=dict.fromkeys(run.topics.values(), 0) | now)
+        self.runs.change(lambda runs: runs | {run.key: run})
+        # from here on the new run counts; what the earlier one left is before its beginning
+        if current:
+            self.checkpoints.keep_only(run)
+            self.topics.delete(set(current.topics.values()) - set(run.topics.values()))
+        return run
+
+    def _begin_anew(self, run: Run, why: str) -> Run:
+        """A run that cannot go on begins again at the earliest record, and says so; what was asked for stays."""
+        note = f"{why}: run {run.run} was given up, this one began at the earliest record"
+        log.warning("job %s on %s: %s", run.job, run.source, note)
+        begun = self._begin(run.job, run.source, run.parameters, run.queries, run, note)
+        return self._update(begun.key, desired=run.desired, failures=run.failures, error=run.error)
 
     def base(self, job: str, source: str) -> JobParameters:
         """The parameters of a run that names none.
@@ -182,11 +235,15 @@ class Lifecycle:
         current = self.runs.read().get(run_key(job, source))
         return current.parameters if current else JobParameters()
 
-    @staticmethod
-    def replaces(current: Run, wanted: JobParameters, queries: Sequence[Query]) -> bool:
+    def replaces(self, current: Run, wanted: JobParameters, queries: Sequence[Query]) -> bool:
         """Whether a request begins a new run instead of going on with the current one."""
-        same = current.parameters == wanted and current.queries == tuple(queries)
-        return current.bounded or not same or current.state in ("drained", "finished")
+        same = current.parameters == wanted and current.queries == tuple(queries) and not self.other_sql(current)
+        over = current.state in ("drained", "finished") or current.desired == "removed"
+        return current.bounded or not same or over
+
+    def other_sql(self, run: Run) -> bool:
+        """Whether a run's state is of other SQL than this version of the package has for its queries."""
+        return run.job_id is not None and run.plan != self._plan(run)
 
     def _stop_jobs(self, run: Run) -> None:
         """End what still runs of a run; its checkpoints stay, so that it can go on if nothing comes of its successor."""
@@ -199,6 +256,12 @@ class Lifecycle:
             except JobError:
                 self.flink.cancel(job_id)
                 self._await_end(job_id, 60, "cancel")
+                self._abort_transactions(run)
+
+    def _abort_transactions(self, run: Run) -> None:
+        """End what a cancelled job left open: it would hide what others write to the shared topics, for a day."""
+        prefix = transactional_prefix(run.job, run.source)
+        self.topics.abort(lambda transaction: transaction.id.startswith(prefix))
 
     def _await_savepoint(self, job_id: str, request: str, seconds: float) -> str:
         return str(self._await(lambda: self.flink.savepoint_status(job_id, request), seconds, "the savepoint"))
@@ -220,7 +283,7 @@ class Lifecycle:
         """
         first: Exception | None = None
         for run in self.runs.read().values():
-            if run.desired == "running" and run.state not in OVER:
+            if not is_quiet(run):
                 try:
                     self.reconcile(run.job, run.source)
                 except Exception as error:  # one run's trouble is not another's
@@ -236,11 +299,13 @@ class Lifecycle:
         """
         with self.state.lock("flink-jobs", timeout=120):
             run = need_run(self.runs.read(), job, source)
-            if run.desired != "running" or run.state in OVER:
+            if is_quiet(run):
                 return run
             now_ms = time.time_ns() // 1_000_000
             match reconcile(run, self._flink_jobs(), now_ms):
                 case Nothing() | Wait():
+                    if not run.checkpointed and self.checkpoints.any(run):
+                        return self._update(run.key, checkpointed=True)
                     return run
                 case Adopt(job_id=job_id):
                     return self._update(run.key, state="running", job_id=job_id)
@@ -253,17 +318,55 @@ class Lifecycle:
                     reason = self.flink.root_exception(job_id)
                     self._update(run.key, state="failed", failures=run.failures + 1, error=reason)
                     raise JobError(f"flink: job {job!r} on {source} failed: {reason}")
+                case Stop(job_id=job_id):
+                    return self._stop(run, job_id)
+                case Stopped():
+                    return self._update(run.key, state="stopped")
+                case Drain(job_id=job_id):
+                    return self._drain(run, job_id)
+                case Drained():
+                    # a stop that was no drain ends a job too
+                    return self._drained(run) if self.checkpoints.drained(run) else self._submit_or_fail(run)
+                case Remove():
+                    return self._remove(run)
+                case Doubt(job_id=job_id):
+                    reason = self.flink.root_exception(job_id)
+                    if not self._cannot_restore(run, job_id):
+                        return self._update(run.key, error=reason) if reason != run.error else run
+                    self.flink.cancel(job_id)
+                    self._await_end(job_id, 60, "cancel")
+                    return self._submit_or_fail(self._pass_over(run, reason))
                 case Submit(failed=failed):
                     if failed is not None:
                         reason = self.flink.root_exception(failed)
                         run = self._update(run.key, failures=run.failures + 1, error=reason)
+                        if self._cannot_restore(run, failed):
+                            run = self._pass_over(run, reason)
                     return self._submit_or_fail(run)
+
+    def _cannot_restore(self, run: Run, job_id: str) -> bool:
+        """Whether a job that completed no checkpoint fails for the one it was to go on from."""
+        if run.restored is None or not _RESTORING.search(self.flink.trace(job_id)):
+            return False
+        try:
+            return not self.flink.checkpoints(job_id)["counts"]["completed"]
+        except JobError:  # it failed before it had any
+            return True
+
+    def _pass_over(self, run: Run, reason: str) -> Run:
+        assert run.restored is not None
+        note = f"checkpoint {run.restored} could not be restored and was passed over: {reason}"
+        log.warning("job %s on %s: %s", run.job, run.source, note)
+        return self._update(run.key, passed_over=(*run.passed_over, run.restored), restored=None, note=note)
 
     def _submit_or_fail(self, run: Run) -> Run:
         """Submit; a statement that Flink refuses is a failure of the run, at once when it never ran."""
         try:
             return self._submit(run)
         except StatementError as error:
+            run = self.runs.read()[run.key]
+            if run.restored and _RESTORING.search(error.trace) and run.restored not in run.passed_over:
+                return self._submit_or_fail(self._pass_over(run, error.message))
             failures = run.failures + 1
             over = run.job_id is None or failures >= TRIES
             state = "failed" if over else run.state
@@ -276,11 +379,32 @@ class Lifecycle:
             for j in self.flink.jobs()
         ]
 
+    def _obstacle(self, run: Run, candidates: Sequence[str]) -> str:
+        """Why a run cannot go on with what is kept of it; empty when it can, or when it never got anywhere."""
+        if self.checkpoints.drained(run):
+            return "Flink was lost while the job was being drained"
+        if candidates and run.plan != self._plan(run):
+            return OTHER_SQL
+        if not candidates and (run.checkpointed or self.checkpoints.any(run)):
+            return "no checkpoint of it is left" if not run.passed_over else "no checkpoint of it could be restored"
+        return ""
+
+    def _plan(self, run: Run) -> str:
+        """The digest of a run's SQL, apart from what differs from one job of it to the next."""
+        nowhere = structs.replace(run, run="", ends={})
+        words = [" ".join(statement.split()) for statement in self._statements(nowhere, Endpoint(""), None)]
+        return hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]
+
     def _submit(self, run: Run) -> Run:
-        restore = self.checkpoints.newest(run)
+        candidates = [each for each in self.checkpoints.candidates(run) if each not in run.passed_over]
+        if why := self._obstacle(run, candidates):
+            run, candidates = self._begin_anew(run, why), []
+        restore = candidates[0] if candidates else None
         if restore is None:  # it begins: an earlier run's rows leave
             self.topics.trim(run.results_from)
-        self.checkpoints.clear(run, keep=restore)  # working sets of earlier jobs of this run
+        self.checkpoints.keep_only(run)  # of one that a kill left
+        self.checkpoints.tidy(run)  # working sets of earlier jobs of this run
+        run = self._update(run.key, restored=restore, plan=self._plan(run), checkpointed=restore is not None)
         properties = job_properties(
             run.parameters,
             name=run.name,
@@ -289,12 +413,21 @@ class Lifecycle:
             restore=restore,
             parallelism=run.parallelism,
         )
-        recorded = self.sources.read().get(run.source)
         resumed_by = self._renew_resumed_by(run, bool(run.bounded and restore))
-        *tables, statement_set = [
+        *tables, statement_set = self._statements(run, self.endpoints.kafka, resumed_by)
+        with Session(self.endpoints.gateway, properties) as session:
+            for statement in tables:
+                session.configure(statement)
+            job_id = session.submit(statement_set)
+        return self._update(run.key, state="running", job_id=job_id)
+
+    def _statements(self, run: Run, kafka: Endpoint, resumed_by: str | None) -> list[str]:
+        """The statements of a run's job; the last one submits it."""
+        recorded = self.sources.read().get(run.source)
+        return [
             *catalog_statements(
                 topic=run.events,
-                kafka=self.endpoints.kafka,
+                kafka=kafka,
                 group=run.group,
                 bound_ms=run.parameters.bound_ms,
                 # what a later import adds belongs to a later run
@@ -303,20 +436,15 @@ class Lifecycle:
                 resumed_by=resumed_by,
             ),
             *job_statements(
-                job=run.job,
+                transactions=transactional_prefix(run.job, run.source),
                 source=run.source,
                 run=run.run,
-                kafka=self.endpoints.kafka,
+                kafka=kafka,
                 queries=run.queries,
                 topics=run.topics | {"late": LATE, "rejected": REJECTED},
                 parameters=run.parameters,
             ),
         ]
-        with Session(self.endpoints.gateway, properties) as session:
-            for statement in tables:
-                session.configure(statement)
-            job_id = session.submit(statement_set)
-        return self._update(run.key, state="running", job_id=job_id, restored=restore)
 
     def _renew_resumed_by(self, run: Run, wanted: bool) -> str | None:
         """A new empty topic for a bounded job that goes on (see `flink.statements.catalog`); the earlier ones go."""
@@ -345,31 +473,43 @@ class Lifecycle:
         """
         with self.state.lock("flink-jobs", timeout=120):
             run = need_run(self.runs.read(), job, source)
-            if not keep_desired:
-                run = self._update(run.key, desired="stopped")
             active = self.flink.active(run.name)
-            if not active:
-                if drain:
-                    raise JobError(f"job {job!r} on {source} is not running: nothing to drain")
-                return self._update(run.key, state=run.state if run.state in ("drained", "finished") else "stopped")
-            job_id = active[0]
-            try:
-                patience = 5 if keep_desired else 60  # a job that is recovering has its checkpoint
-                self._await(lambda: self.flink.is_running(job_id), patience, "waiting for the job")
-                request = self.flink.stop(job_id, drain=drain, directory=self.checkpoints.savepoints(run))
-                path = self._await_savepoint(job_id, request, 60)
-                self._await_end(job_id, 30, "the stop")
-            except JobError:
-                if drain:
-                    raise
-                self.flink.cancel(job_id)  # the newest checkpoint is kept
-                self._await_end(job_id, 30, "the cancel")
-            if not drain:
-                return self._update(run.key, state="stopped")
-            offsets = read_offsets(self.checkpoints.metadata(path), run.events)
-            if not offsets:
-                raise JobError(f"flink: the savepoint {path} does not say how far it has read")
-            return self._update(run.key, state="drained", ends={str(p): end for p, end in offsets.items()})
+            if drain and not active:
+                raise JobError(f"job {job!r} on {source} is not running: nothing to drain")
+            if not keep_desired:
+                run = self._update(run.key, desired="drained" if drain else "stopped")
+            if drain:
+                return self._drain(run, active[0])
+            if active:
+                # a job that is recovering has its checkpoint
+                return self._stop(run, active[0], patience=5 if keep_desired else 60)
+            return run if run.state in OVER else self._update(run.key, state="stopped")
+
+    def _stop(self, run: Run, job_id: str, *, patience: float = 60) -> Run:
+        """Stop a job with a savepoint, or where it cannot take one, at its newest checkpoint."""
+        try:
+            self._await(lambda: self.flink.is_running(job_id), patience, "waiting for the job")
+            request = self.flink.stop(job_id, drain=False, directory=self.checkpoints.savepoints(run))
+            self._await_savepoint(job_id, request, 60)
+            self._await_end(job_id, 30, "the stop")
+        except JobError:
+            self.flink.cancel(job_id)
+            self._await_end(job_id, 30, "the cancel")
+        return self._update(run.key, state="stopped")
+
+    def _drain(self, run: Run, job_id: str) -> Run:
+        self._await(lambda: self.flink.is_running(job_id), 60, "waiting for the job")
+        request = self.flink.stop(job_id, drain=True, directory=self.checkpoints.drains(run))
+        self._await_savepoint(job_id, request, 60)
+        self._await_end(job_id, 30, "the drain")
+        return self._drained(run)
+
+    def _drained(self, run: Run) -> Run:
+        path = self.checkpoints.drained(run)
+        offsets = read_offsets(self.checkpoints.metadata(path), run.events) if path else {}
+        if not offsets:
+            raise JobError(f"flink: the savepoint {path} does not say how far it has read")
+        return self._update(run.key, state="drained", ends={str(p): end for p, end in offsets.items()})
 
     def stop_all(self) -> None:
         """Stop what runs, to be resumed when the stack is up again: all that is counted is committed before."""
@@ -397,16 +537,26 @@ class Lifecycle:
         return self._await_savepoint(active[0], request, 120)
 
     def forget(self, run: Run) -> None:
-        """End a run: its job, checkpoints and result topics. Its points are left to who holds the store."""
+        """End a run: its job, checkpoints, result topics and points."""
         with self.state.lock("flink-jobs", timeout=120):
-            self._update(run.key, desired="stopped")
-            for job_id in self.flink.active(run.name):
-                self.flink.cancel(job_id)
-                self._await_end(job_id, 60, "cancel")
-            self.runs.change(lambda runs: {key: each for key, each in runs.items() if key != run.key})
-            self.checkpoints.remove([run])
-            self._renew_resumed_by(run, False)
-            self.topics.delete(run.topics.values())
+            self._remove(self._update(run.key, desired="removed"))
+
+    def _remove(self, run: Run) -> Run:
+        """Remove all there is of a run; what it is kept under goes last, so that a kill in between is made good."""
+        for job_id in self.flink.active(run.name):
+            self.flink.cancel(job_id)
+            self._await_end(job_id, 60, "cancel")
+        self._abort_transactions(run)
+        self.checkpoints.remove(run)
+        self._renew_resumed_by(run, False)
+        self.topics.delete(run.topics.values())
+        store = self.open_store()
+        try:
+            store.remove(run.key, run.source, run.queries, run.topics.values())
+        finally:
+            store.close()
+        self.runs.change(lambda runs: {key: each for key, each in runs.items() if key != run.key})
+        return run
 
     def undefine(self, name: str) -> None:
         """Forget a job of one's own, once its runs are forgotten."""

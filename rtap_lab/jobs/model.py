@@ -16,7 +16,7 @@ from rtap_lab.queries.query import Catalog, Query
 from rtap_lab.queries.standard import JOB, packaged, standard_queries
 from rtap_lab.settings import LIVE, JobParameters
 
-Desired = Literal["running", "stopped"]
+Desired = Literal["running", "stopped", "drained", "removed"]
 RunState = Literal["submitting", "running", "stopped", "finished", "drained", "failed"]
 OVER: tuple[RunState, ...] = ("finished", "drained", "failed")
 """States that nothing but a new request changes."""
@@ -53,6 +53,14 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     restored: str | None = None
     """The checkpoint that its newest job went on from."""
     parallelism: int | None = None
+    checkpointed: bool = False
+    """Whether it ever completed a checkpoint: then it is never begun from nothing again."""
+    passed_over: tuple[str, ...] = ()
+    """Checkpoints that could not be restored: it goes on from the one before."""
+    plan: str = ""
+    """The digest of its SQL: state of other SQL does not fit."""
+    note: str = ""
+    """What was out of the ordinary, in words, for the status."""
 
     @property
     def key(self) -> str:
@@ -115,7 +123,8 @@ def catalog(jobs: Jobs) -> Catalog:
 
 def runs_on(runs: Runs, source: str) -> list[Run]:
     """The runs on a source, the packaged job's first."""
-    return sorted((r for r in runs.values() if r.source == source), key=lambda r: (r.job != JOB, r.job))
+    found = (r for r in runs.values() if r.source == source and r.desired != "removed")
+    return sorted(found, key=lambda r: (r.job != JOB, r.job))
 
 
 def run_of(runs: Runs, query: str, source: str) -> Run | None:

@@ -72,11 +72,55 @@ class GiveUp:
 
 
 @dataclass(frozen=True)
+class Doubt:
+    """The job is started again and again by Flink: perhaps it cannot restore its checkpoint."""
+
+    job_id: str
+
+
+@dataclass(frozen=True)
+class Stop:
+    """It runs and should not: stop it with a savepoint."""
+
+    job_id: str
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """It does not run, as asked: write that down."""
+
+
+@dataclass(frozen=True)
+class Drain:
+    """Let it close every window, and end."""
+
+    job_id: str
+
+
+@dataclass(frozen=True)
+class Drained:
+    """The drain has ended the job: the run is over, if all was written."""
+
+    job_id: str
+
+
+@dataclass(frozen=True)
+class Remove:
+    """Remove all there is of it."""
+
+
+@dataclass(frozen=True)
 class Wait:
     """It failed a moment ago: try again later."""
 
 
-Action = Nothing | Adopt | Settle | Finish | Submit | GiveUp | Wait
+Action = Nothing | Adopt | Settle | Finish | Submit | GiveUp | Doubt | Stop | Stopped | Drain | Drained | Remove | Wait
+
+
+def is_quiet(run: Run) -> bool:
+    """Whether nothing can be to do about a run, whatever Flink says."""
+    over = run.state in OVER or (run.desired == "stopped" and run.state == "stopped")
+    return over and run.desired != "removed"
 
 
 def reconcile(run: Run, flink_jobs: Iterable[FlinkJob], now_ms: int) -> Action:
@@ -87,17 +131,30 @@ def reconcile(run: Run, flink_jobs: Iterable[FlinkJob], now_ms: int) -> Action:
         flink_jobs: All jobs that the JobManager knows.
         now_ms: The clock, milliseconds since the epoch.
     """
-    if run.desired != "running" or run.state in OVER:
+    if run.desired == "removed":
+        return Remove()
+    if run.state in OVER:
         return Nothing()
     mine = sorted((job for job in flink_jobs if job.name == run.name), key=lambda job: job.started_ms)
-    if not mine:
+    newest = mine[-1] if mine else None
+    runs = newest is not None and newest.state not in TERMINAL
+    if run.desired == "stopped":
+        if newest is not None and runs:
+            return Stop(newest.job_id)
+        return Nothing() if run.state == "stopped" else Stopped()
+    if newest is None:
         return Submit()
-    newest = mine[-1]
-    if newest.state not in TERMINAL:
+    if runs:
         if run.state != "running" or run.job_id != newest.job_id:
             return Adopt(newest.job_id)
-        runs = newest.state == "RUNNING" and now_ms - newest.started_ms > SETTLED_MS
-        return Settle() if runs and run.failures else Nothing()
+        if newest.state == "RESTARTING":
+            return Doubt(newest.job_id)
+        if run.desired == "drained":
+            return Drain(newest.job_id)
+        settled = newest.state == "RUNNING" and now_ms - newest.started_ms > SETTLED_MS
+        return Settle() if settled and run.failures else Nothing()
+    if newest.state == "FINISHED" and run.desired == "drained" and newest.job_id == run.job_id:
+        return Drained(newest.job_id)
     # a job that was stopped with a savepoint is FINISHED too
     if newest.state == "FINISHED" and run.bounded and run.state != "stopped":
         return Finish(newest.job_id)
@@ -105,6 +162,6 @@ def reconcile(run: Run, flink_jobs: Iterable[FlinkJob], now_ms: int) -> Action:
         return Submit()
     if run.failures + 1 >= TRIES:
         return GiveUp(newest.job_id)
-    if newest.ended_ms and now_ms - newest.ended_ms < backoff(run.failures) * 1000:
+    if newest.ended_ms and 0 <= now_ms - newest.ended_ms < backoff(run.failures) * 1000:
         return Wait()
     return Submit(failed=newest.job_id)

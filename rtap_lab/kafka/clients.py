@@ -23,7 +23,8 @@ def producer(kafka: Endpoint, *, transactional_id: str | None = None, linger_ms:
         "log_level": 2,
     }
     if transactional_id:
-        config |= {"transactional.id": transactional_id, "transaction.timeout.ms": 900_000}
+        # a day, as the broker allows: an import may take long. Who ends in any way aborts (`kafka.transactions`)
+        config |= {"transactional.id": transactional_id, "transaction.timeout.ms": 86_400_000}
         config |= {"message.timeout.ms": 600_000}
     return Producer(config)
 

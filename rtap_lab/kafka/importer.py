@@ -1,29 +1,101 @@
 """Real input into a recorded source: access logs and JSON Lines, whole files or nothing.
 
-One file is one Kafka transaction: events, refused lines and all. A record's timestamp is the running
-maximum of the event times, "now" as the data itself knows it; how far an event may lie behind it is
-the disorder, which becomes the source's bound.
+The events of a file are one Kafka transaction. Its refused lines go to a topic that all sources share, where an open
+transaction would hide what others write: they are written by themselves, and count once the file does. A record's timestamp
+is the running maximum of the event times, "now" as the data itself knows it; how far an event may lie behind it is the
+disorder, which becomes the source's bound.
 """
 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from confluent_kafka import KafkaError, Message, Producer
 from msgspec import structs
 
 from rtap_lab.errors import ServiceError, SourceError
 from rtap_lab.events.codec import encode
 from rtap_lab.kafka.clients import producer, read_range
-from rtap_lab.kafka.names import LIVE_EVENTS, REJECTED, events_topic
+from rtap_lab.kafka.names import LIVE_EVENTS, REJECTED, events_topic, import_id
 from rtap_lab.kafka.topics import Topics
 from rtap_lab.recordings.imported import Imported
 from rtap_lab.recordings.inputs import LineFormat, check_format, kept_of, lines_of, open_input, read_line
 from rtap_lab.recordings.rejects import encode_row, key_of, reject_row
 from rtap_lab.recordings.sources import ImportedFile, Pending, Source
 from rtap_lab.settings import LIVE
+
+PATIENCE_S = 30.0
+"""So long Kafka may accept nothing before an import gives up."""
+
+
+class _Sender:
+    """Hands records to a producer, and counts what the broker acknowledged: only that was sent."""
+
+    def __init__(self, out: Producer) -> None:
+        self.out = out
+        self.sent = 0
+        self.accepted: Counter[str] = Counter()
+        """Acknowledged records, by topic."""
+        self._errors: list[KafkaError] = []
+
+    def _delivered(self, error: KafkaError | None, message: Message) -> None:
+        if error is None:
+            self.accepted[str(message.topic())] += 1
+        else:
+            self._errors.append(error)
+
+    def send(self, topic: str, value: bytes, key: bytes, timestamp_ms: int | None, headers: Any) -> None:
+        """Hand over a record; waits while the producer's queue is full.
+
+        Raises:
+            ServiceError: When the broker refused one, or accepts nothing.
+        """
+        stamp = {"timestamp": max(0, timestamp_ms)} if timestamp_ms is not None else {}
+
+        def taken() -> bool:
+            try:
+                self.out.produce(topic, value, key, headers=headers, on_delivery=self._delivered, **stamp)
+            except BufferError:
+                return False
+            return True
+
+        self._while_it_moves(taken)
+        self.sent += 1
+
+    def finish(self) -> None:
+        """Wait until all of it is acknowledged.
+
+        Raises:
+            ServiceError: When the broker refused one, or accepts nothing.
+        """
+        self._while_it_moves(lambda: self.out.flush(0.2) == 0)
+        self._check()
+
+    def _while_it_moves(self, done: Callable[[], bool]) -> None:
+        moved, accepted = time.monotonic(), -1
+        while not done():
+            self._check()
+            self.out.poll(0.1)
+            if self.accepted.total() != accepted:
+                moved, accepted = time.monotonic(), self.accepted.total()
+            elif time.monotonic() - moved > PATIENCE_S:
+                raise ServiceError(
+                    f"kafka: nothing was accepted for {PATIENCE_S:.0f} s; {accepted} of {self.sent} records were before",
+                    service="kafka",
+                    hint="`rtap status` shows the broker; `rtap logs kafka` its log",
+                )
+
+    def _check(self) -> None:
+        if self._errors:
+            raise ServiceError(
+                f"kafka: {len(self._errors)} of {self.sent} records were refused ({self._errors[0]})",
+                service="kafka",
+                hint="`rtap status` shows the broker; `rtap logs kafka` its log",
+            )
 
 
 class Importer:
@@ -103,7 +175,9 @@ class Importer:
         ends = self.topics.ends([topic])
         latest, disorder = facts.latest_ms, facts.disorder_ms
         read = imported = rejected = 0
-        out = producer(self.kafka, transactional_id=f"rtap-import-{source}", linger_ms=20)
+        out = producer(self.kafka, transactional_id=import_id(source), linger_ms=20)
+        refused = _Sender(producer(self.kafka, linger_ms=20))
+        sender = _Sender(out)
         now_ms = time.time_ns() // 1_000_000
         marker: list[tuple[str, str | bytes | None]] = [("file", digest[:24])]
         try:
@@ -118,15 +192,16 @@ class Importer:
                     row = reject_row(
                         source=source, reason=event, record=kept_of(line, form), line=line.number, file=digest[:24]
                     )
-                    self._produce(out, REJECTED, encode_row(row), key_of(row), None, marker)
+                    refused.send(REJECTED, encode_row(row), key_of(row), None, marker)
                 else:
                     imported += 1
                     latest = event["event_time"] if latest is None else max(latest, event["event_time"])
                     disorder = max(disorder, latest - event["event_time"])
                     value = event["bytes"] if "bytes" in event else encode(event)
-                    self._produce(out, topic, value, event["visitor_id"].encode(), latest, [*marker, *self._schema])
+                    sender.send(topic, value, event["visitor_id"].encode(), latest, [*marker, *self._schema])
                 if read % 2000 == 0:
                     out.poll(0)
+                    refused.out.poll(0)
                     self.progress(result.read + read)
             after = structs.replace(
                 facts,
@@ -138,14 +213,17 @@ class Importer:
             )
             # written before the commit, so that a kill in between is told apart afterwards
             starts = {str(partition): end for (_, partition), end in ends.items()}
+            refused.finish()
+            sender.finish()
             keep(structs.replace(facts, pending=Pending(after, starts)))
-            out.commit_transaction(600)
-        except Exception as error:
+            out.commit_transaction(60)
+        except BaseException as error:  # Ctrl-C too: what is left open would pin the topic for a day
             try:
                 out.abort_transaction(10)
             except Exception as second:
-                raise ServiceError(f"kafka: the import of {path} failed: {error} ({second})") from error
-            if isinstance(error, SourceError):
+                if isinstance(error, Exception):
+                    raise ServiceError(f"kafka: the import of {path} failed: {error} ({second})") from error
+            if isinstance(error, SourceError) or not isinstance(error, Exception):
                 raise
             raise ServiceError(
                 f"kafka: the import of {path} failed, nothing of it was imported: {error}",
@@ -163,23 +241,13 @@ class Importer:
         facts = read()
         if facts.pending is None:
             return
-        producer(self.kafka, transactional_id=f"rtap-import-{source}").init_transactions(60)
+        producer(self.kafka, transactional_id=import_id(source)).init_transactions(60)
         topic = events_topic(source)
         starts = {(topic, int(p)): offset for p, offset in facts.pending.starts.items()}
         ends = self.topics.ends([topic], committed=True)
         came = any(True for _ in read_range(self.kafka, starts, ends))
         # of a file without one event it cannot be told: it is read again, its refused lines repeated
         keep(facts.pending.after if came else structs.replace(facts, pending=None))
-
-    @staticmethod
-    def _produce(out: Any, topic: str, value: bytes, key: bytes, timestamp_ms: int | None, headers: Any) -> None:
-        while True:
-            try:
-                stamp = {"timestamp": max(0, timestamp_ms)} if timestamp_ms is not None else {}
-                out.produce(topic, value, key, headers=headers, **stamp)
-                return
-            except BufferError:
-                out.poll(0.1)
 
     def retime(
         self,
@@ -196,7 +264,8 @@ class Importer:
         late; the share is counted.
         """
         began, result = time.monotonic(), Imported(LIVE)
-        out = producer(self.kafka)
+        sender = _Sender(producer(self.kafka))
+        out = sender.out
         run = f"{time.time_ns():x}"
         first: int | None = None
         latest = 0
@@ -218,7 +287,7 @@ class Importer:
                             line=line.number,
                             file=f"{digest[:24]}/{run}",
                         )
-                        self._produce(out, REJECTED, encode_row(row), key_of(row), None, [])
+                        sender.send(REJECTED, encode_row(row), key_of(row), None, [])
                         continue
                     if first is None:
                         first, started_ms = event["event_time"], time.time_ns() // 1_000_000
@@ -233,13 +302,12 @@ class Importer:
                     result.late += due - event_time >= bound_ms
                     value = _renewed(event, f"{run}-{line.number}", event_time)
                     headers = [("created", str(int(due))), *self._schema]
-                    self._produce(out, LIVE_EVENTS, value, event["visitor_id"].encode(), None, headers)
-                    result.imported += 1
-                    if result.imported % 200 == 0:
+                    sender.send(LIVE_EVENTS, value, event["visitor_id"].encode(), None, headers)
+                    if result.read % 200 == 0:
                         out.poll(0)
                         self.progress(result.read)
-        if out.flush(60):
-            raise ServiceError("kafka: not all events were accepted", hint="`rtap status` shows the broker")
+        sender.finish()
+        result.imported = sender.accepted[LIVE_EVENTS]
         result.seconds = time.monotonic() - began
         return result
 

@@ -12,7 +12,7 @@ from rtap_lab.endpoints import Endpoint
 from rtap_lab.errors import ServiceError
 from rtap_lab.kafka.auditor import rejected
 from rtap_lab.kafka.clients import consumer, producer, read_range
-from rtap_lab.kafka.names import REJECTED
+from rtap_lab.kafka.names import REJECTED, import_id
 from rtap_lab.kafka.topics import Topics
 from rtap_lab.recordings.rejects import encode_row, key_of
 from rtap_lab.recordings.slices import Recorded, in_order
@@ -88,7 +88,7 @@ def replay(
     Raises:
         ServiceError: When Kafka refuses.
     """
-    out = producer(topics.kafka, transactional_id=f"rtap-import-{source}", linger_ms=20)
+    out = producer(topics.kafka, transactional_id=import_id(source), linger_ms=20)
     bad: list[dict[str, Any]] = []
     errors: list[str] = []
     sent = refused = 0

@@ -14,6 +14,7 @@ from rtap_lab.endpoints import Endpoint
 from rtap_lab.errors import ServiceError
 from rtap_lab.events.model import MAX_MESSAGE_BYTES, MAX_ROW_BYTES
 from rtap_lab.kafka.names import LATE, LIVE_EVENTS, REJECTED, events_topic, results_topic
+from rtap_lab.kafka.transactions import Transaction, abort, open_transactions
 from rtap_lab.settings import EVENTS_RETENTION_MS, LIVE, PARTITIONS
 from rtap_lab.waiting import until
 
@@ -94,6 +95,25 @@ class Topics:
         """The cluster's id and the ids of its living brokers, by the cluster's own answer."""
         described = self.admin.describe_cluster(request_timeout=timeout).result()
         return str(described.cluster_id), {node.id for node in described.nodes}
+
+    def brokers(self) -> list[tuple[str, int]]:
+        """Host and port of each living broker."""
+        described = self._patiently(lambda: self.admin.describe_cluster(request_timeout=self._timeout).result())
+        return [(node.host, node.port) for node in described.nodes]
+
+    def open_transactions(self) -> list[Transaction]:
+        """All open transactions of the cluster, the oldest first.
+
+        Raises:
+            ServiceError: When a broker does not answer.
+        """
+        return open_transactions(self.brokers())
+
+    def abort(self, belongs: Callable[[Transaction], bool]) -> list[Transaction]:
+        """End the open transactions that a test picks; whoever opened them is fenced. Which those were."""
+        chosen = [each for each in self.open_transactions() if belongs(each)]
+        abort(self.kafka, [each.id for each in chosen])
+        return chosen
 
     def names(self) -> set[str]:
         return set(self._patiently(lambda: self.admin.list_topics(timeout=self._timeout)).topics)

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from rtap_lab.endpoints import Endpoints
 from rtap_lab.jobs.model import Run
-from rtap_lab.lab import answers, checking, jobs, queries, simulator, slices, sources, sql, stack, status
+from rtap_lab.lab import answers, checking, doctor, jobs, queries, simulator, slices, sources, sql, stack, status
 from rtap_lab.lab.context import Context
 from rtap_lab.lab.interrupts import interruptible
 from rtap_lab.lab.rows import Row, as_frame
 from rtap_lab.lab.simulator import Controls
 from rtap_lab.lab.slices import Moment, Slice
 from rtap_lab.lab.truth import truths_of
+from rtap_lab.monitoring.doctor import Finding
 from rtap_lab.queries.query import Catalog, Definition, Query
 from rtap_lab.queries.query import query as make_query
 from rtap_lab.queries.standard import JOB
@@ -152,6 +153,14 @@ class Lab:
     def status(self) -> dict[str, Any]:
         """State, port, memory, uptime and links of the services, and of each job watermark and lag."""
         return status.status(self._context)
+
+    def doctor(self, *, repair: bool = False) -> list[Finding]:
+        """Look at the machine and at what is up; starts nothing.
+
+        Args:
+            repair: Whether to end the transactions that belong to nobody.
+        """
+        return doctor.examine(self._context, repair=repair)
 
     # --- sources ---------------------------------------------------------------------------------
 

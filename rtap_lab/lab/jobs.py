@@ -130,12 +130,6 @@ def remove(context: Context, job: str) -> None:
     for run in runs:
         context.lifecycle.forget(run)
     context.lifecycle.undefine(job)
-    store = context.open_store()
-    try:
-        for run in runs:
-            store.remove(run.key, run.source, run.queries, run.topics.values())
-    finally:
-        store.close()
 
 
 def other_flink_jobs(context: Context) -> list[dict[str, Any]]:

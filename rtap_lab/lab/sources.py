@@ -7,9 +7,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from rtap_lab.errors import SettingsError
-from rtap_lab.jobs.model import runs_on
 from rtap_lab.kafka.importer import Importer
-from rtap_lab.kafka.names import events_topic
+from rtap_lab.kafka.names import events_topic, import_id
 from rtap_lab.kafka.topics import source_topic
 from rtap_lab.lab.context import Context
 from rtap_lab.lab.truth import keep_truths, truth_files
@@ -87,16 +86,11 @@ def remove(context: Context, source: str) -> None:
         SourceError: When there is none of that name.
     """
     context.source(source)
-    runs = runs_on(context.runs.read(), source)
-    for run in runs:
+    for run in [run for run in context.runs.read().values() if run.source == source]:
         context.lifecycle.forget(run)
+    context.topics.abort(lambda transaction: transaction.id == import_id(source))
     context.topics.delete([events_topic(source)])
-    context.sources.change(lambda table: {name: facts for name, facts in table.items() if name != source})
     for path in truth_files(context.state, source):
         path.unlink()
-    store = context.open_store()
-    try:
-        for run in runs:
-            store.remove(run.key, source, run.queries, run.topics.values())
-    finally:
-        store.close()
+    # what it is known by goes last: after a kill in between it can be removed again
+    context.sources.change(lambda table: {name: facts for name, facts in table.items() if name != source})

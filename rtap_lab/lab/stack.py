@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 
 from rtap_lab.errors import ComponentError, JobError, ServiceError, ServiceNotReadyError, SettingsError
+from rtap_lab.jobs.lifecycle import OTHER_SQL
 from rtap_lab.jobs.model import Run, job_queries, run_key
 from rtap_lab.lab.context import Context
 from rtap_lab.lab.migration import migrate
@@ -251,6 +252,8 @@ def replacement(context: Context, job: str, source: str, changes: Mapping[str, A
         return ""
     if current.state == "drained":
         why = "it was drained"
+    elif context.lifecycle.other_sql(current):
+        why = OTHER_SQL
     else:
         differing = [name for name, value in wanted.as_json().items() if before[name] != value]
         words = [

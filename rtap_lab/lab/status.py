@@ -144,6 +144,7 @@ def _job(context: Context, site: Site, run: Run, counts: Counts, away: Sequence[
         "rejected_share": None,
         "checkpoint_age_s": None,
         "error": run.error or None,
+        "note": run.note or None,
         "problems": [],
     }
     try:
@@ -279,7 +280,7 @@ def job_words(job: dict[str, Any]) -> str:
     shares = "".join(
         f", {name} {job[f'{name}_share']:.2%}" for name in ("late", "rejected") if job[f"{name}_share"] is not None
     )
-    error = f"\n  {job['error']}" if job["error"] else ""
+    error = "".join(f"\n  {job[name]}" for name in ("error", "note") if job[name])
     watermark = job["watermark"] or "none yet"
     return (
         f"job {job['name']} on {job['source']}: {job['state']}, watermark {watermark}, lag {job['lag']}{shares}{error}"

@@ -153,5 +153,6 @@ class ServiceProcess:
         return [
             Feed(run.topics[query.name], query, run.source, run.key, run.run, run.results_from[run.topics[query.name]])
             for run in self._runs.read().values()
+            if run.desired != "removed"
             for query in run.queries
         ]

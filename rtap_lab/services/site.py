@@ -89,7 +89,7 @@ class Site:
 
     @cached_property
     def lifecycle(self) -> Lifecycle:
-        return Lifecycle(self.state, self.endpoints, self.topics, self.flink)
+        return Lifecycle(self.state, self.endpoints, self.topics, self.flink, self.open_store)
 
     def open_store(self) -> Store:
         """The lab's store; close it after use."""

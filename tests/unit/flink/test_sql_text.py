@@ -19,7 +19,7 @@ def _standard(parameters: JobParameters, source: str = "live") -> list[str]:
     queries = standard_queries(parameters)
     topics = {query.name: f"results.{query.name}" for query in queries} | {"late": "l", "rejected": "r"}
     return job_statements(
-        job="standard",
+        transactions=f"rtap.standard.{source}.",
         source=source,
         run="r1",
         kafka=Endpoint("b"),

@@ -32,6 +32,7 @@ class FakeTopics:
         self.kafka = NOWHERE
         self.found: dict[str, int] = {"events": 0, "events.weblog": 7}
         self.trimmed: list[dict[str, int]] = []
+        self.aborted: list[object] = []
 
     def ensure(self, topics: Iterable[Any]) -> None:
         for topic in topics:
@@ -47,8 +48,22 @@ class FakeTopics:
     def ends(self, topics: Iterable[str], *, committed: bool = False) -> dict[tuple[str, int], int]:
         return {(topic, 0): self.found[topic] for topic in topics}
 
+    def abort(self, belongs: object) -> list[object]:
+        self.aborted.append(belongs)
+        return []
+
     def trim(self, begins: dict[str, int]) -> None:
         self.trimmed.append(dict(begins))
+
+
+class FakeStore:
+    """A store that holds nothing."""
+
+    def remove(self, *of: object) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
 
 
 class FakeFlink:
@@ -78,6 +93,9 @@ class FakeFlink:
 
     def savepoint_status(self, job_id: str, request: str) -> str:
         return "file:/nowhere"
+
+    def trace(self, job_id: str) -> str:
+        return ""
 
     def root_exception(self, job_id: str) -> str:
         return "it was divided by zero"
@@ -125,7 +143,7 @@ def life(tmp_path: Path, flink: FakeFlink, monkeypatch: pytest.MonkeyPatch) -> L
     state = State(tmp_path / "lab")
     state.create()
     endpoints = Endpoints(*[NOWHERE] * 7)
-    made = Lifecycle(state, endpoints, FakeTopics(), flink)  # type: ignore[arg-type]
+    made = Lifecycle(state, endpoints, FakeTopics(), flink, FakeStore)  # type: ignore[arg-type]
     made.sources.write({"weblog": Source("jsonl", disorder_ms=59_000)})
     return made
 
@@ -275,7 +293,7 @@ def test_a_kill_before_the_new_run_is_written_lets_the_old_one_go_on(
     before = life.request("standard", "live")
     life.reconcile_all()
     removed: list[object] = []
-    monkeypatch.setattr(life.checkpoints, "remove", lambda runs: removed.append(runs))
+    monkeypatch.setattr(life.checkpoints, "keep_only", removed.append)
 
     def kill(*_: object) -> None:
         raise KeyboardInterrupt

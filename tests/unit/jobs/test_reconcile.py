@@ -11,13 +11,20 @@ from rtap_lab.jobs.reconcile import (
     TERMINAL,
     TRIES,
     Adopt,
+    Doubt,
+    Drain,
+    Drained,
     Finish,
     FlinkJob,
     GiveUp,
     Nothing,
+    Remove,
     Settle,
+    Stop,
+    Stopped,
     Submit,
     Wait,
+    is_quiet,
     reconcile,
 )
 from rtap_lab.queries.standard import standard_queries
@@ -51,7 +58,7 @@ def test_what_is_not_there_is_submitted() -> None:
 
 def test_what_runs_is_adopted_once() -> None:
     assert reconcile(run(), [job("RUNNING")], NOW) == Adopt("a")
-    assert reconcile(run(state="running", job_id="a"), [job("RESTARTING")], NOW) == Nothing()
+    assert reconcile(run(state="running", job_id="a"), [job("RESTARTING")], NOW) == Doubt("a")
     newer = [job("CANCELED", "a", 1), job("RUNNING", "b", 2)]
     assert reconcile(run(state="running", job_id="a"), newer, NOW) == Adopt("b")
 
@@ -78,7 +85,7 @@ def test_failures_are_forgotten_once_a_job_has_run_for_a_while() -> None:
     mine = run(state="running", job_id="a", failures=3)
     assert reconcile(mine, [job("RUNNING", started=NOW - 1000)], NOW) == Nothing()
     assert reconcile(mine, [job("RUNNING", started=NOW - 61_000)], NOW) == Settle()
-    assert reconcile(mine, [job("RESTARTING", started=NOW - 61_000)], NOW) == Nothing()
+    assert reconcile(mine, [job("RESTARTING", started=NOW - 61_000)], NOW) == Doubt("a")
 
 
 states = st.sampled_from(["CREATED", "RUNNING", "RESTARTING", "FAILING", "CANCELLING", *TERMINAL])
@@ -96,7 +103,7 @@ jobs = st.lists(
 
 
 @given(
-    st.sampled_from(["running", "stopped"]),
+    st.sampled_from(["running", "stopped", "drained", "removed"]),
     st.sampled_from(["submitting", "running", "stopped", *OVER]),
     st.sampled_from([None, "a", "b"]),
     st.integers(0, TRIES),
@@ -107,8 +114,18 @@ def test_never_a_second_job_and_never_one_that_nobody_asked_for(
 ) -> None:
     mine = run(desired=desired, state=state, job_id=job_id, failures=failures)
     action = reconcile(mine, flink_jobs, NOW)
-    if desired == "stopped" or state in OVER:
-        assert action == Nothing()
     ours = sorted((j for j in flink_jobs if j.name == mine.name), key=lambda j: j.started_ms)
+    if desired == "removed":
+        assert action == Remove()
+        return
+    if state in OVER:
+        assert action == Nothing()
+    elif desired == "stopped":
+        alive = ours and ours[-1].state not in TERMINAL
+        assert action == (Stop(ours[-1].job_id) if alive else Nothing() if state == "stopped" else Stopped())
+    if desired != "drained":
+        assert not isinstance(action, (Drain, Drained))
+    if is_quiet(mine):
+        assert action == Nothing(), "what is passed over without a question has nothing to do"
     if ours and ours[-1].state not in TERMINAL:
         assert not isinstance(action, Submit), "one of ours is alive"

@@ -1,0 +1,359 @@
+"""Any order of requests, stops, drains, removals, losses and upgrades, each killed at any step: the rows stay exact.
+
+The ports are fakes that keep what the real ones keep: a JobManager with its jobs, a topic with rows, checkpoints as files. A
+job reads events 1, 2, 3, … and writes one row for each; a checkpoint commits the rows so far.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import struct
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from rtap_lab.endpoints import Endpoint, Endpoints
+from rtap_lab.errors import JobError
+from rtap_lab.flink.properties import TERMINAL
+from rtap_lab.jobs import lifecycle as module
+from rtap_lab.jobs.lifecycle import Lifecycle
+from rtap_lab.jobs.model import Run
+from rtap_lab.queries.aggregates import count
+from rtap_lab.queries.query import WindowQuery, query
+from rtap_lab.queries.windows import TumbleWindow
+from rtap_lab.stack.state import State
+
+NOWHERE = Endpoint("http://127.0.0.1:1")
+MINE = query("mine", WindowQuery(TumbleWindow(1000), {"n": count()}))
+TOPIC = "results.mine"
+
+
+class KilledError(BaseException):
+    """The process that was at work is gone."""
+
+
+class Fate:
+    """Counts the steps of who is at work, and kills it before or after one of them."""
+
+    def __init__(self) -> None:
+        self.left: int | None = None
+        self.after = False
+
+    def step(self, act: Callable[[], Any]) -> Any:
+        if self.left is None:
+            return act()
+        self.left -= 1
+        if self.left == 0 and not self.after:
+            raise KilledError
+        done = act()
+        if self.left == 0:
+            raise KilledError
+        return done
+
+
+class Steps:
+    """A port each of whose calls is a step."""
+
+    def __init__(self, port: Any, fate: Fate) -> None:
+        self._port, self._fate = port, fate
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._port, name)
+        if not callable(found):
+            return found
+        return lambda *given, **named: self._fate.step(lambda: found(*given, **named))
+
+
+class Topics:
+    """The result topic: its rows, and the offset of the first that is left."""
+
+    def __init__(self) -> None:
+        self.kafka = NOWHERE
+        self.rows: list[tuple[str, int]] = []
+        self.start = 0
+        self.there = False
+
+    def ensure(self, topics: Iterable[Any]) -> None:
+        self.there = True
+
+    def delete(self, names: Iterable[str]) -> None:
+        if TOPIC in list(names):
+            self.rows, self.start, self.there = [], 0, False
+
+    def names(self) -> set[str]:
+        return {TOPIC} if self.there else set()
+
+    def ends(self, topics: Iterable[str], *, committed: bool = False) -> dict[tuple[str, int], int]:
+        return {(topic, 0): self.start + len(self.rows) for topic in topics}
+
+    def trim(self, begins: dict[str, int]) -> None:
+        for begin in begins.values():
+            if begin > self.start:
+                self.rows = self.rows[begin - self.start :]
+                self.start = begin
+
+    def abort(self, belongs: object) -> list[object]:
+        return []
+
+
+class Flink:
+    """A JobManager and its jobs; a checkpoint is a file with its number and the events read."""
+
+    def __init__(self, topics: Topics) -> None:
+        self.topics = topics
+        self.known: list[dict[str, Any]] = []
+        self.clock = 0
+        self.lost = 0
+
+    def jobs(self) -> list[dict[str, Any]]:
+        return [dict(job) for job in self.known]
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        for job in self.known:
+            if job["jid"] == job_id:
+                return job
+        raise JobError("flink: no such job")
+
+    def active(self, name: str) -> list[str]:
+        return [job["jid"] for job in self.known if job["name"] == name and job["state"] not in TERMINAL]
+
+    def is_running(self, job_id: str) -> bool:
+        return bool(self.job(job_id)["state"] == "RUNNING")
+
+    def root_exception(self, job_id: str) -> str:
+        return "divided by zero"
+
+    def trace(self, job_id: str) -> str:
+        return "at org.apache.flink…BackendRestorerProcedure.createAndRestore" if self.job(job_id)["broken"] else ""
+
+    def checkpoints(self, job_id: str) -> dict[str, Any]:
+        return {"counts": {"completed": self.job(job_id)["completed"]}}
+
+    def submit(self, name: str, place: str, restore: str | None) -> str:
+        assert not self.active(name), "two jobs of one run at a time"
+        self.clock += 1
+        number = position = 0
+        broken = False
+        if restore is not None:
+            assert "/drained/" not in restore, "a drained savepoint has its windows closed"
+            content = (Path(restore.removeprefix("file:")) / "_metadata").read_bytes()
+            _, _, number, position = struct.unpack_from(">iiqq", content)
+            broken = content.endswith(b"spoilt")
+        self.known.append(
+            {
+                "jid": f"j{self.clock}",
+                "name": name,
+                "state": "RESTARTING" if broken else "RUNNING",
+                "start-time": self.clock,
+                "number": number,
+                "position": position,
+                "completed": 0,
+                "place": Path(place.removeprefix("file:")),
+                "broken": broken,
+            }
+        )
+        return f"j{self.clock}"
+
+    def cancel(self, job_id: str) -> None:
+        self.job(job_id)["state"] = "CANCELED"
+
+    def read(self, job: dict[str, Any], events: int) -> None:
+        """Events come; a checkpoint commits their rows."""
+        self._commit(job, events, job["place"] / job["jid"] / f"chk-{job['number'] + 1}")
+
+    def _commit(self, job: dict[str, Any], events: int, folder: Path) -> None:
+        run = job["name"].split()[-1]
+        self.topics.rows += [(run, job["position"] + n + 1) for n in range(events)]
+        job["position"] += events
+        job["number"] += 1
+        job["completed"] += 1
+        folder.mkdir(parents=True)
+        split = struct.pack(">H", 6) + b"events" + struct.pack(">iqq", 0, job["position"], -(2**63))
+        header = struct.pack(">iiqq", 0x4960672D, 6, job["number"], job["position"])
+        (folder / "_metadata").write_bytes(header + split)
+
+    def stop(self, job_id: str, *, drain: bool, directory: str) -> str:
+        self.clock += 1
+        job = self.job(job_id)
+        self._commit(job, 1, Path(directory.removeprefix("file:")) / f"savepoint-{self.clock}")
+        job["state"] = "FINISHED"
+        return "request"
+
+    def savepoint_status(self, job_id: str, request: str) -> str:
+        return "done"
+
+
+class Store:
+    def remove(self, *of: object) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+KILL = st.one_of(st.none(), st.tuples(st.integers(1, 25), st.booleans()))
+"""At which step the process that is at work dies, and whether after it."""
+
+
+class Machine(RuleBasedStateMachine):
+    @initialize()
+    def begin(self) -> None:
+        self.folder = Path(tempfile.mkdtemp())
+        self.fate, self.topics = Fate(), Topics()
+        self.flink = Flink(self.topics)
+        self.version, self.removed = "1", False
+        flink = self.flink
+        fate = self.fate
+
+        class Session:
+            def __init__(self, gateway: Endpoint, properties: dict[str, str]) -> None:
+                self.properties = properties
+
+            def __enter__(self) -> Session:
+                return self
+
+            def __exit__(self, *error: object) -> None:
+                pass
+
+            def configure(self, statement: str) -> None:
+                pass
+
+            def submit(self, statement: str) -> str:
+                given = self.properties
+                place, restore = given["execution.checkpointing.dir"], given.get("execution.state-recovery.path")
+                return str(fate.step(lambda: flink.submit(given["pipeline.name"], place, restore)))
+
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr(module, "Session", Session)
+        state = State(self.folder / "lab")
+        state.create()
+        endpoints = Endpoints(*[NOWHERE] * 7)
+        self.life = Lifecycle(state, endpoints, Steps(self.topics, fate), Steps(flink, fate), Store)  # type: ignore[arg-type]
+        self.life.define("mine", [MINE])
+        self.life.runs = Steps(self.life.runs, fate)  # type: ignore[assignment]
+        self.life.checkpoints = Steps(self.life.checkpoints, fate)  # type: ignore[assignment]
+        plan = self.life._plan
+        self.patch.setattr(self.life, "_plan", lambda run: f"{plan(run)} {self.version}")
+
+    def teardown(self) -> None:
+        if hasattr(self, "life"):
+            self.settle()
+            self.exact()
+            self.patch.undo()
+            shutil.rmtree(self.folder)
+
+    def act(self, kill: tuple[int, bool] | None, what: Callable[[], object]) -> None:
+        self.fate.left, self.fate.after = kill or (None, False)
+        try:
+            what()
+        except (KilledError, JobError):
+            pass
+        finally:
+            self.fate.left = None
+
+    def run(self) -> Run | None:
+        return self.life.runs.read().get("mine/live")
+
+    def settle(self) -> None:
+        for _ in range(12):
+            with contextlib.suppress(JobError):
+                self.life.reconcile_all()
+
+    @rule(kill=KILL)
+    def request(self, kill: tuple[int, bool] | None) -> None:
+        self.removed = False
+        self.act(kill, lambda: self.life.request("mine", "live"))
+
+    @rule(kill=KILL, bound=st.integers(1, 3))
+    def request_another(self, kill: tuple[int, bool] | None, bound: int) -> None:
+        self.removed = False
+        self.act(kill, lambda: self.life.request("mine", "live", {"bound_ms": bound * 1000}))
+
+    @rule(kill=KILL)
+    def reconcile(self, kill: tuple[int, bool] | None) -> None:
+        self.act(kill, self.life.reconcile_all)
+
+    @rule(kill=KILL, drain=st.booleans())
+    def stop(self, kill: tuple[int, bool] | None, drain: bool) -> None:
+        self.act(kill, lambda: self.life.stop("mine", "live", drain=drain))
+
+    @rule(kill=KILL)
+    def down(self, kill: tuple[int, bool] | None) -> None:
+        self.act(kill, self.life.stop_all)
+        self.flink.known.clear()
+
+    @rule(kill=KILL)
+    def remove(self, kill: tuple[int, bool] | None) -> None:
+        run = self.run()
+        if run:
+            self.act(kill, lambda: self.life.forget(run))
+            self.removed = True
+
+    @rule(events=st.integers(0, 3))
+    def read(self, events: int) -> None:
+        for job in self.flink.known:
+            if job["state"] == "RUNNING":
+                self.flink.read(job, events)
+
+    @rule()
+    def lose_the_jobmanager(self) -> None:
+        self.flink.known.clear()
+
+    @rule()
+    def upgrade(self) -> None:
+        self.version += "1"
+
+    @rule(how=st.sampled_from(["cut", "spoil"]))
+    def harm_the_newest_checkpoint(self, how: str) -> None:
+        run = self.run()
+        found = self.life.checkpoints.candidates(run) if run else []
+        if found:
+            path = Path(found[0].removeprefix("file:")) / "_metadata"
+            path.write_bytes(b"" if how == "cut" else path.read_bytes() + b"spoilt")
+
+    @rule()
+    def set_the_clock_back(self) -> None:
+        """What is written from now on looks older than all that is there."""
+        for path in self.folder.rglob("_metadata"):
+            os.utime(path, (path.stat().st_atime, path.stat().st_mtime + 600))
+
+    @invariant()
+    def at_most_one_job_of_a_run(self) -> None:
+        names = [job["name"] for job in getattr(self, "flink", Flink(Topics())).known if job["state"] not in TERMINAL]
+        assert len(names) == len(set(names))
+
+    def exact(self) -> None:
+        run = self.run()
+        active = [job for job in self.flink.known if job["state"] not in TERMINAL]
+        if run is None:
+            assert not active
+            if self.removed:
+                assert not self.topics.there, "what it is known by goes last"
+                assert not list(self.folder.rglob("_metadata"))
+            return
+        assert (run.desired, run.state) in {
+            ("running", "running"),
+            ("running", "drained"),
+            ("stopped", "stopped"),
+            ("stopped", "drained"),
+            ("drained", "drained"),
+        }
+        assert [job["name"] for job in active] == ([run.name] if run.state == "running" else [])
+        begins = run.results_from[TOPIC]
+        rows = self.topics.rows[max(0, begins - self.topics.start) :]
+        assert {name for name, _ in rows} <= {run.run}, "an earlier run's rows are before its beginning"
+        assert [event for _, event in rows] == list(range(1, len(rows) + 1)), "each row once, in order, none left out"
+        if active:
+            assert active[0]["position"] == len(rows), "it goes on where its rows end"
+
+
+def test_the_rows_stay_exact_whatever_is_killed_when() -> None:
+    run_state_machine_as_test(Machine, settings=settings(max_examples=150, stateful_step_count=30, deadline=None))
