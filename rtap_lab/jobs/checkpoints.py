@@ -41,6 +41,14 @@ class CheckpointStorage(Protocol):
         """The complete checkpoints and savepoints that a run can go on from, the newest first, by their numbers."""
         ...
 
+    def newest_ms(self, run: Run) -> int:
+        """When the newest checkpoint was completed, readable or not, milliseconds since the epoch; -1: there is none."""
+        ...
+
+    def completed_ms(self, place: str) -> int:
+        """When a checkpoint was completed, milliseconds since the epoch."""
+        ...
+
     def tidy(self, run: Run) -> None:
         """Remove what earlier jobs of a run left, but the newest two of what it can go on from."""
         ...
@@ -56,6 +64,10 @@ class CheckpointStorage(Protocol):
     def remove(self, run: Run) -> None:
         """Remove all that is kept of a job on a source."""
         ...
+
+
+def _written_ms(path: Path) -> int:
+    return path.stat().st_mtime_ns // 1_000_000
 
 
 class CheckpointFolder:
@@ -100,6 +112,12 @@ class CheckpointFolder:
             if number is not None:
                 numbered.append((number, path.parent.as_uri()))
         return [place for _, place in sorted(numbered, reverse=True)]
+
+    def newest_ms(self, run: Run) -> int:
+        return max((_written_ms(path) for path in self._of(run).glob("*/*/_metadata")), default=-1)
+
+    def completed_ms(self, place: str) -> int:
+        return _written_ms(Path(place.removeprefix("file:")) / "_metadata")
 
     def tidy(self, run: Run) -> None:
         folder = self._of(run)

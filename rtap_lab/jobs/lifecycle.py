@@ -387,7 +387,20 @@ class Lifecycle:
             return OTHER_SQL
         if not candidates and (run.checkpointed or self.checkpoints.any(run)):
             return "no checkpoint of it is left" if not run.passed_over else "no checkpoint of it could be restored"
+        if candidates and run.parameters.delivery == "exactly_once" and self._wrote_beyond(run, candidates):
+            return "rows were committed with a checkpoint that cannot be read"
         return ""
+
+    def _wrote_beyond(self, run: Run, candidates: Sequence[str]) -> bool:
+        """Whether rows may be committed that the newest checkpoint to go on from does not know of: they would come twice.
+
+        That is so when a later checkpoint was passed over, and a row was written since the one before completed: rows of a
+        checkpoint are written after the one before it.
+        """
+        if self.checkpoints.newest_ms(run) <= self.checkpoints.completed_ms(candidates[0]):
+            return False
+        since_ms = self.checkpoints.completed_ms(candidates[1]) if len(candidates) > 1 else -1
+        return self.topics.last_written_ms(run.topics.values()) > since_ms
 
     def _plan(self, run: Run) -> str:
         """The digest of a run's SQL, apart from what differs from one job of it to the next."""

@@ -199,6 +199,16 @@ class Topics:
         """The offset of each partition's first record that is still there."""
         return self._offsets(topics, OffsetSpec.earliest(), False)
 
+    def last_written_ms(self, topics: Iterable[str]) -> int:
+        """When the newest record of these topics was written, aborted ones too, milliseconds since the epoch; -1: never."""
+        wanted = {part: OffsetSpec.max_timestamp() for topic in topics for part in self.partitions(topic)}
+
+        def ask() -> int:
+            answers = self.admin.list_offsets(wanted, request_timeout=self._timeout).values() if wanted else ()
+            return max((done.result().timestamp for done in answers), default=-1)
+
+        return self._patiently(ask)
+
     def _offsets(self, topics: Iterable[str], spec: OffsetSpec, committed: bool) -> dict[tuple[str, int], int]:
         from confluent_kafka import IsolationLevel
 

@@ -156,6 +156,8 @@ def _job(context: Context, site: Site, run: Run, counts: Counts, away: Sequence[
         if run.state == "running" and run.job_id:
             found = site.flink.job(run.job_id)
             job["state"] = found["state"]
+            if not run.bounded and any(vertex["status"] != "RUNNING" for vertex in found["vertices"]):
+                job["state"] = "STARTING" if found["state"] == "RUNNING" else found["state"]
             watermark, moves = _watermark(site, topics, run)
             if watermark is not None and watermark < 2**53:
                 job["watermark"] = instant_text(watermark)

@@ -60,7 +60,7 @@ def supervisor_of(state: State) -> Supervisor:
 def main() -> None:
     """Be the lab's supervisor, unless there is one."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    for chatty in ("httpx", "httpcore"):
+    for chatty in ("httpx", "httpx2", "httpcore"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     state = State(Path(sys.argv[1]))
     (state.folder / ".locks").mkdir(exist_ok=True)

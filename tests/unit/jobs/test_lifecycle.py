@@ -48,6 +48,9 @@ class FakeTopics:
     def ends(self, topics: Iterable[str], *, committed: bool = False) -> dict[tuple[str, int], int]:
         return {(topic, 0): self.found[topic] for topic in topics}
 
+    def last_written_ms(self, topics: Iterable[str]) -> int:
+        return -1
+
     def abort(self, belongs: object) -> list[object]:
         self.aborted.append(belongs)
         return []

@@ -80,6 +80,10 @@ class Topics:
         self.rows: list[tuple[str, int]] = []
         self.start = 0
         self.there = False
+        self.written_ms = -1
+
+    def last_written_ms(self, topics: Iterable[str]) -> int:
+        return self.written_ms
 
     def ensure(self, topics: Iterable[Any]) -> None:
         self.there = True
@@ -171,6 +175,9 @@ class Flink:
 
     def _commit(self, job: dict[str, Any], events: int, folder: Path) -> None:
         run = job["name"].split()[-1]
+        self.clock += 1
+        if events:
+            self.topics.written_ms = self.clock
         self.topics.rows += [(run, job["position"] + n + 1) for n in range(events)]
         job["position"] += events
         job["number"] += 1
@@ -179,6 +186,8 @@ class Flink:
         split = struct.pack(">H", 6) + b"events" + struct.pack(">iqq", 0, job["position"], -(2**63))
         header = struct.pack(">iiqq", 0x4960672D, 6, job["number"], job["position"])
         (folder / "_metadata").write_bytes(header + split)
+        self.clock += 1
+        os.utime(folder / "_metadata", ns=(self.clock * 1_000_000, self.clock * 1_000_000))
 
     def stop(self, job_id: str, *, drain: bool, directory: str) -> str:
         self.clock += 1
@@ -242,6 +251,8 @@ class Machine(RuleBasedStateMachine):
         self.life.checkpoints = Steps(self.life.checkpoints, fate)  # type: ignore[assignment]
         plan = self.life._plan
         self.patch.setattr(self.life, "_plan", lambda run: f"{plan(run)} {self.version}")
+        self.request(None)
+        self.read([2, 1])
 
     def teardown(self) -> None:
         if hasattr(self, "life"):
@@ -297,33 +308,33 @@ class Machine(RuleBasedStateMachine):
             self.act(kill, lambda: self.life.forget(run))
             self.removed = True
 
-    @rule(events=st.integers(0, 3))
-    def read(self, events: int) -> None:
+    @rule(checkpoints=st.lists(st.integers(0, 2), min_size=1, max_size=4))
+    def read(self, checkpoints: list[int]) -> None:
+        """The supervisor looks, then events come, so many before each checkpoint."""
+        self.settle()
         for job in self.flink.known:
-            if job["state"] == "RUNNING":
-                self.flink.read(job, events)
+            for events in checkpoints:
+                if job["state"] == "RUNNING":
+                    self.flink.read(job, events)
 
-    @rule()
-    def lose_the_jobmanager(self) -> None:
+    @rule(harm=st.sampled_from(["", "", "cut", "spoil"]))
+    def lose_the_jobmanager(self, harm: str) -> None:
+        if harm:
+            self.harm_the_newest_checkpoint(harm)
         self.flink.known.clear()
 
     @rule()
     def upgrade(self) -> None:
         self.version += "1"
 
-    @rule(how=st.sampled_from(["cut", "spoil"]))
     def harm_the_newest_checkpoint(self, how: str) -> None:
         run = self.run()
         found = self.life.checkpoints.candidates(run) if run else []
         if found:
             path = Path(found[0].removeprefix("file:")) / "_metadata"
+            written = path.stat()
             path.write_bytes(b"" if how == "cut" else path.read_bytes() + b"spoilt")
-
-    @rule()
-    def set_the_clock_back(self) -> None:
-        """What is written from now on looks older than all that is there."""
-        for path in self.folder.rglob("_metadata"):
-            os.utime(path, (path.stat().st_atime, path.stat().st_mtime + 600))
+            os.utime(path, ns=(written.st_atime_ns, written.st_mtime_ns))
 
     @invariant()
     def at_most_one_job_of_a_run(self) -> None:
