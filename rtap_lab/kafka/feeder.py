@@ -21,6 +21,9 @@ from rtap_lab.simulator.playback import NS, Batch, Playback
 BLOCK_MS = 100
 """So much of the clock's time is made at once: a control takes effect after two of these at most."""
 
+CLOCK_MS = 500
+"""A clock that moved by more than this was set, and the visitors' clocks with it."""
+
 LEAD_NS = 300 * NS
 """The run begins so long from now, so that its first block is there in time."""
 
@@ -73,9 +76,13 @@ def feed(
     run.zero_ms = (time.time_ns() + LEAD_NS) // NS
 
     def make() -> None:
-        paused = False
+        paused, apart_ns = False, time.time_ns() - time.monotonic_ns()
         try:
             while not over.is_set():
+                moved_ms = (time.time_ns() - time.monotonic_ns() - apart_ns) // NS
+                if abs(moved_ms) > CLOCK_MS:
+                    run.clock_moved(moved_ms)
+                    apart_ns += moved_ms * NS
                 now_ns = time.monotonic_ns() - began_ns
                 if control(run, now_ns):
                     paused = True
@@ -130,7 +137,7 @@ def feed(
                     out.poll(0)
                 if stop.is_set():
                     break
-                headers = [("created", str(run.zero_ms + due // NS)), *schema]
+                headers = [("created", str(batch.zero_ms + due // NS)), *schema]
                 while True:
                     try:
                         out.produce(LIVE_EVENTS, value, key, headers=headers, on_delivery=delivered)

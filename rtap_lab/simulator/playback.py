@@ -32,6 +32,8 @@ class Segment:
     """When that is, since the run's beginning."""
     pace_ns: int
     """How long a millisecond of the scenario lasts."""
+    shift_ms: int = 0
+    """How far the machine's clock was set since the run's beginning."""
 
 
 @dataclass
@@ -60,6 +62,8 @@ class Batch:
     """What each says when it happened, milliseconds since the epoch."""
     moment_ms: Ints
     """When it really happened."""
+    zero_ms: int
+    """The time of the run's beginning on the clock that these were made by."""
     act: Act
     encoder: Encoder
 
@@ -73,7 +77,15 @@ class Batch:
     def first(self, count: int) -> Batch:
         """Its first messages."""
         cut = {name: column[:count] for name, column in self.messages.items()}
-        return Batch(cut, self.due_ns[:count], self.event_ms[:count], self.moment_ms[:count], self.act, self.encoder)
+        return Batch(
+            cut,
+            self.due_ns[:count],
+            self.event_ms[:count],
+            self.moment_ms[:count],
+            self.zero_ms,
+            self.act,
+            self.encoder,
+        )
 
 
 class Playback:
@@ -101,7 +113,8 @@ class Playback:
         prefix = f"{self.run}{f'.{number}' if number else ''}"
         self.trace = Trace(scenario, self.seed)
         self.encoder = Encoder(self.trace, prefix)
-        self.acts.append(Act(scenario, prefix, [Segment(0, due_ns, self._pace(scenario, self.rate))]))
+        shift_ms = self.acts[-1].segments[-1].shift_ms if self.acts else 0
+        self.acts.append(Act(scenario, prefix, [Segment(0, due_ns, self._pace(scenario, self.rate), shift_ms)]))
 
     @staticmethod
     def _pace(scenario: Scenario, rate: float | None) -> int:
@@ -122,7 +135,15 @@ class Playback:
         """Go on from a time since the run's beginning (after a pause), at a rate."""
         self.rate = rate
         pace = self._pace(self.act.scenario, rate)
-        segment = Segment(self.trace.passed_ms, max(due_ns, self.due_ns), pace)
+        self._go_on(max(due_ns, self.due_ns), pace, self.act.segments[-1].shift_ms)
+
+    def clock_moved(self, by_ms: int) -> None:
+        """The machine's clock was set: what is sent from now on says the new time."""
+        now = self.act.segments[-1]
+        self._go_on(self.due_ns, now.pace_ns, now.shift_ms + by_ms)
+
+    def _go_on(self, due_ns: int, pace: int, shift_ms: int) -> None:
+        segment = Segment(self.trace.passed_ms, due_ns, pace, shift_ms)
         if self.act.segments[-1].from_ms == segment.from_ms:
             self.act.segments.pop()
         self.act.segments.append(segment)
@@ -162,7 +183,8 @@ def timed(messages: Columns, segment: Segment, zero_ms: int, act: Act, encoder: 
     due = segment.due_ns + (messages["send"] - segment.from_ms) * segment.pace_ns
     event = due - (messages["send"] - messages["event"]) * segment.pace_ns
     moment = due - (messages["send"] - messages["moment"]) * segment.pace_ns
-    return Batch(messages, due, zero_ms + event // NS, zero_ms + moment // NS, act, encoder)
+    zero_ms += segment.shift_ms
+    return Batch(messages, due, zero_ms + event // NS, zero_ms + moment // NS, zero_ms, act, encoder)
 
 
 def replayed(manifest: dict[str, Any], block_ms: int | None = None) -> Iterator[Batch]:

@@ -104,7 +104,6 @@ class Truth:
             trace, cols = batch.encoder.trace, batch.messages
             nodes = trace.visitors.nodes
             prefix = f"{batch.act.prefix}-" if batch.act.prefix else ""
-            zero_ms = self.manifest["zero_ms"]
             for n, product, cents, visitor, stream, number, step, copy, bad, bot, due, event, moment in zip(
                 cols["node"].tolist(),
                 cols["product"].tolist(),
@@ -133,7 +132,7 @@ class Truth:
                     visit,
                     moment,
                     event,
-                    zero_ms + due // NS,
+                    batch.zero_ms + due // NS,
                     copy > 0,
                     MALFORMED[bad - 1] if bad else None,
                     bot,
@@ -201,7 +200,9 @@ class Truth:
 
             def on_clock(scenario_ms: int, segments: list[Segment] = segments, zero_ms: int = zero_ms) -> int:
                 of = [s for s in segments if s.from_ms <= scenario_ms] or segments[:1]
-                return zero_ms + (of[-1].due_ns + (scenario_ms - of[-1].from_ms) * of[-1].pace_ns) // NS
+                return (
+                    zero_ms + of[-1].shift_ms + (of[-1].due_ns + (scenario_ms - of[-1].from_ms) * of[-1].pace_ns) // NS
+                )
 
             story = parse_scenario(act["scenario"], "manifest").changes
             injected = list(act["injected"])

@@ -145,6 +145,8 @@ def test_a_run_is_made_again_from_its_manifest() -> None:
             run.play(load_scenario("late_mobile"), run.due_ns)
         if number == 9:
             run.at_pace(run.rate, run.due_ns + 10**9)  # a pause
+        if number in (2, 8):
+            run.clock_moved(600_000 if number == 2 else -900_000)
     manifest = json.loads(json.dumps(run.manifest(ended=True)))
     for block_ms in (None, 137):
         assert [v for b in replayed(manifest, block_ms) for v in b.values().to_pylist()] == sent
@@ -171,6 +173,20 @@ def test_a_run_is_made_again_from_its_manifest() -> None:
     bought = sum(visit.purchases for visit in truth.visits())
     assert truth.conversions()["purchase"][0] == bought > 0
     assert sum(truth.fates(2_000).values()) == truth.sent
+
+
+def test_a_clock_that_is_set_moves_the_visitors_clocks_and_nothing_else() -> None:
+    plain, moved = (Playback(load_scenario("brisk"), 5, rate=400, zero_ms=START_MS) for _ in range(2))
+    for number in range(6):
+        ours, theirs = plain.block(wall_ns=10**9), moved.block(wall_ns=10**9)
+        shift = (0, 600_000, 600_000, -60_000, -60_000, -60_000)[number]
+        assert (theirs.event_ms - ours.event_ms).tolist() == [shift] * len(ours)
+        assert theirs.due_ns.tolist() == ours.due_ns.tolist()
+        assert theirs.zero_ms == ours.zero_ms + shift
+        if number == 0:
+            moved.clock_moved(600_000)
+        if number == 2:
+            moved.clock_moved(-660_000)
 
 
 def test_where_a_visit_lands_depends_on_campaign_and_referrer() -> None:
