@@ -30,6 +30,13 @@ PARTITIONS = 12
 EVENTS_RETENTION_MS = 6 * 3_600_000
 """How long `events` keeps a record."""
 
+EVENTS_SEGMENT_MS = 15 * 60_000
+"""How long a segment of `events` takes records: a segment goes as a whole, once its last record is past the retention, and the
+ticks would keep one alive for days."""
+
+EVENTS_RETENTION_BYTES = 1 << 30
+"""Of each partition of `events`, whatever its age."""
+
 DEDUPLICATION_MS = 7 * 3_600_000
 """How long a live job remembers an event_id: longer than the topic keeps it."""
 

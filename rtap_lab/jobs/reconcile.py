@@ -119,8 +119,7 @@ Action = Nothing | Adopt | Settle | Finish | Submit | GiveUp | Doubt | Stop | St
 
 def is_quiet(run: Run) -> bool:
     """Whether nothing can be to do about a run, whatever Flink says."""
-    over = run.state in OVER or (run.desired == "stopped" and run.state == "stopped")
-    return over and run.desired != "removed"
+    return run.state in OVER and run.desired != "removed"
 
 
 def reconcile(run: Run, flink_jobs: Iterable[FlinkJob], now_ms: int) -> Action:

@@ -8,14 +8,22 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    OffsetSpec,
+    ResourceType,
+)
 
 from rtap_lab.endpoints import Endpoint
 from rtap_lab.errors import ServiceError
 from rtap_lab.events.model import MAX_MESSAGE_BYTES, MAX_ROW_BYTES
 from rtap_lab.kafka.names import LATE, LIVE_EVENTS, REJECTED, events_topic, results_topic
 from rtap_lab.kafka.transactions import Transaction, abort, open_transactions
-from rtap_lab.settings import EVENTS_RETENTION_MS, LIVE, PARTITIONS
+from rtap_lab.settings import EVENTS_RETENTION_BYTES, EVENTS_RETENTION_MS, EVENTS_SEGMENT_MS, LIVE, PARTITIONS
 from rtap_lab.waiting import until
 
 Answer = TypeVar("Answer")
@@ -48,6 +56,8 @@ def lab_topics() -> list[Topic]:
     events = {
         "message.timestamp.type": "LogAppendTime",
         "retention.ms": str(EVENTS_RETENTION_MS),
+        "retention.bytes": str(EVENTS_RETENTION_BYTES),
+        "segment.ms": str(EVENTS_SEGMENT_MS),
         "max.message.bytes": str(MAX_MESSAGE_BYTES),
     }
     return [
@@ -119,12 +129,14 @@ class Topics:
         return set(self._patiently(lambda: self.admin.list_topics(timeout=self._timeout)).topics)
 
     def ensure(self, topics: Iterable[Topic]) -> None:
-        """Make the topics that are missing.
+        """Make the topics that are missing, and give those that are there the settings of this version.
 
         Raises:
             ServiceError: When the broker refuses.
         """
+        topics = list(topics)
         there = self.names()
+        self._configure([topic for topic in topics if topic.name in there and topic.config])
         missing = [NewTopic(t.name, t.partitions, config=dict(t.config)) for t in topics if t.name not in there]
         if not missing:
             return
@@ -141,6 +153,24 @@ class Topics:
             20,
             lambda: ServiceError(f"kafka: the broker does not know {', '.join(names)} 20 s after they were made"),
         )
+
+    def _configure(self, topics: Iterable[Topic]) -> None:
+        wanted = [
+            ConfigResource(
+                ResourceType.TOPIC,
+                topic.name,
+                incremental_configs=[
+                    ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+                    for name, value in topic.config.items()
+                ],
+            )
+            for topic in topics
+        ]
+        for resource, done in self.admin.incremental_alter_configs(wanted).items() if wanted else ():
+            try:
+                done.result()
+            except KafkaException as error:
+                raise ServiceError(f"kafka: the settings of topic {resource.name} were refused: {error}") from error
 
     def delete(self, names: Iterable[str]) -> None:
         """Delete topics; waits until they are gone."""

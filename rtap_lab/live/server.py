@@ -59,9 +59,11 @@ class LiveServer:
     def _check(self, connection: ServerConnection, request: HttpRequest) -> Response | None:
         if self.hub.clients >= CLIENTS:
             return connection.respond(503, f"there are {CLIENTS} clients already\n")
-        origin = request.headers.get("Origin")
+        origin, host = request.headers.get("Origin"), request.headers.get("Host", "")
         if origin is not None and urlsplit(origin).hostname not in _LOCAL:
             return connection.respond(403, "only pages of this machine may connect\n")
+        if urlsplit(f"//{host}").hostname not in _LOCAL:  # a name of somebody else's that was made to point here
+            return connection.respond(403, "this is reached as 127.0.0.1 or localhost only\n")
         return None
 
     async def _serve(self, connection: ServerConnection) -> None:

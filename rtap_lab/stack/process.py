@@ -6,6 +6,7 @@ import contextlib
 import os
 import random
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,7 +20,8 @@ import psutil
 
 from rtap_lab.waiting import until
 
-_LOG_LIMIT = 20_000_000
+LOG_LIMIT = 20_000_000
+"""Bytes of a log; there is one earlier part of the same size."""
 
 
 @lru_cache(maxsize=1)
@@ -136,9 +138,8 @@ def spawn(command: Sequence[str], *, log: Path, cwd: Path, environment: Mapping[
     Raises:
         OSError: When it cannot be started.
     """
-    if log.exists() and log.stat().st_size > _LOG_LIMIT:
-        log.replace(log.with_suffix(".log.1"))
-    with log.open("ab") as output:
+    rotate(log)
+    with log.open("ab") as output:  # every write goes to the end: the file can be emptied while it runs
         child = subprocess.Popen(
             list(command),
             stdin=subprocess.DEVNULL,
@@ -151,6 +152,13 @@ def spawn(command: Sequence[str], *, log: Path, cwd: Path, environment: Mapping[
     child.returncode = 0  # the identity waits for it; Popen must not warn that nobody did
     identity = Identity.of(child.pid)
     return identity or Identity(child.pid)
+
+
+def rotate(log: Path, limit: int = LOG_LIMIT) -> None:
+    """Keep one earlier part of a log that has grown large, also while it is written to."""
+    if log.exists() and log.stat().st_size > limit:
+        shutil.copyfile(log, log.with_suffix(".log.1"))
+        os.truncate(log, 0)
 
 
 def is_free(port: int) -> bool:

@@ -21,7 +21,7 @@ from msgspec import structs
 
 from rtap_lab.errors import RtapLabError
 from rtap_lab.stack.order import start_order, stop_order
-from rtap_lab.stack.process import Identity, is_free, port_owner, spawn
+from rtap_lab.stack.process import Identity, is_free, port_owner, rotate, spawn
 from rtap_lab.stack.service import Condition, Retrying, Service, ServiceStatus, Statuses
 from rtap_lab.stack.state import Document, State
 from rtap_lab.waiting import backoff
@@ -302,6 +302,8 @@ class Supervisor:
         beat = supervisor_beat(self.state)
         while not self.stopping.wait(1):
             try:
+                for log_file in self.state.logs.glob("*.log"):
+                    rotate(log_file)
                 beat.write(time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.time())
             except OSError as error:  # a full disk must not end the supervisor
                 log.error("the beat: %s", error)

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import stat
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -21,6 +22,7 @@ from rtap_lab.stack.process import Identity
 from rtap_lab.stack.service import Service
 from rtap_lab.stack.state import Document, State
 from rtap_lab.stack.supervisor import find_services, mark
+from rtap_lab.waiting import until
 
 
 def test_a_state_folder_is_made_checked_and_not_guessed_at(tmp_path: Path) -> None:
@@ -92,6 +94,26 @@ def test_an_identity_does_not_move_with_the_clock(tmp_path: Path, monkeypatch: p
         assert not another_boot.signal(signal.SIGKILL)
     finally:
         child.stop(2)
+
+
+def test_a_log_is_rotated_while_it_is_written_to(tmp_path: Path) -> None:
+    log = tmp_path / "a.log"
+    program = "import sys\nfor line in sys.stdin: print(line, end='', flush=True)"
+    with log.open("ab") as output:
+        child = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=output, text=True)
+        assert child.stdin
+        child.stdin.write("first\n" * 100)
+        child.stdin.flush()
+        until(lambda: log.stat().st_size == 600, 10)
+        process.rotate(log, limit=1000)
+        assert log.stat().st_size == 600, "it is not large"
+        process.rotate(log, limit=100)
+        assert log.stat().st_size == 0
+        child.stdin.write("second\n")
+        child.stdin.close()
+        assert child.wait(10) == 0
+    assert log.read_text() == "second\n"
+    assert (tmp_path / "a.log.1").read_text() == "first\n" * 100
 
 
 def test_a_marked_process_is_found_by_its_lab_only(tmp_path: Path) -> None:
