@@ -23,7 +23,7 @@ def subject_of(context: Context, run: Run) -> Subject:
         run.results_from,
         run.group,
         facts.refused_lines,
-        frozenset(digest[:24] for digest in facts.files),
+        {digest[:24]: each for digest, each in facts.files.items()} if facts.format != "slice" else {},
     )
 
 

@@ -11,6 +11,7 @@ from rtap_lab.events.times import instant_text
 from rtap_lab.kafka.names import events_topic
 from rtap_lab.queries.query import Query
 from rtap_lab.queries.standard import JOB
+from rtap_lab.recordings.sources import ImportedFile
 from rtap_lab.settings import JobParameters
 from rtap_lab.tables import Table
 from rtap_lab.verification.comparing import Compared
@@ -32,8 +33,8 @@ class Subject:
     group: str = ""
     """The consumer group in which the job's checkpoints show their offsets."""
     refused_lines: int = 0
-    files: frozenset[str] = frozenset()
-    """Digests of the imported files, as rejected rows name them."""
+    files: Mapping[str, ImportedFile] = field(default_factory=dict)
+    """What each imported file gave, by its digest as headers and rejected rows name it."""
 
     @property
     def events(self) -> str:

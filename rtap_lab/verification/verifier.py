@@ -24,7 +24,6 @@ from rtap_lab.kafka.topics import Topics
 from rtap_lab.queries.query import Query
 from rtap_lab.reference.engine import rows_of
 from rtap_lab.reference.fates import Judge, Judged, Place
-from rtap_lab.settings import LIVE
 from rtap_lab.store.port import Store
 from rtap_lab.verification.comparing import Compared, Row, compare, identity
 from rtap_lab.verification.report import RunReport, Subject, Upto
@@ -112,7 +111,8 @@ class Verifier:
     def verify(self, subject: Subject, upto: Upto, *, progress: Callable[[int], None] = lambda n: None) -> RunReport:
         """Compare one run with the reference."""
         began = time.monotonic()
-        starts, judged, records, since_ms, w_ms, expected = self._recompute(subject, upto, progress)
+        imported: Counter[str] = Counter()
+        starts, judged, records, since_ms, w_ms, expected = self._recompute(subject, upto, progress, imported)
         fates = Counter(j.fate for j in judged)
         ledger = {
             "read": len(judged) - fates["tick"],
@@ -134,8 +134,8 @@ class Verifier:
                         query, where, wanted, rows, delivery=subject.parameters.delivery, w_ms=w_ms, since_ms=since_ms
                     )
                 )
-            for offset, reason in foreign:
-                compared[-2].note("extra", None, f"offset {offset} of {subject.results[query.name]}: {reason}")
+            for what, words in foreign:
+                compared[-2].note(what, None, f"{subject.results[query.name]}, {words}")
         for name, fate in ((LATE, "late"), (REJECTED, "rejected")):
             wanted_records = [j for j in judged if j.fate == fate]
             compared.append(self._kept(subject, name, wanted_records, records, starts, upto))
@@ -143,13 +143,7 @@ class Verifier:
         report = RunReport(
             subject.job, subject.source, subject.run, subject.parameters.delivery, shown, ledger, compared
         )
-        # somebody's open transaction may hide them for a moment
-        until(lambda: self._refused_lines(subject) >= subject.refused_lines, 20, every=0.3)
-        kept = self._refused_lines(subject)
-        if kept != subject.refused_lines:
-            report.problems.append(
-                f"{subject.refused_lines} lines were refused at import, {REJECTED} holds {kept} of them"
-            )
+        report.problems += self._lost_lines(subject, imported)
         if not ledger["read"]:
             report.problems.append("there is nothing to compare: no record was read")
         report.seconds = time.monotonic() - began
@@ -167,18 +161,23 @@ class Verifier:
         return result
 
     def _recompute(
-        self, subject: Subject, upto: Upto, progress: Callable[[int], None]
+        self, subject: Subject, upto: Upto, progress: Callable[[int], None], imported: Counter[str] | None = None
     ) -> tuple[Any, list[Judged], dict[tuple[int, int], tuple[int, str]], int, int | None, dict[str, list[Row]]]:
         """Where the topic starts, the fates of its records, what is kept of some, since when and up to when, and the rows."""
         topic = subject.events
         starts = self.topics.starts([topic])
-        judged, records, since_ms, w_ms = self._judge(subject, starts, upto, progress)
+        judged, records, since_ms, w_ms = self._judge(subject, starts, upto, progress, imported)
         events = [j.event for j in judged if j.fate == "counted" and j.event]
         rows = {query.name: rows_of(query.definition, events) for query in subject.queries}
         return starts, judged, records, since_ms, w_ms, rows
 
     def _judge(
-        self, subject: Subject, starts: Mapping[tuple[str, int], int], upto: Upto, progress: Callable[[int], None]
+        self,
+        subject: Subject,
+        starts: Mapping[tuple[str, int], int],
+        upto: Upto,
+        progress: Callable[[int], None],
+        imported: Counter[str] | None,
     ) -> tuple[list[Judged], dict[tuple[int, int], tuple[int, str]], int, int | None]:
         """Fates of all records, size and digest of those that are kept, since when all are there, and W.
 
@@ -199,6 +198,10 @@ class Verifier:
                 fresh.discard(key)
                 since_ms = max(since_ms, place.arrival_ms + FUTURE_MS)
             value = record.value()
+            if imported is not None and subject.files:
+                headers = dict(record.headers() or ())
+                if isinstance(file := headers.get("file"), bytes):
+                    imported[file.decode("ascii", "replace")] += 1
             for each in judge.judge(value, place):
                 judged.append(each)
                 if each.fate in ("late", "rejected"):
@@ -215,25 +218,55 @@ class Verifier:
             )
         return judged, digests, since_ms, min(judge.latest.values()) - judge.bound_ms
 
-    def _topic_rows(self, subject: Subject, query: Query) -> tuple[list[Row], list[tuple[int, str]]]:
-        """The rows of a result topic; offset and reason of what is none."""
+    def _topic_rows(self, subject: Subject, query: Query) -> tuple[list[Row], list[tuple[str, str]]]:
+        """The rows of a result topic; and what is there beside rows with their keys: what kind of difference, and words."""
         topic = subject.results[query.name]
         ends = self.topics.ends([topic], committed=True)
         starts = {(topic, 0): subject.begins[topic]}
         found = read_range(self.kafka, starts, ends)
         rows: list[Row] = []
-        foreign: list[tuple[int, str]] = []
+        foreign: list[tuple[str, str]] = []
         for record in found:
             try:
-                rows.append(query.schema.normal(query.schema.read(record.value())))
+                row = query.schema.read(record.value())
             except RowError as error:
-                foreign.append((record.offset() or 0, error.message))
+                foreign.append(("extra", f"offset {record.offset()}: {error.message}"))
+                continue
+            rows.append(query.schema.normal(row))
+            if _row_of(record.key()) != {name: row[name] for name in query.schema.identity}:
+                foreign.append(("wrong", f"offset {record.offset()}: its key is {record.key()!r}"))
         return rows, foreign
 
-    def _refused_lines(self, subject: Subject) -> int:
-        """How many lines of the source `events.rejected` holds."""
-        if subject.source == LIVE:  # lines of what was played live belong to no import
-            return subject.refused_lines
+    def _lost_lines(self, subject: Subject, imported: Counter[str]) -> list[str]:
+        """Where the lines of an imported file are not all there, as events or as refused lines."""
+        refused: Counter[str] = Counter()
+
+        def all_there() -> bool:
+            nonlocal refused
+            refused = self._refused_lines(subject)
+            return all(refused[digest] >= each.rejected for digest, each in subject.files.items())
+
+        until(all_there, 20, every=0.3)  # somebody's open transaction may hide them for a moment
+        problems = []
+        for digest, each in subject.files.items():
+            if each.read != each.imported + each.rejected:
+                problems.append(
+                    f"{each.name}: {each.read} lines were read, {each.imported} imported, {each.rejected} refused"
+                )
+            if imported[digest] != each.imported:
+                problems.append(
+                    f"{each.name}: {each.imported} events were imported, {subject.events} holds {imported[digest]}"
+                )
+            if refused[digest] != each.rejected:
+                problems.append(
+                    f"{each.name}: {each.rejected} lines were refused, {REJECTED} holds {refused[digest]} of them"
+                )
+        return problems
+
+    def _refused_lines(self, subject: Subject) -> Counter[str]:
+        """How many lines of each of the source's files `events.rejected` holds."""
+        if not subject.files:  # what was played live, and what a slice holds, are lines of no import
+            return Counter()
         first, ends = self.topics.starts([REJECTED]), self.topics.ends([REJECTED], committed=True)
         lines = set()
         for record in read_range(self.kafka, first, ends):
@@ -241,7 +274,7 @@ class Verifier:
             ours = row.get("source") == subject.source and row.get("file") in subject.files
             if ours and row.get("line") is not None:
                 lines.add((row["file"], row["line"]))
-        return len(lines)
+        return Counter(file for file, _ in lines)
 
     def _kept(
         self,
@@ -305,7 +338,7 @@ class Verifier:
         return by_sql, whole
 
 
-def _row_of(value: bytes | None) -> Row:
+def _row_of(value: str | bytes | None) -> Row:
     """A row of a shared topic; empty when somebody else wrote it."""
     try:
         row = orjson.loads(value or b"{}")

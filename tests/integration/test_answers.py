@@ -12,11 +12,13 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Producer
+from msgspec import structs
 
 from rtap_lab.errors import JobError, RtapLabError, ServiceError, SettingsError, SourceError, StatementError
 from rtap_lab.events.model import schema
 from rtap_lab.events.times import instant_text
 from rtap_lab.flink.rest import FlinkRest
+from rtap_lab.jobs.documents import sources_document
 from rtap_lab.kafka.clients import read_range
 from rtap_lab.kafka.importer import Importer
 from rtap_lab.kafka.names import REJECTED, events_topic, results_topic
@@ -137,6 +139,27 @@ def test_unsorted_and_bad_lines_of_a_jsonl(stack: Lab, tmp_path: Path) -> None:
     ]
     mine = sorted(r["line"] for r in rows if r["source"] == "clicks")
     assert mine == list(range(1501, 1509))
+
+
+def test_a_line_that_an_import_lost_is_found(stack: Lab, tmp_path: Path) -> None:
+    path = jsonl(tmp_path / "lossy.jsonl", [*(view(n, "2023-01-01T00:00:00.000Z") for n in range(10)), "garbage"])
+    stack.import_jsonl(path)
+    stack.run_standard("lossy")
+    report = stack.verify("lossy")
+    assert report.exact, str(report)
+    document = sources_document(stack.state)
+    facts = document.read()["lossy"]
+    ((digest, file),) = facts.files.items()
+    for told, words in (
+        (structs.replace(file, read=12), "12 lines were read, 10 imported, 1 refused"),
+        (structs.replace(file, read=12, imported=11), "11 events were imported, events.lossy holds 10"),
+    ):
+        changed = structs.replace(facts, files={digest: told})
+        document.change(lambda table, changed=changed: table | {"lossy": changed})  # type: ignore[misc]
+        report = stack.verify("lossy")
+        assert not report.exact
+        assert f"lossy.jsonl: {words}" in str(report)
+    stack.remove_source("lossy")
 
 
 def test_the_simulators_file_is_a_source_too(stack: Lab, tmp_path: Path) -> None:
