@@ -20,7 +20,6 @@ from rtap_lab.events.times import instant_text
 from rtap_lab.flink.rest import FlinkRest
 from rtap_lab.jobs.documents import sources_document
 from rtap_lab.kafka.clients import read_range
-from rtap_lab.kafka.importer import Importer
 from rtap_lab.kafka.names import REJECTED, events_topic, results_topic
 from rtap_lab.kafka.schema_registry import RULE, Registry
 from rtap_lab.kafka.topics import Topics
@@ -188,7 +187,7 @@ def test_an_import_that_fails_leaves_nothing(stack: Lab, tmp_path: Path, monkeyp
         raise RuntimeError("the plug was pulled")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Importer, "_produce", staticmethod(explode))
+        patch.setattr("rtap_lab.kafka.importer._Sender.send", explode)
         with pytest.raises(ServiceError, match="nothing of it was imported"):
             stack.import_jsonl(path, source="broken")
     assert "broken" not in stack.sources()
