@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,7 @@ def made_by_version_1(folder: Path) -> State:
     (folder / "simulator.json").write_text("{}")
     checkpoint = folder / "flink" / "runs" / "live" / str(RUN["run"]) / "92ad" / "chk-3"
     checkpoint.mkdir(parents=True)
-    (checkpoint / "_metadata").write_bytes(b"x")
+    (checkpoint / "_metadata").write_bytes(struct.pack(">iiqq", 0x4960672D, 6, 3, 0))
     return state
 
 
@@ -50,9 +51,8 @@ def test_runs_sources_and_checkpoints_are_kept(tmp_path: Path) -> None:
     assert (run.key, run.state, run.job_id, run.parameters.gap_ms) == ("standard/live", "stopped", "92ad", 20_000)
     assert run.results_from == {"results.sessions": 5}
     assert len(run.queries) == 7
-    newest = CheckpointFolder(state.folder / "flink" / "runs").newest(run)
-    assert newest is not None
-    assert newest.endswith("/chk-3")
+    (kept,) = CheckpointFolder(state.folder / "flink" / "runs").candidates(run)
+    assert kept.endswith("/chk-3")
     source = sources_document(state).read()["weblog"]
     assert (source.lateness_bound_ms, source.events, source.refused_lines) == (59_001, 2, 1)
 
