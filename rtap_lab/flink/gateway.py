@@ -128,10 +128,3 @@ class Session:
     def end(self, operation: str) -> None:
         """End a statement before its end; the gateway cancels the job behind it."""
         self._call("DELETE", f"/sessions/{self.handle}/operations/{operation}/close")
-
-
-def ready(gateway: Endpoint) -> str | None:
-    """None when the gateway answers with its version."""
-    answer = httpx.get(f"{gateway}/v3/info", timeout=2, trust_env=False)
-    answer.raise_for_status()
-    return None if answer.json().get("version") else "no version yet"

@@ -15,15 +15,6 @@ SUBJECT = "events-value"
 RULE = "BACKWARD_TRANSITIVE"
 
 
-_API = "/apis/ccompat/v7"
-
-
-def ready(registry: Endpoint) -> str | None:
-    """None when the registry answers a read of its subjects; asked once, for two seconds (the client would try again)."""
-    SchemaRegistryClient({"url": f"{registry}{_API}", "timeout": 2, "max.retries": 0}).get_subjects()
-    return None
-
-
 class Registry:
     """Registers and reads the event's JSON Schema.
 
@@ -32,7 +23,7 @@ class Registry:
     """
 
     def __init__(self, registry: Endpoint) -> None:
-        self.client = SchemaRegistryClient({"url": f"{registry}{_API}", "timeout": 10})
+        self.client = SchemaRegistryClient({"url": f"{registry}/apis/ccompat/v7", "timeout": 10})
 
     def register(self, schema: dict[str, Any], subject: str = SUBJECT) -> int:
         """Register a schema under the contract's rule; the id of an equal one that is there.

@@ -3,7 +3,7 @@
 A service is a module here with `declare(site)`, and `ports(settings)` where it listens; one of ours has `main(process)`
 too. The supervisor finds them by that: adding a service is adding a file.
 
-    site process jvm      what declarations and mains share
+    site process jvm http what declarations, probes and mains share
     flink_cluster         what JobManager, TaskManager and gateway share
     daemon                the supervisor's process
 """

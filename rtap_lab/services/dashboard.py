@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 
-import httpx
-
+from rtap_lab.services import http
 from rtap_lab.services.site import Site
 from rtap_lab.settings import Settings
 from rtap_lab.stack.service import Service
@@ -53,7 +52,7 @@ def declare(site: Site) -> list[Service]:
         ]
 
     def probe(pid: int) -> str | None:
-        answer = httpx.get(f"{endpoint}/liveness", timeout=2, trust_env=False)
-        return None if answer.status_code == 200 else f"HTTP {answer.status_code}"
+        http.get(f"{endpoint}/liveness")
+        return None
 
     return [Service("dashboard", command, probe, port=port, link=f"{endpoint}/app")]

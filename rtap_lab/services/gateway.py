@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rtap_lab.flink.gateway import ready
+from rtap_lab.services import http
 from rtap_lab.services.flink_cluster import cluster_of
 from rtap_lab.services.jvm import jvm_service
 from rtap_lab.services.site import Site
@@ -27,12 +27,8 @@ def declare(site: Site) -> list[Service]:
         ]
         return cluster.jvm("gateway", main, ["-Xms96m", "-Xmx448m", "-XX:TieredStopAtLevel=1"], gateway=True)
 
-    return [
-        jvm_service(
-            "gateway",
-            build,
-            lambda: ready(site.endpoints.gateway),
-            port=site.ports["gateway"],
-            environment=cluster.environment(),
-        )
-    ]
+    def probe() -> str | None:
+        version = http.get(f"{site.endpoints.gateway}/v3/info").json().get("version")
+        return None if version else "no version yet"
+
+    return [jvm_service("gateway", build, probe, port=site.ports["gateway"], environment=cluster.environment())]

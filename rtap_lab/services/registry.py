@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
-from rtap_lab.kafka.schema_registry import ready
+from rtap_lab.services import http
 from rtap_lab.services.jvm import jvm_service
 from rtap_lab.services.site import Site
 from rtap_lab.settings import Settings
@@ -22,9 +21,12 @@ def ports(settings: Settings) -> list[str]:
 def declare(site: Site) -> list[Service]:
     build = registry(site.java, site.folder / "registry", site.ports["registry"], site.ports["registry-management"])
     endpoint = site.endpoints.registry
-    return [
-        jvm_service("registry", build, partial(ready, endpoint), port=site.ports["registry"], link=endpoint.address)
-    ]
+
+    def probe() -> str | None:
+        http.get(f"{endpoint}/apis/ccompat/v7/subjects")
+        return None
+
+    return [jvm_service("registry", build, probe, port=site.ports["registry"], link=endpoint.address)]
 
 
 def registry(java: Path, folder: Path, port: int, management_port: int) -> Callable[[], Jvm]:

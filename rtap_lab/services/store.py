@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import httpx
-
 from rtap_lab.errors import ComponentError
+from rtap_lab.services import http
 from rtap_lab.services.site import Site
 from rtap_lab.settings import Settings
 from rtap_lab.stack.influxd import find_influxd
@@ -23,8 +22,7 @@ def declare(site: Site) -> list[Service]:
     endpoint = site.endpoints.store
 
     def probe(pid: int) -> str | None:
-        answer = httpx.get(f"{endpoint}/health", timeout=2, trust_env=False)
-        return None if answer.json().get("status") == "pass" else "not healthy"
+        return None if http.get(f"{endpoint}/health").json().get("status") == "pass" else "not healthy"
 
     return [
         Service(
