@@ -183,9 +183,9 @@ class Lifecycle:
         parameters: JobParameters,
         queries: tuple[Query, ...],
         current: Run | None,
-        note: str = "",
+        **facts: Any,
     ) -> Run:
-        """Write down a new run in place of the current one."""
+        """Write down a new run in place of the current one, with such facts."""
         self.topics.ensure(result_topics(source, [query.name for query in queries]))
         if current:
             self._stop_jobs(current)
@@ -200,13 +200,14 @@ class Lifecycle:
             results_from={},
             started=moment.timestamp(),
             ends={str(p): end for (_, p), end in ends.items()},
-            note=note,
+            **facts,
         )
         now = {topic: end for (topic, _), end in self.topics.ends(run.topics.values()).items()}
         run = structs.replace(run, results_from=dict.fromkeys(run.topics.values(), 0) | now)
         self.runs.change(lambda runs: runs | {run.key: run})
         # from here on the new run counts; what the earlier one left is before its beginning
         if current:
+            self._abort_transactions(current)
             self.checkpoints.keep_only(run)
             self.topics.delete(set(current.topics.values()) - set(run.topics.values()))
         return run
@@ -215,8 +216,8 @@ class Lifecycle:
         """A run that cannot go on begins again at the earliest record, and says so; what was asked for stays."""
         note = f"{why}: run {run.run} was given up, this one began at the earliest record"
         log.warning("job %s on %s: %s", run.job, run.source, note)
-        begun = self._begin(run.job, run.source, run.parameters, run.queries, run, note)
-        return self._update(begun.key, desired=run.desired, failures=run.failures, error=run.error)
+        facts = {"desired": run.desired, "failures": run.failures, "error": run.error, "note": note}
+        return self._begin(run.job, run.source, run.parameters, run.queries, run, **facts)
 
     def base(self, job: str, source: str) -> JobParameters:
         """The parameters of a run that names none.
@@ -256,10 +257,12 @@ class Lifecycle:
             except JobError:
                 self.flink.cancel(job_id)
                 self._await_end(job_id, 60, "cancel")
-                self._abort_transactions(run)
 
     def _abort_transactions(self, run: Run) -> None:
-        """End what a cancelled job left open: it would hide what others write to the shared topics, for a day."""
+        """End what a run's jobs left open: it would hide what others write to the shared topics, for a day.
+
+        Only of a run that will not go on: its newest checkpoint may promise to commit some of it.
+        """
         prefix = transactional_prefix(run.job, run.source)
         self.topics.abort(lambda transaction: transaction.id.startswith(prefix))
 

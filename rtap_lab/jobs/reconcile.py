@@ -151,7 +151,7 @@ def reconcile(run: Run, flink_jobs: Iterable[FlinkJob], now_ms: int) -> Action:
         if run.desired == "drained":
             return Drain(newest.job_id)
         settled = newest.state == "RUNNING" and now_ms - newest.started_ms > SETTLED_MS
-        return Settle() if settled and run.failures else Nothing()
+        return Settle() if settled and (run.failures or run.error) else Nothing()
     if newest.state == "FINISHED" and run.desired == "drained" and newest.job_id == run.job_id:
         return Drained(newest.job_id)
     # a job that was stopped with a savepoint is FINISHED too
