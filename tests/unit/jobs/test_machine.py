@@ -81,6 +81,8 @@ class Topics:
         self.start = 0
         self.there = False
         self.written_ms = -1
+        self.pending: tuple[str, list[tuple[str, int]]] | None = None
+        """Rows of a transaction that a checkpoint has promised to commit, and which."""
 
     def last_written_ms(self, topics: Iterable[str]) -> int:
         return self.written_ms
@@ -105,7 +107,14 @@ class Topics:
                 self.start = begin
 
     def abort(self, belongs: object) -> list[object]:
+        self.pending = None
         return []
+
+    def hold_back(self, checkpoint: str, run: str, position: int) -> None:
+        """The newest rows were written and not yet committed."""
+        held = [row for row in self.rows if row[0] == run and row[1] > position]
+        self.rows = [row for row in self.rows if row not in held]
+        self.pending = (checkpoint, held)
 
 
 class Flink:
@@ -144,6 +153,10 @@ class Flink:
     def submit(self, name: str, place: str, restore: str | None) -> str:
         assert not self.active(name), "two jobs of one run at a time"
         self.clock += 1
+        if self.topics.pending:  # a job commits what its checkpoint promised, and ends all else under its prefix
+            checkpoint, rows = self.topics.pending
+            self.topics.rows += rows if checkpoint == restore else []
+            self.topics.pending = None
         number = position = 0
         broken = False
         if restore is not None:
@@ -179,6 +192,7 @@ class Flink:
         if events:
             self.topics.written_ms = self.clock
         self.topics.rows += [(run, job["position"] + n + 1) for n in range(events)]
+        job["before"] = job["position"]
         job["position"] += events
         job["number"] += 1
         job["completed"] += 1
@@ -186,6 +200,7 @@ class Flink:
         split = struct.pack(">H", 6) + b"events" + struct.pack(">iqq", 0, job["position"], -(2**63))
         header = struct.pack(">iiqq", 0x4960672D, 6, job["number"], job["position"])
         (folder / "_metadata").write_bytes(header + split)
+        job["checkpoint"] = folder.as_uri()
         self.clock += 1
         os.utime(folder / "_metadata", ns=(self.clock * 1_000_000, self.clock * 1_000_000))
 
@@ -317,8 +332,11 @@ class Machine(RuleBasedStateMachine):
                 if job["state"] == "RUNNING":
                     self.flink.read(job, events)
 
-    @rule(harm=st.sampled_from(["", "", "cut", "spoil"]))
-    def lose_the_jobmanager(self, harm: str) -> None:
+    @rule(harm=st.sampled_from(["", "", "cut", "spoil"]), uncommitted=st.booleans())
+    def lose_the_jobmanager(self, harm: str, uncommitted: bool) -> None:
+        for job in self.flink.known:
+            if uncommitted and job["state"] == "RUNNING" and "checkpoint" in job:
+                self.topics.hold_back(job["checkpoint"], job["name"].split()[-1], job["before"])
         if harm:
             self.harm_the_newest_checkpoint(harm)
         self.flink.known.clear()
