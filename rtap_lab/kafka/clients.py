@@ -10,6 +10,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 
 from rtap_lab.endpoints import Endpoint
 from rtap_lab.errors import RtapLabError, ServiceError
+from rtap_lab.events.model import MAX_ROW_BYTES
 
 
 def producer(kafka: Endpoint, *, transactional_id: str | None = None, linger_ms: int = 0) -> Producer:
@@ -20,6 +21,7 @@ def producer(kafka: Endpoint, *, transactional_id: str | None = None, linger_ms:
         "linger.ms": linger_ms,
         "partitioner": "murmur2_random",
         "queue.buffering.max.messages": 500_000,
+        "message.max.bytes": MAX_ROW_BYTES,  # the topic decides; a slice may hold the largest record that one took
         "log_level": 2,
     }
     if transactional_id:

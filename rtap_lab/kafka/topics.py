@@ -69,7 +69,7 @@ def lab_topics() -> list[Topic]:
 
 def source_topic(source: str) -> Topic:
     """The topic of a recorded source; nothing of it ever expires."""
-    kept = {"retention.ms": "-1", "message.timestamp.type": "CreateTime"}
+    kept = {"retention.ms": "-1", "message.timestamp.type": "CreateTime", "max.message.bytes": str(MAX_ROW_BYTES)}
     return Topic(events_topic(source), PARTITIONS, kept)
 
 

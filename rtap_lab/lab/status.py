@@ -42,9 +42,6 @@ _BOOTTIME = hasattr(time, "CLOCK_BOOTTIME")
 NEAR = 50
 """Offsets before the end in which a partition's last record is: the markers of transactions have some."""
 
-GLANCE_S = 3.0
-"""Seconds that a status waits for Kafka: one that does not answer is what it has to say."""
-
 LOOKED_AT = 12_000
 """So many records of a lag are looked at, to tell ticks from events."""
 
@@ -152,7 +149,7 @@ def _job(context: Context, site: Site, run: Run, counts: Counts, away: Sequence[
             raise JobError("flink: the JobManager is away; the job goes on when it is back")
         if any(name.startswith("kafka") for name in away):
             raise ServiceError("kafka is away; the job goes on when it is back")
-        topics = Topics(site.endpoints.kafka, patience=GLANCE_S)
+        topics = site.topics_at_a_glance
         if run.state == "running" and run.job_id:
             found = site.flink.job(run.job_id)
             job["state"] = found["state"]
@@ -254,7 +251,7 @@ def _lag(topics: Topics, run: Run) -> int:
     looked_at = sum(max(0, end - newest[key]) for key, end in ends.items())
     events = sum(
         record.value() != TICK_RECORD
-        for record in read_range(topics.kafka, newest, ends, committed=False, patience=GLANCE_S)
+        for record in read_range(topics.kafka, newest, ends, committed=False, patience=topics.patience)
     )
     return events if looked_at == behind else int(behind * events / looked_at)
 

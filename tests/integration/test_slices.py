@@ -24,7 +24,9 @@ def test_a_slice_with_garbage_comes_back_bit_by_bit_and_gives_the_same_answers_t
 ) -> None:
     kafka = stack.endpoints.kafka
     begin = dict(Topics(kafka).ends(["events"]))
-    out = Producer({"bootstrap.servers": kafka.address, "partitioner": "murmur2_random"})
+    out = Producer(
+        {"bootstrap.servers": kafka.address, "partitioner": "murmur2_random", "message.max.bytes": 2_000_000}
+    )
     stack.simulate("brisk", rate=300, seconds=3, seed=9)
     now_ms = time.time_ns() // 1_000_000
     for number, record in enumerate(corpus("slice", now_ms).values()):
