@@ -1,12 +1,43 @@
 """Where a service is and how it is reached: the only such thing that is passed around.
 
-An address alone today; what reaching a service asks for beyond it (TLS, credentials) belongs here too, so that no
-caller has to change when it comes.
+What reaching a service asks for beyond its address (TLS, credentials) belongs here too, so that no caller has to know.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import ssl
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+
+@dataclass(frozen=True)
+class Tls:
+    """The lab's certificate, which is its own authority; its services and their clients show it to each other.
+
+    Args:
+        certificate: A PEM file.
+        key: The certificate's private key, a PEM file that only its owner can read.
+        store: Certificate and key for Java, PKCS 12.
+        trust: The certificate alone for Java, PKCS 12: what is trusted.
+        password: Of both.
+    """
+
+    certificate: str
+    key: str
+    store: str
+    trust: str
+    password: str = field(repr=False)
+
+    def context(self) -> ssl.SSLContext:
+        """For a client: trusts this certificate and no other, and shows it."""
+        return _context(self.certificate, self.key)
+
+
+@lru_cache(maxsize=8)
+def _context(certificate: str, key: str) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=certificate)
+    context.load_cert_chain(certificate, key)
+    return context
 
 
 @dataclass(frozen=True)
@@ -15,10 +46,14 @@ class Endpoint:
 
     Args:
         address: Of Kafka, host and port of each broker: "127.0.0.1:19092,127.0.0.1:19093"; of all else a base address,
-            "http://127.0.0.1:8081" or "ws://127.0.0.1:8765", without a slash at its end.
+            "https://127.0.0.1:8081" or "ws://127.0.0.1:8765", without a slash at its end.
+        tls: What is shown and trusted; None where the service speaks no TLS.
+        token: What the service asks of its clients; None where it asks for none.
     """
 
     address: str
+    tls: Tls | None = None
+    token: str | None = field(default=None, repr=False)
 
     def __str__(self) -> str:
         return self.address

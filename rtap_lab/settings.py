@@ -24,6 +24,9 @@ StoreKind = Literal["sqlite", "influxdb"]
 LIVE = "live"
 """The source of the events that happen now; every other source is a recorded one."""
 
+LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
+"""The names of this machine that a browser may use; another one was made to point here (DNS rebinding)."""
+
 PARTITIONS = 12
 """Partitions of `events` and of each recorded source."""
 

@@ -176,9 +176,11 @@ def fetch(what: Annotated[str, typer.Argument(help="Nothing more, or influxdb.")
     notes.print("ready for use without a network")
 
 
-def dash() -> None:
-    """Open the live dashboard; where there is no display, its address is printed."""
-    address = open_lab().dashboard
+def dash(
+    flink: Annotated[bool, typer.Option("--flink", help="Flink's own web UI instead, read only.")] = False,
+) -> None:
+    """Open the live dashboard; its address, with the token that opens it, is printed."""
+    address = open_lab().flink_ui if flink else open_lab().dashboard
     print(address)
     if os.environ.get("DISPLAY") or sys.platform == "darwin":
         import webbrowser

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from bokeh.plotting import figure
 from panel.custom import JSComponent
 
 from rtap_lab.dashboards.viewmodel import REDUCTIONS, chart_plan
+from rtap_lab.endpoints import Endpoint
+from rtap_lab.live.access import issue
 from rtap_lab.queries.query import Query
 from rtap_lab.settings import LIVE
 
@@ -26,6 +29,7 @@ class HubFeed(JSComponent):
     """Feeds a Bokeh source of the same document from a channel of the hub, in the browser alone."""
 
     url = param.String(doc="The hub's address; empty: a static picture")
+    token = param.String(doc="What the hub asks for")
     channel = param.String()
     source = param.String(default=LIVE)
     target = param.String(doc="Name of the ColumnDataSource")
@@ -39,7 +43,7 @@ class LiveChart(pn.viewable.Viewer):
     """One live chart: shows itself in a cell, in `panel serve`, and as a picture in a report.
 
     Args:
-        url: The hub's address, such as "ws://127.0.0.1:8765"; empty for a static picture.
+        hub: Where the hub is, and its secret; None for a static picture.
         channel: A query's name.
         source: "live" or a recorded source.
         reduce: "series", "top" or "count" (`rtap_lab.dashboards.viewmodel`).
@@ -51,7 +55,7 @@ class LiveChart(pn.viewable.Viewer):
 
     def __init__(
         self,
-        url: str,
+        hub: Endpoint | None,
         channel: str,
         *,
         source: str = LIVE,
@@ -68,7 +72,8 @@ class LiveChart(pn.viewable.Viewer):
         self.figure = _figure(reduce, options, self.data, title, height)
         self.figure.name = f"{name}-figure"
         self.feed = HubFeed(
-            url=url,
+            url=hub.address if hub else "",
+            token=issue(hub.token or "", time.time()) if hub else "",
             channel=channel,
             source=source,
             target=name,
@@ -112,11 +117,13 @@ def _figure(reduce: str, options: Mapping[str, Any], data: ColumnDataSource, tit
     return plot
 
 
-def chart_of(hub: str, query: Query, *, source: str = LIVE, rows: Iterable[Mapping[str, Any]] = ()) -> LiveChart:
+def chart_of(
+    hub: Endpoint | None, query: Query, *, source: str = LIVE, rows: Iterable[Mapping[str, Any]] = ()
+) -> LiveChart:
     """The chart of a query, of the kind that fits its rows.
 
     Args:
-        hub: The hub's address; empty for a static picture.
+        hub: Where the hub is, and its secret; None for a static picture.
         query: The query.
         source: "live" or a recorded source.
         rows: Rows for the first picture.
@@ -127,6 +134,6 @@ def chart_of(hub: str, query: Query, *, source: str = LIVE, rows: Iterable[Mappi
     )
 
 
-def charts_of(hub: str, queries: Iterable[Query], *, source: str = LIVE) -> dict[str, LiveChart]:
+def charts_of(hub: Endpoint | None, queries: Iterable[Query], *, source: str = LIVE) -> dict[str, LiveChart]:
     """The charts of queries, by name."""
     return {query.name: chart_of(hub, query, source=source) for query in queries}

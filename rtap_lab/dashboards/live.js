@@ -3,8 +3,9 @@
 const hubs = (globalThis.__rtapHubs ??= new Map());
 
 class HubConnection {
-  constructor(url) {
+  constructor(url, token) {
     this.url = url;
+    this.token = token;
     this.feeds = new Map(); // "channel/source" -> {have, epoch, listeners}
     this.wait = 300;
     this.open();
@@ -14,15 +15,28 @@ class HubConnection {
     this.socket = new WebSocket(this.url);
     this.socket.onopen = () => {
       this.wait = 300;
+      this.socket.send(JSON.stringify({ type: "authorize", token: this.token }));
       for (const key of this.feeds.keys()) this.ask(key);
       this.tell("live");
     };
     this.socket.onmessage = (event) => this.receive(JSON.parse(event.data), Date.now());
-    this.socket.onclose = () => {
+    this.socket.onclose = (event) => {
+      if (event.code === 4401) {
+        this.expired = true; // coming back with this token is of no use
+        return this.tell("expired");
+      }
       this.tell("away");
       setTimeout(() => this.open(), this.wait);
       this.wait = Math.min(this.wait * 2, 5000);
     };
+  }
+
+  // A chart that was drawn later brings a token that is good for longer.
+  renew(token) {
+    if (parseInt(token) <= parseInt(this.token)) return;
+    this.token = token;
+    if (this.expired) this.open();
+    this.expired = false;
   }
 
   ask(key) {
@@ -151,7 +165,7 @@ export function render({ model, view, el }) {
   let firstRow = "";
 
   const show = () => {
-    const words = { live: "live", away: "hub is away, trying again", connecting: "connecting" };
+    const words = { live: "live", away: "hub is away, trying again", expired: "this picture is from an earlier day: load it again", connecting: "connecting" };
     const waiting = received === 0 && state === "live" && firstRow ? ` yet: ${firstRow}` : "";
     badge.textContent = `${words[state] ?? state} · ${received} rows${waiting}`;
     badge.dataset.state = state;
@@ -192,6 +206,7 @@ export function render({ model, view, el }) {
     badge.textContent = "a static picture";
     return;
   }
-  if (!hubs.has(model.url)) hubs.set(model.url, new HubConnection(model.url));
+  if (!hubs.has(model.url)) hubs.set(model.url, new HubConnection(model.url, model.token));
+  hubs.get(model.url).renew(model.token);
   return hubs.get(model.url).subscribe(model.channel, model.source, listener);
 }

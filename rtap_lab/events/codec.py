@@ -11,6 +11,8 @@ import json
 import math
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import orjson
@@ -38,10 +40,13 @@ def decode(record: bytes | None) -> list[Decoded]:
         tree, plain = _first_value(record), False
     if isinstance(tree, dict):
         row = _row(tree, len(record)) if plain else None
-        return [row if row is not None else _slow_row(_first_value(record))]
+        if row is not None:
+            return [row]
+        with _frames_for(record):
+            return [_slow_row(_first_value(record))]
     if isinstance(tree, list):
-        tree = _first_value(record)
-        return [_slow_row(each) for each in tree if isinstance(each, dict)]
+        with _frames_for(record):
+            return [_slow_row(each) for each in _first_value(record) if isinstance(each, dict)]
     return []
 
 
@@ -69,14 +74,27 @@ class _Float(str):
 
 def _first_value(record: bytes) -> Any:
     """The first JSON value of a record; None when there is none that Jackson would read."""
-    if record.count(b"[") + record.count(b"{") > 100 and sys.getrecursionlimit() < _FRAMES:
-        sys.setrecursionlimit(_FRAMES)
     try:
         text = record.decode(json.detect_encoding(record))
         start = len(text) - len(text.lstrip(_SPACE))
-        return _DECODER.raw_decode(text, start)[0]
+        with _frames_for(record):
+            return _DECODER.raw_decode(text, start)[0]
     except (ValueError, RecursionError):
         return None
+
+
+@contextmanager
+def _frames_for(record: bytes) -> Iterator[None]:
+    """Let a deep record be read; the limit is raised for no longer, because it guards the rest of the process."""
+    before = sys.getrecursionlimit()
+    if record.count(b"[") + record.count(b"{") <= 100 or before >= _FRAMES:
+        yield
+        return
+    sys.setrecursionlimit(_FRAMES)
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
 
 
 def _row(tree: dict[str, Any], size: int) -> Decoded | None:

@@ -12,7 +12,7 @@ import httpx
 
 from rtap_lab.endpoints import Endpoint
 from rtap_lab.errors import JobError, StatementError
-from rtap_lab.flink.rest import cause
+from rtap_lab.flink.rest import cause, verifying
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Session:
     """
 
     def __init__(self, gateway: Endpoint, properties: Mapping[str, str] | None = None) -> None:
-        self._http = httpx.Client(base_url=f"{gateway}/v3", timeout=120, trust_env=False)
+        self._http = httpx.Client(base_url=f"{gateway}/v3", timeout=120, trust_env=False, verify=verifying(gateway))
         body = {"properties": dict(properties or {})}
         self.handle = str(self._call("POST", "/sessions", json=body)["sessionHandle"])
 

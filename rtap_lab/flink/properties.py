@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from rtap_lab.endpoints import Tls
 from rtap_lab.settings import DEDUPLICATION_MS, JobParameters
 
 CHECKPOINT_MS = {"exactly_once": 150, "low_latency": 1000}
-"""How often a live job takes a checkpoint: in `exactly_once` results wait for it."""
+"""How often the packaged job takes a checkpoint while live: in `exactly_once` results wait for it."""
+
+OWN_CHECKPOINT_MS = 500
+"""The same of a job of one's own, of which there may be several: each checkpoint costs what the packaged job's costs."""
+
+MIN_PAUSE_MS = 100
+"""Between two checkpoints at least: more than there is left of the interval when a machine is at its limit, so that taking
+checkpoints cannot fill it."""
 
 TERMINAL = ("FINISHED", "CANCELED", "FAILED", "SUSPENDED")
 """States of a job that has ended."""
@@ -24,6 +32,7 @@ def job_properties(
     *,
     name: str,
     bounded: bool,
+    packaged: bool,
     checkpoints: str,
     restore: str | None,
     parallelism: int | None = None,
@@ -35,11 +44,13 @@ def job_properties(
         name: The job's name.
         bounded: A recorded source: state on the heap (MATCH_RECOGNIZE catches up quadratically on
             RocksDB), no expiry.
+        packaged: Whether it is the packaged job.
         checkpoints: Where its checkpoints go (a URI).
         restore: The checkpoint or savepoint to continue from.
         parallelism: None: 2 for a recorded source, 1 live.
     """
-    every = 2000 if bounded else CHECKPOINT_MS[parameters.delivery]
+    live = CHECKPOINT_MS[parameters.delivery]
+    every = 2000 if bounded else live if packaged else max(live, OWN_CHECKPOINT_MS)
     properties = COMMON | {
         "pipeline.name": name,
         # one Deduplicate and one late split for all branches, so that they cannot disagree
@@ -50,7 +61,7 @@ def job_properties(
         "pipeline.auto-watermark-interval": "200 ms" if bounded else "50 ms",
         "execution.buffer-timeout.interval": "100 ms" if bounded else "1 ms",
         "execution.checkpointing.interval": f"{every} ms",
-        "execution.checkpointing.min-pause": "10 ms",
+        "execution.checkpointing.min-pause": f"{MIN_PAUSE_MS} ms",
         "execution.checkpointing.timeout": "2 min",
         "execution.checkpointing.dir": checkpoints,
         "state.backend.type": "hashmap" if bounded else "rocksdb",
@@ -59,3 +70,31 @@ def job_properties(
         properties["execution.state-recovery.path"] = restore
         properties["execution.state-recovery.claim-mode"] = "NO_CLAIM"
     return properties
+
+
+def mutual_tls(tls: Tls) -> dict[str, str]:
+    """Flink's values for mutual TLS (pure): who does not show the lab's certificate is refused, on every port of Flink.
+
+    What answers there executes what it is sent, and answers any web page (`Access-Control-Allow-Origin: *`). One cipher
+    suite of TLS 1.3: Flink's default suites are gone in newer Javas (FLINK-39022).
+    """
+    stores = {
+        f"security.ssl.{where}.{what}": value
+        for where in ("rest", "internal")
+        for what, value in {
+            "enabled": "true",
+            "keystore": tls.store,
+            "keystore-password": tls.password,
+            "key-password": tls.password,
+            "keystore-type": "PKCS12",
+            "truststore": tls.trust,
+            "truststore-password": tls.password,
+            "truststore-type": "PKCS12",
+        }.items()
+    }
+    return stores | {
+        "security.ssl.rest.authentication-enabled": "true",
+        "security.ssl.protocol": "TLSv1.3",
+        "security.ssl.algorithms": "TLS_AES_128_GCM_SHA256",
+        "security.ssl.verify-hostname": "true",
+    }

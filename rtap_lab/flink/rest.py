@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import ssl
 from functools import lru_cache
 from typing import Any
 
@@ -13,10 +14,15 @@ from rtap_lab.errors import JobError
 from rtap_lab.flink.properties import TERMINAL
 
 
+def verifying(endpoint: Endpoint) -> ssl.SSLContext | bool:
+    """What httpx takes to verify a service and to show our certificate to it."""
+    return endpoint.tls.context() if endpoint.tls else True
+
+
 @lru_cache(maxsize=8)
 def _client(flink: Endpoint) -> httpx.Client:
     """One connection pool for each JobManager of this process."""
-    return httpx.Client(base_url=flink.address, timeout=10, trust_env=False)
+    return httpx.Client(base_url=flink.address, timeout=10, trust_env=False, verify=verifying(flink))
 
 
 class FlinkRest:

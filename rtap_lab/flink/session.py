@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from rtap_lab.endpoints import Endpoint
-from rtap_lab.flink.properties import look_properties
+from rtap_lab.flink.properties import look_properties, mutual_tls
 
 
 @contextmanager
@@ -51,6 +51,7 @@ def table_environment(flink: Endpoint, catalog: Iterable[str], *, java: Path, ja
         "execution.target": "remote",
         "rest.address": str(address.hostname),
         "rest.port": str(address.port),
+        **(mutual_tls(flink.tls) if flink.tls else {}),
         "pipeline.jars": ";".join(path.as_uri() for path in jars),
         "python.executable": python,
         "python.client.executable": python,

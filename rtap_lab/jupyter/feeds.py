@@ -30,7 +30,7 @@ def chart(lab: Lab, query: str, *, source: str = LIVE, live: bool = True) -> Liv
 
     asked = lab.query(query, source)
     rows = lab.rows(query, source)
-    return chart_of(lab.endpoints.hub.address if live else "", asked, source=source, rows=rows)
+    return chart_of(lab.endpoints.hub if live else None, asked, source=source, rows=rows)
 
 
 def stream(lab: Lab, query: str, *, source: str = LIVE) -> Any:

@@ -23,7 +23,10 @@ class Registry:
     """
 
     def __init__(self, registry: Endpoint) -> None:
-        self.client = SchemaRegistryClient({"url": f"{registry}/apis/ccompat/v7", "timeout": 10})
+        config: dict[str, Any] = {"url": f"{registry}/apis/ccompat/v7", "timeout": 10}
+        if registry.tls:
+            config |= {"ssl.ca.location": registry.tls.certificate}
+        self.client = SchemaRegistryClient(config)
 
     def register(self, schema: dict[str, Any], subject: str = SUBJECT) -> int:
         """Register a schema under the contract's rule; the id of an equal one that is there.

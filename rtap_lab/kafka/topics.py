@@ -260,10 +260,12 @@ class Topics:
             try:
                 return ask()
             except KafkaException as error:
-                if error.args[0].code() not in _PASSING or time.monotonic() > deadline:
+                passing = error.args[0].code() in _PASSING
+                if passing:
+                    self.admin = self._client()  # what the old one knows of leaders may be from before
+                if not passing or time.monotonic() > deadline:
                     raise ServiceError(f"kafka: {self.kafka} does not answer: {error}", service="kafka") from error
                 time.sleep(0.1)
-                self.admin = self._client()  # what the old one knows of leaders may be from before
 
     def trim(self, begins: Mapping[str, int]) -> None:
         """Remove the records before an offset, of topics of one partition; a repeat changes nothing."""

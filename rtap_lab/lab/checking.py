@@ -21,7 +21,7 @@ from rtap_lab.verification.verifier import Verifier
 def _opened(context: Context) -> Iterator[tuple[Verifier, Store]]:
     store = context.open_store()
     try:
-        yield Verifier(context.topics, store), store
+        yield Verifier(context.topics, store, context.endpoints.hub), store
     finally:
         store.close()
 

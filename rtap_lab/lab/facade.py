@@ -24,6 +24,7 @@ from rtap_lab.queries.query import query as make_query
 from rtap_lab.queries.standard import JOB
 from rtap_lab.recordings.imported import Imported
 from rtap_lab.recordings.sources import Sources
+from rtap_lab.services.dashboard import address
 from rtap_lab.services.site import settings_document
 from rtap_lab.settings import LIVE, Duration, JobOptions, Settings, job_changes, state_folder
 from rtap_lab.simulator.fed import Fed
@@ -143,8 +144,13 @@ class Lab:
 
     @property
     def dashboard(self) -> str:
-        """The live dashboard's address."""
-        return f"{self.endpoints.dashboard}/app"
+        """The live dashboard's address, with the token that opens it."""
+        return address(self.endpoints.dashboard)
+
+    @property
+    def flink_ui(self) -> str:
+        """The address of Flink's web UI, read only, with the token that opens it."""
+        return address(self.endpoints.dashboard, "/flink/")
 
     def store(self) -> Store:
         """The lab's store, for reading; close it after use."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from websockets.exceptions import ConnectionClosed, WebSocketException
@@ -13,15 +13,54 @@ from websockets.sync.client import connect
 
 from rtap_lab.endpoints import Endpoint
 from rtap_lab.errors import LiveError
-from rtap_lab.live.protocol import encode
+from rtap_lab.live.access import issue
+from rtap_lab.live.protocol import UNAUTHORIZED, authorize, encode
 from rtap_lab.settings import LIVE
+
+Row = dict[str, Any]
+
+
+def _introduce(hub: Endpoint) -> str:
+    """What a client says first; each connection has a fresh token."""
+    return authorize(issue(hub.token or "", time.time()))
 
 
 def ping(hub: Endpoint) -> str | None:
     """None when the hub greets."""
     with connect(hub.address, open_timeout=2, close_timeout=0.2, proxy=None) as socket:
+        socket.send(_introduce(hub))
         greeting = json.loads(socket.recv(timeout=2))
     return None if greeting.get("type") == "hello" else "no greeting"
+
+
+def snapshots(hub: Endpoint, channels: Collection[str], source: str, *, patience: float = 10.0) -> dict[str, list[Row]]:
+    """What a new client is shown of each channel first: its rows, as they were published.
+
+    Args:
+        hub: Where the hub is, and its secret.
+        channels: Names of queries.
+        source: Whose.
+        patience: Seconds to wait at most.
+
+    Raises:
+        LiveError: When the hub does not answer, or refuses.
+    """
+    found: dict[str, list[Row]] = {}
+    deadline = time.monotonic() + patience
+    try:
+        with connect(hub.address, open_timeout=5, close_timeout=0.5, max_size=None, proxy=None) as socket:
+            socket.send(_introduce(hub))
+            for name in channels:
+                socket.send(_subscribe(name, source))
+            while set(channels) - found.keys():
+                message = json.loads(socket.recv(timeout=max(0.0, deadline - time.monotonic())))
+                if message["type"] == "error":
+                    raise LiveError(f"hub: {message['message']}")
+                if message["type"] == "snapshot":
+                    found[message["channel"]] = message["rows"]
+    except (OSError, TimeoutError, WebSocketException) as error:
+        raise LiveError(f"hub: {hub} does not answer: {error}", hint="`rtap status`") from error
+    return found
 
 
 def watch(
@@ -35,7 +74,7 @@ def watch(
     """Yield snapshots and updates of channels, each with `client_ms`, when it was received.
 
     Args:
-        hub: Where the hub is.
+        hub: Where the hub is, and its secret.
         channels: Names of queries.
         source: Whose.
         stop: Ends it from another thread.
@@ -49,6 +88,7 @@ def watch(
     while not stop.is_set():
         try:
             with connect(hub.address, open_timeout=5, close_timeout=0.5, max_size=None, proxy=None) as socket:
+                socket.send(_introduce(hub))
                 for name in names:
                     socket.send(_subscribe(name, source))
                 have: dict[str, int] = {}
@@ -72,6 +112,10 @@ def watch(
                     message["client_ms"] = time.time_ns() / 1e6
                     yield message
         except (OSError, ConnectionClosed, WebSocketException) as error:
+            if isinstance(error, ConnectionClosed) and error.rcvd and error.rcvd.code == UNAUTHORIZED:
+                raise LiveError(
+                    f"hub: {hub} does not know this lab's token", hint="is RTAP_STATE this lab's?"
+                ) from error
             if not reconnect:
                 raise LiveError(f"hub: {hub} does not answer: {error}", hint="`rtap status`") from error
             stop.wait(0.3)

@@ -1,6 +1,8 @@
 """The messages between hub and client, as JSON objects. Pure.
 
-Client to hub:
+Client to hub, and first of all, within five seconds:
+  {"type": "authorize", "token": TEXT}     `live.access`; who does not, or has a token that expired, is closed with 4401
+then:
   {"type": "subscribe", "channel": QUERY, "source": SOURCE}     SOURCE is "live" unless named
   {"type": "unsubscribe", "channel": QUERY, "source": SOURCE}
   {"type": "ping"}
@@ -27,7 +29,10 @@ from typing import Any
 from rtap_lab.errors import LiveError
 from rtap_lab.settings import LIVE
 
-VERSION = 1
+VERSION = 2
+
+UNAUTHORIZED = 4401
+"""The close code of a client without a good token; coming back with the same one is of no use."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,26 @@ class Request:
     source: str = LIVE
 
 
+def authorize(token: str) -> str:
+    """What a client says first, as text."""
+    return encode({"type": "authorize", "token": token})
+
+
+def parse_authorize(text: str | bytes) -> object:
+    """The token of a client's first message.
+
+    Raises:
+        LiveError: When it is something else.
+    """
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError):
+        data = None
+    if not isinstance(data, dict) or data.get("type") != "authorize":
+        raise LiveError('the first message must be {"type": "authorize", "token": TEXT}')
+    return data.get("token")
+
+
 def parse_request(text: str | bytes, channels: frozenset[str]) -> Request:
     """A client's message.
 
@@ -47,7 +72,7 @@ def parse_request(text: str | bytes, channels: frozenset[str]) -> Request:
     """
     try:
         data = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         data = None
     if not isinstance(data, dict) or not isinstance(data.get("type"), str):
         raise LiveError('a request is a JSON object with a "type"')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,24 +14,32 @@ from websockets.http11 import Request as HttpRequest
 from websockets.http11 import Response
 
 from rtap_lab.errors import LiveError
+from rtap_lab.live.access import holds
 from rtap_lab.live.hub import Hub, Row
-from rtap_lab.live.protocol import encode, parse_request
+from rtap_lab.live.protocol import UNAUTHORIZED, encode, parse_authorize, parse_request
+from rtap_lab.settings import LOCAL
 
 CLIENTS = 1_000
 """Connections at a time."""
 
-_LOCAL = {"127.0.0.1", "localhost", "::1"}
+PATIENCE_S = 5.0
+"""Seconds that a client has to say who it is."""
 
 
 class LiveServer:
     """Serves a hub on 127.0.0.1.
 
     Browsers apply no same-origin rule to WebSockets, so a page of another site is refused by its
-    Origin; programs send none.
+    Origin; programs send none. Page or program, what a client says first is its token.
+
+    Args:
+        hub: Channels and clients.
+        secret: What tokens are made from.
     """
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, secret: str) -> None:
         self.hub = hub
+        self._secret = secret
         self._wake: dict[object, asyncio.Event] = {}
         self._server: Server | None = None
 
@@ -60,13 +69,16 @@ class LiveServer:
         if self.hub.clients >= CLIENTS:
             return connection.respond(503, f"there are {CLIENTS} clients already\n")
         origin, host = request.headers.get("Origin"), request.headers.get("Host", "")
-        if origin is not None and urlsplit(origin).hostname not in _LOCAL:
+        if origin is not None and urlsplit(origin).hostname not in LOCAL:
             return connection.respond(403, "only pages of this machine may connect\n")
-        if urlsplit(f"//{host}").hostname not in _LOCAL:  # a name of somebody else's that was made to point here
+        if urlsplit(f"//{host}").hostname not in LOCAL:  # a name of somebody else's that was made to point here
             return connection.respond(403, "this is reached as 127.0.0.1 or localhost only\n")
         return None
 
     async def _serve(self, connection: ServerConnection) -> None:
+        if not await self._authorized(connection):
+            await connection.close(UNAUTHORIZED, "the first message must be authorize, with a token of this lab")
+            return
         wake = asyncio.Event()
         self.hub.connect(connection)
         self._wake[connection] = wake
@@ -85,6 +97,14 @@ class LiveServer:
             sender.cancel()
             self._wake.pop(connection, None)
             self.hub.disconnect(connection)
+
+    async def _authorized(self, connection: ServerConnection) -> bool:
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                token = parse_authorize(await connection.recv())
+        except (TimeoutError, ConnectionClosed, LiveError):
+            return False
+        return holds(self._secret, token, time.time())
 
     async def _send(self, connection: ServerConnection, wake: asyncio.Event) -> None:
         try:

@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
+from pathlib import Path
 
+from rtap_lab.endpoints import Endpoint
 from rtap_lab.services import http
 from rtap_lab.services.site import Site
 from rtap_lab.settings import Settings
 from rtap_lab.stack.service import Service
 
-APP = "rtap_lab.dashboards.app"
-"""The module that `panel serve` runs; it is found by name, so that the supervisor does not import panel."""
+APP, ACCESS, FLINK_UI = (f"rtap_lab.dashboards.{name}" for name in ("app", "access", "flink_ui"))
+"""What `panel serve` runs, and who may see it; found by name, so that the supervisor imports neither panel nor tornado."""
+
+
+def _file(module: str) -> Path:
+    spec = find_spec(module)
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin)
+
+
+def address(dashboard: Endpoint, page: str = "/app") -> str:
+    """The address that shows a page, with the token that opens it (`dashboards.access.LoginHandler`)."""
+    return f"{dashboard}/login?token={dashboard.token}&next={page}"
 
 
 def ports(settings: Settings) -> list[str]:
@@ -22,16 +37,12 @@ def declare(site: Site) -> list[Service]:
     endpoint = site.endpoints.dashboard
 
     def command() -> list[str]:
-        from importlib.util import find_spec
-
-        spec = find_spec(APP)
-        assert spec is not None
         return [
             sys.executable,
             "-m",
             "panel",
             "serve",
-            str(spec.origin),
+            str(_file(APP)),
             "--address",
             "127.0.0.1",
             "--port",
@@ -40,6 +51,10 @@ def declare(site: Site) -> list[Service]:
             f"127.0.0.1:{port}",
             "--allow-websocket-origin",
             f"localhost:{port}",
+            "--auth-module",
+            str(_file(ACCESS)),
+            "--plugins",
+            FLINK_UI,
             "--index",
             "app",
             "--liveness",
@@ -52,7 +67,17 @@ def declare(site: Site) -> list[Service]:
         ]
 
     def probe(pid: int) -> str | None:
-        http.get(f"{endpoint}/liveness")
+        http.get(endpoint, "/liveness")
         return None
 
-    return [Service("dashboard", command, probe, port=port, link=f"{endpoint}/app")]
+    flink = site.endpoints.flink
+    assert flink.tls is not None
+    # secrets go by the environment: arguments can be read by other users
+    environment = {
+        "RTAP_DASHBOARD_TOKEN": endpoint.token or "",
+        "RTAP_HUB_SECRET": site.endpoints.hub.token or "",
+        "RTAP_FLINK": flink.address,
+        "RTAP_FLINK_CERTIFICATE": flink.tls.certificate,
+        "RTAP_FLINK_KEY": flink.tls.key,
+    }
+    return [Service("dashboard", command, probe, port=port, link=f"{endpoint}/app", environment=environment)]

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from rtap_lab.endpoints import Tls
+from rtap_lab.flink.properties import mutual_tls
 from rtap_lab.services.site import Site
+from rtap_lab.stack.certificate import certificate_of
 from rtap_lab.stack.components import flink_home, jars
 from rtap_lab.stack.java import Jvm, jvm
 
@@ -24,7 +27,7 @@ class FlinkPorts:
     gateway: int
 
 
-def config(folder: Path, ports: FlinkPorts) -> dict[str, str | int]:
+def config(folder: Path, ports: FlinkPorts, tls: Tls) -> dict[str, str | int]:
     """The values of `config.yaml` (pure).
 
     Detection of a dead TaskManager is fast (a refused connection, 0.5 s) while a pause of a few
@@ -79,6 +82,7 @@ def config(folder: Path, ports: FlinkPorts) -> dict[str, str | int]:
         "slot.request.timeout": 300_000,
         "table.local-time-zone": "UTC",
         "sql-gateway.session.idle-timeout": "1 h",
+        **mutual_tls(tls),
     }
 
 
@@ -106,12 +110,14 @@ class FlinkCluster:
         java: The runtime.
         folder: Flink's part of the state folder.
         ports: Where each process listens.
+        tls: The lab's certificate.
     """
 
-    def __init__(self, java: Path, folder: Path, ports: FlinkPorts) -> None:
+    def __init__(self, java: Path, folder: Path, ports: FlinkPorts, tls: Tls) -> None:
         self.java = java
         self.folder = folder
         self.ports = ports
+        self.tls = tls
 
     @property
     def conf(self) -> Path:
@@ -123,8 +129,10 @@ class FlinkCluster:
         conf = self.conf
         conf.mkdir(parents=True, exist_ok=True)
         (self.folder / "tmp").mkdir(exist_ok=True)
-        values = config(self.folder, self.ports)
+        values = config(self.folder, self.ports, self.tls)
         text = "".join(f"{key}: {value}\n" for key, value in values.items())
+        (conf / "config.yaml").touch(mode=0o600)
+        (conf / "config.yaml").chmod(0o600)  # it holds the certificate's password
         (conf / "config.yaml").write_text(text)
         (conf / "log4j2.properties").write_text(_LOG4J)
         opens = [
@@ -169,4 +177,5 @@ class FlinkCluster:
 def cluster_of(site: Site) -> FlinkCluster:
     """The cluster of a lab."""
     names = ("flink", "flink-rpc", "flink-blob", "taskmanager-data", "gateway")
-    return FlinkCluster(site.java, site.folder / "flink", FlinkPorts(*(site.ports[name] for name in names)))
+    ports = FlinkPorts(*(site.ports[name] for name in names))
+    return FlinkCluster(site.java, site.folder / "flink", ports, certificate_of(site.state))

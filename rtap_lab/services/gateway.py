@@ -28,7 +28,7 @@ def declare(site: Site) -> list[Service]:
         return cluster.jvm("gateway", main, ["-Xms96m", "-Xmx448m", "-XX:TieredStopAtLevel=1"], gateway=True)
 
     def probe() -> str | None:
-        version = http.get(f"{site.endpoints.gateway}/v3/info").json().get("version")
+        version = http.get(site.endpoints.gateway, "/v3/info").json().get("version")
         return None if version else "no version yet"
 
     return [jvm_service("gateway", build, probe, port=site.ports["gateway"], environment=cluster.environment())]

@@ -1,4 +1,4 @@
-"""Asking a service over HTTP whether it works: one client, kept, since making one reads all authorities' certificates."""
+"""Asking a service over HTTP whether it works: a client for each certificate, kept, since making one takes a while."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ from functools import lru_cache
 
 import httpx
 
-
-@lru_cache(maxsize=1)
-def _client() -> httpx.Client:
-    return httpx.Client(timeout=2, trust_env=False)
+from rtap_lab.endpoints import Endpoint, Tls
 
 
-def get(url: str) -> httpx.Response:
+@lru_cache(maxsize=4)
+def _client(tls: Tls | None) -> httpx.Client:
+    return httpx.Client(timeout=2, trust_env=False, verify=tls.context() if tls else True)
+
+
+def get(service: Endpoint, path: str) -> httpx.Response:
     """The answer to a GET, waited for two seconds at most.
 
     Raises:
         httpx.HTTPError: When there is none, or an error.
     """
-    return _client().get(url).raise_for_status()
+    return _client(service.tls).get(f"{service}{path}").raise_for_status()

@@ -38,6 +38,6 @@ def declare(site: Site) -> list[Service]:
             probe,
             port=site.ports["flink"],
             environment=cluster.environment(),
-            link=site.endpoints.flink.address,
+            link=f"{site.endpoints.dashboard}/flink/",
         )
     ]

@@ -11,6 +11,7 @@ from rtap_lab.flink.rest import FlinkRest
 from rtap_lab.jobs.lifecycle import Lifecycle
 from rtap_lab.kafka.topics import Topics
 from rtap_lab.settings import Settings
+from rtap_lab.stack.certificate import certificate_of
 from rtap_lab.stack.java import find_java
 from rtap_lab.stack.ports import Ports, ports_document
 from rtap_lab.stack.state import Document, State
@@ -64,18 +65,23 @@ class Site:
 
     @cached_property
     def endpoints(self) -> Endpoints:
+        tls = certificate_of(self.state)
+
         def http(name: str) -> Endpoint:
             return Endpoint(f"http://127.0.0.1:{self.ports[name]}")
+
+        def https(name: str) -> Endpoint:
+            return Endpoint(f"https://127.0.0.1:{self.ports[name]}", tls)
 
         brokers = ["kafka", "kafka-2", "kafka-3"][: len(self.kafka_names)]
         embedded = self.settings.store == "sqlite"
         return Endpoints(
             kafka=Endpoint(",".join(f"127.0.0.1:{self.ports[name]}" for name in brokers)),
-            registry=http("registry"),
-            flink=http("flink"),
-            gateway=http("gateway"),
-            hub=Endpoint(f"ws://127.0.0.1:{self.ports['hub']}"),
-            dashboard=http("dashboard"),
+            registry=https("registry"),
+            flink=https("flink"),
+            gateway=https("gateway"),
+            hub=Endpoint(f"ws://127.0.0.1:{self.ports['hub']}", token=self.state.secret("hub.secret")),
+            dashboard=Endpoint(http("dashboard").address, token=self.state.secret("dashboard.token")),
             store=Endpoint(str(embedded_file(self.state))) if embedded else http("store"),
         )
 

@@ -22,7 +22,7 @@ def declare(site: Site) -> list[Service]:
     endpoint = site.endpoints.store
 
     def probe(pid: int) -> str | None:
-        return None if http.get(f"{endpoint}/health").json().get("status") == "pass" else "not healthy"
+        return None if http.get(endpoint, "/health").json().get("status") == "pass" else "not healthy"
 
     return [
         Service(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +32,8 @@ class Compared:
     """Rows that came again, equal: an error in `exactly_once`."""
     open: int = 0
     """Rows found that are not due yet."""
+    expired: int = 0
+    """Rows found whose records are not all there any more: nothing can be said about them."""
     first: list[dict[str, Any]] = field(default_factory=list)
     """The first differing rows."""
 
@@ -73,14 +76,20 @@ def compare(
     schema = query.schema
     compared = Compared(query.name, where)
 
-    def due(row: Row) -> bool:
-        return schema.begin_ms(row) >= since_ms and (w_ms is None or schema.row_time_ms(row) <= w_ms)
+    def closed(row: Row) -> bool:
+        return w_ms is None or schema.row_time_ms(row) <= w_ms
 
-    wanted = {key: row for key, row in expected.items() if due(row)}
+    def whole(row: Row) -> bool:
+        return schema.begin_ms(row) >= since_ms
+
+    wanted = {key: row for key, row in expected.items() if whole(row) and closed(row)}
     compared.rows = len(wanted)
     seen: set[tuple[Any, ...]] = set()
     for row in found:
-        if not due(row):
+        if not whole(row):
+            compared.expired += 1
+            continue
+        if not closed(row):
             compared.open += 1
             continue
         key = identity(schema, row)
@@ -93,4 +102,36 @@ def compare(
         seen.add(key)
     for key in wanted.keys() - seen:
         compared.note("missing", wanted[key], None)
+    return compared
+
+
+def compare_shown(name: str, shown: Sequence[Row], rows: Sequence[Row], *, before: int) -> Compared:
+    """Compare what a client of the hub is shown with the rows of the result topic: the newest of them, gap-free, in order.
+
+    Args:
+        name: The query's.
+        shown: The rows of a snapshot.
+        rows: The topic's rows, in order, read after the snapshot was.
+        before: So many of them were there before the snapshot was asked for: these it must hold, up to its length.
+    """
+    compared = Compared(name, "hub")
+    ends = range(before, len(rows) + 1)  # a row that came meanwhile may be in it
+    if (shown or not before) and any(list(rows[max(0, end - len(shown)) : end]) == list(shown) for end in ends):
+        compared.rows = len(shown)
+        return compared
+    due = list(rows[max(0, before - max(len(shown), 1)) : before])
+    compared.rows = len(due)
+    texts = {repr(row): row for row in rows}
+    count = Counter(map(repr, shown))
+    for text, row in texts.items():
+        if count[text] > sum(each == row for each in rows):
+            compared.note("repeated", None, row)
+    for row in shown:
+        if repr(row) not in texts:
+            compared.note("extra", None, row)
+    for row in due:
+        if not count[repr(row)]:
+            compared.note("missing", row, None)
+    if not compared.differences:
+        compared.note("wrong", "the topic's order", "another order, or rows that are older than what it lacks")
     return compared

@@ -87,7 +87,7 @@ class RunReport:
     @property
     def table(self) -> Table:
         """What was compared."""
-        names = ("rows", "missing", "extra", "wrong", "repeated", "open")
+        names = ("rows", "missing", "extra", "wrong", "repeated", "open", "expired")
         rows = [[c.name, c.where, *(getattr(c, name) for name in names)] for c in self.compared]
         return Table(("rows of", "in", "expected", *names[1:]), rows)
 

@@ -10,22 +10,26 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from rtap_lab.errors import JobError, RowError
+from rtap_lab.endpoints import Endpoint
+from rtap_lab.errors import JobError, LiveError, RowError
 from rtap_lab.events.limits import MAX_TEXT
 from rtap_lab.events.model import FUTURE_MS
 from rtap_lab.events.times import instant_text
 from rtap_lab.kafka.clients import read_range
 from rtap_lab.kafka.names import LATE, REJECTED
 from rtap_lab.kafka.topics import Topics
+from rtap_lab.live.client import snapshots
+from rtap_lab.live.hub import HISTORY
 from rtap_lab.queries.query import Query
 from rtap_lab.reference.engine import rows_of
 from rtap_lab.reference.fates import Judge, Judged, Place
 from rtap_lab.store.port import Store
-from rtap_lab.verification.comparing import Compared, Row, compare, identity
+from rtap_lab.verification.comparing import Compared, Row, compare, compare_shown, identity
 from rtap_lab.verification.report import RunReport, Subject, Upto
 from rtap_lab.verification.scoring import Score, score
 from rtap_lab.waiting import until
@@ -34,18 +38,38 @@ if TYPE_CHECKING:
     from rtap_lab.simulator.truth import Truth
 
 
+_SHOWN_OFFSETS = 4 * HISTORY
+"""Offsets in which there are surely as many rows as the hub shows: a transaction of one row takes two."""
+
+
 class Verifier:
     """Verifies runs of one lab.
 
     Args:
         topics: The lab's topics.
         store: The store.
+        hub: Where clients are shown the rows; None: what they are shown is not compared.
+        late, rejected: The topics of what was late and what was refused.
+        patience: Seconds that what follows the job (the auditor, the hub) gets to be there too.
     """
 
-    def __init__(self, topics: Topics, store: Store) -> None:
+    def __init__(
+        self,
+        topics: Topics,
+        store: Store,
+        hub: Endpoint | None = None,
+        *,
+        late: str = LATE,
+        rejected: str = REJECTED,
+        patience: float = 20.0,
+    ) -> None:
         self.topics = topics
         self.kafka = topics.kafka
         self.store = store
+        self.hub = hub
+        self.late = late
+        self.rejected = rejected
+        self.patience = patience
 
     def live_upto(self, subject: Subject, checkpoints: Callable[[], int], *, patience: float = 60.0) -> Upto:
         """Wait until a live job and the store have passed the topic's ends as they are now.
@@ -136,14 +160,20 @@ class Verifier:
                 )
             for what, words in foreign:
                 compared[-2].note(what, None, f"{subject.results[query.name]}, {words}")
-        for name, fate in ((LATE, "late"), (REJECTED, "rejected")):
+        for topic, fate in ((self.late, "late"), (self.rejected, "rejected")):
             wanted_records = [j for j in judged if j.fate == fate]
-            compared.append(self._kept(subject, name, wanted_records, records, starts, upto))
+            compared.append(self._kept(subject, topic, fate, wanted_records, records, starts, upto))
+        problems = []
+        if self.hub is not None:
+            try:
+                compared += self._shown(self.hub, subject)
+            except LiveError as error:
+                problems.append(f"what clients are shown cannot be compared: {error.message}")
         shown = instant_text(w_ms) if w_ms is not None else None
         report = RunReport(
             subject.job, subject.source, subject.run, subject.parameters.delivery, shown, ledger, compared
         )
-        report.problems += self._lost_lines(subject, imported)
+        report.problems += problems + self._lost_lines(subject, imported)
         if not ledger["read"]:
             report.problems.append("there is nothing to compare: no record was read")
         report.seconds = time.monotonic() - began
@@ -237,6 +267,34 @@ class Verifier:
                 foreign.append(("wrong", f"offset {record.offset()}: its key is {record.key()!r}"))
         return rows, foreign
 
+    def _shown(self, hub: Endpoint, subject: Subject) -> list[Compared]:
+        """Compare what a new client of the hub is shown with the newest rows of the result topics, while both may go on."""
+        found: list[Compared] = []
+        ends = self.topics.ends(subject.results.values(), committed=True)
+        first = {topic: max(subject.begins[topic], end - _SHOWN_OFFSETS) for (topic, _), end in ends.items()}
+
+        def published(query: Query) -> list[Row]:
+            """The rows of a result topic as they are, in order; what is no row of the query is left out."""
+            topic = subject.results[query.name]
+            now = self.topics.ends([topic], committed=True)
+            rows = []
+            for record in read_range(self.kafka, {(topic, 0): first[topic]}, now):
+                with suppress(RowError):  # `_topic_rows` counts it
+                    rows.append(query.schema.read(record.value()))
+            return rows
+
+        def in_step() -> bool:
+            before = {query.name: len(published(query)) for query in subject.queries}
+            shown = snapshots(hub, list(before), subject.source)
+            found[:] = [
+                compare_shown(query.name, shown[query.name], published(query), before=before[query.name])
+                for query in subject.queries
+            ]
+            return not any(each.differences for each in found)
+
+        until(in_step, self.patience, every=0.5)  # the hub follows a moment later
+        return found
+
     def _lost_lines(self, subject: Subject, imported: Counter[str]) -> list[str]:
         """Where the lines of an imported file are not all there, as events or as refused lines."""
         refused: Counter[str] = Counter()
@@ -246,7 +304,7 @@ class Verifier:
             refused = self._refused_lines(subject)
             return all(refused[digest] >= each.rejected for digest, each in subject.files.items())
 
-        until(all_there, 20, every=0.3)  # somebody's open transaction may hide them for a moment
+        until(all_there, self.patience, every=0.3)  # somebody's open transaction may hide them for a moment
         problems = []
         for digest, each in subject.files.items():
             if each.read != each.imported + each.rejected:
@@ -259,7 +317,7 @@ class Verifier:
                 )
             if refused[digest] != each.rejected:
                 problems.append(
-                    f"{each.name}: {each.rejected} lines were refused, {REJECTED} holds {refused[digest]} of them"
+                    f"{each.name}: {each.rejected} lines were refused, {self.rejected} holds {refused[digest]} of them"
                 )
         return problems
 
@@ -267,7 +325,7 @@ class Verifier:
         """How many lines of each of the source's files `events.rejected` holds."""
         if not subject.files:  # what was played live, and what a slice holds, are lines of no import
             return Counter()
-        first, ends = self.topics.starts([REJECTED]), self.topics.ends([REJECTED], committed=True)
+        first, ends = self.topics.starts([self.rejected]), self.topics.ends([self.rejected], committed=True)
         lines = set()
         for record in read_range(self.kafka, first, ends):
             row = _row_of(record.value())
@@ -280,13 +338,13 @@ class Verifier:
         self,
         subject: Subject,
         topic: str,
+        name: str,
         wanted: Iterable[Judged],
         digests: Mapping[tuple[int, int], tuple[int, str]],
         starts: Mapping[tuple[str, int], int],
         upto: Upto,
     ) -> Compared:
         """Compare `events.late` or `events.rejected`, record by record, both of its writers."""
-        name = topic.removeprefix("events.")
         compared = Compared(name, "topic")
         expected: dict[tuple[int, int, str | None], str] = {}
         for each in wanted:
@@ -302,7 +360,7 @@ class Verifier:
             by_sql, whole = self._kept_rows(subject, topic, starts, upto)
             return all(key in whole for key in expected)
 
-        until(all_there, 20, every=0.3)  # the auditor follows a moment later
+        until(all_there, self.patience, every=0.3)  # the auditor follows a moment later
         for key, reason in expected.items():
             row = {"partition": key[0], "offset": key[1], "event_id": key[2], "reason": reason}
             found = {**by_sql, **whole}.get(key)

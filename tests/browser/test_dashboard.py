@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import pytest
 from playwright.sync_api import Page, sync_playwright
 
 from rtap_lab.lab import Lab
+from rtap_lab.live.access import issue
+from rtap_lab.live.protocol import authorize
 from rtap_lab.queries.standard import packaged
 from tests.conftest import CHROMIUM
 
@@ -102,4 +105,5 @@ def test_a_page_of_another_site_is_refused_by_the_hub(stack: Lab) -> None:
     with pytest.raises(InvalidStatus):
         connect(stack.endpoints.hub.address, origin="http://evil.example", proxy=None)  # type: ignore[arg-type]
     with connect(stack.endpoints.hub.address, origin="http://127.0.0.1:5006", proxy=None) as socket:  # type: ignore[arg-type]
+        socket.send(authorize(issue(stack.endpoints.hub.token or "", time.time())))
         assert "hello" in str(socket.recv(timeout=5))
