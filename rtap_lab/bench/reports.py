@@ -6,7 +6,7 @@ import json
 import math
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -51,13 +51,30 @@ def commit() -> str:
     return output_of(["git", "rev-parse", "--short", "HEAD"], cwd=notebooks_folder())
 
 
-def run(state: Path, name: str, out: Path, *, quick: bool, say: Callable[[str], None]) -> Path:
+def run(
+    state: Path,
+    name: str,
+    out: Path,
+    *,
+    quick: bool,
+    say: Callable[[str], None],
+    parameters: Mapping[str, Any] | None = None,
+) -> Path:
     """Run a report; its folder: executed notebook, HTML, `metrics.json`, `env.json`.
 
-    Joins the stack that is up, else starts one and stops it.
+    Joins the stack that is up, else starts one and stops it; a report that has a lab of its own (`"rtap": {"own_lab": true}`
+    in the notebook's metadata) leaves it alone.
+
+    Args:
+        state: The lab's state folder.
+        name: The report's.
+        out: Where reports go.
+        quick: A short run.
+        say: Told what happens.
+        parameters: Further ones of the notebook's parameters.
 
     Raises:
-        SettingsError: When there is no such report.
+        SettingsError: When there is no such report, or it has no such parameter.
         JobError: When a cell fails; what ran is kept beside.
     """
     import papermill
@@ -70,12 +87,13 @@ def run(state: Path, name: str, out: Path, *, quick: bool, say: Callable[[str], 
     folder = out / name / f"{stamp:%Y%m%dT%H%M%SZ}"
     folder.mkdir(parents=True, exist_ok=True)
     lab = Lab(state)
-    ours = not lab.state.exists or find_supervisor(lab.state) is None
+    own_lab = json.loads(template.read_text())["metadata"].get("rtap", {}).get("own_lab", False)
+    ours = not own_lab and (not lab.state.exists or find_supervisor(lab.state) is None)
     try:
         if ours:
             say("starting the stack")
             Lab.up(state, gap="20s", within="30s")
-        wanted = {"state": str(state), "out": str(folder.absolute()), "quick": quick}
+        wanted = {"state": str(state), "out": str(folder.absolute()), "quick": quick, **(parameters or {})}
         known = papermill.inspect_notebook(str(template))
         if set(wanted) - set(known):  # papermill itself would only warn
             raise SettingsError(f"report {name!r} takes no parameter {sorted(set(wanted) - set(known))}")
@@ -87,7 +105,6 @@ def run(state: Path, name: str, out: Path, *, quick: bool, say: Callable[[str], 
                 kernel_name="python3",
                 progress_bar=False,
                 start_timeout=120,
-                execution_timeout=3600,
                 cwd=str(folder),
             )
         except papermill.PapermillExecutionError as error:
@@ -102,7 +119,7 @@ def run(state: Path, name: str, out: Path, *, quick: bool, say: Callable[[str], 
     publishable(folder, template, state)
     html, _ = HTMLExporter(exclude_input=True).from_filename(str(folder / "report.ipynb"))
     (folder / "report.html").write_text(html)
-    (folder / "env.json").write_text(json.dumps(environment(1), indent=2) + "\n")
+    (folder / "env.json").write_text(json.dumps(environment(wanted.get("seed", 1)), indent=2) + "\n")
     if not (folder / "metrics.json").is_file():
         raise JobError(f"report {name} left no metrics.json", hint=f"{folder / 'report.ipynb'} shows why")
     return folder

@@ -35,12 +35,15 @@ def run(
     name: str,
     quick: Annotated[bool, typer.Option("--quick", help="A short run, to see that it works.")] = False,
     out: Annotated[Path, typer.Option(help="Where reports go.")] = Path("reports"),
+    schedules: Annotated[int | None, typer.Option(min=1, help="Of `faults`: how many schedules.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of `faults`, `agreement`: the first seed.")] = None,
 ) -> None:
     """Run a report: joins or starts the stack, and stops what it started."""
     from rtap_lab.bench import reports
 
     fetch_components()
-    print(reports.run(open_lab().state.folder, name, out, quick=quick, say=notes.print))
+    chosen = {name: value for name, value in {"schedules": schedules, "seed": seed}.items() if value is not None}
+    print(reports.run(open_lab().state.folder, name, out, quick=quick, say=notes.print, parameters=chosen))
 
 
 @group.command("compare")

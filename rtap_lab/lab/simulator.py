@@ -24,6 +24,7 @@ from rtap_lab.settings import duration_ms
 from rtap_lab.simulator.fed import Fed
 from rtap_lab.simulator.parsing import parse_scenario, with_visitors
 from rtap_lab.simulator.scenario import START_MS, Change, ChangeKind, Scenario
+from rtap_lab.stack.disk import need_room, with_room
 from rtap_lab.stack.process import Identity
 from rtap_lab.stack.state import Document, State
 
@@ -300,6 +301,7 @@ def simulate(
     from rtap_lab.simulator.playback import Playback
 
     stop = stop or threading.Event()
+    need_room(context.state.folder)
     playback = Playback(chosen_scenario(scenario, visitors), seed, run=run_id(), rate=checked_rate(rate))
     kafka = context.endpoints.kafka
     website = playback.act.scenario
@@ -313,7 +315,7 @@ def simulate(
             seconds=seconds,
             events=events,
             stop=stop,
-            progress=progress,
+            progress=with_room(context.state.folder, progress),
             schema_id=context.schema_id,
             control=player.control,
             on_sent=player.on_sent,

@@ -25,6 +25,7 @@ from rtap_lab.recordings import slices as slice_files
 from rtap_lab.recordings.slices import About
 from rtap_lab.recordings.sources import ImportedFile, Source
 from rtap_lab.settings import LIVE, duration_ms, source_name
+from rtap_lab.stack.disk import with_room
 
 Moment = str | datetime | Mapping[int, int]
 """An instant (RFC 3339 or a datetime), or the offset of each partition."""
@@ -264,7 +265,9 @@ def _replay(context: Context, of: Slice, source: str, speed: float | str, progre
         topics.delete([topic.name])  # a replay that was killed left it
         topics.ensure([topic])
         try:
-            sent, refused = recorder.replay(topics, records, topic.name, source, speed=factor, progress=progress)
+            sent, refused = recorder.replay(
+                topics, records, topic.name, source, speed=factor, progress=with_room(context.state.folder, progress)
+            )
         except BaseException:
             topics.delete([topic.name])
             raise

@@ -16,6 +16,7 @@ from rtap_lab.recordings.imported import Imported
 from rtap_lab.recordings.inputs import LineFormat
 from rtap_lab.recordings.sources import Source
 from rtap_lab.settings import LIVE, source_name
+from rtap_lab.stack.disk import need_room, with_room
 
 
 def import_files(
@@ -28,7 +29,8 @@ def import_files(
 ) -> Imported:
     """Import files into a recorded source, or play them onto the live topic; see `Lab.import_jsonl`."""
     key = bytes.fromhex(context.state.secret("visitor.key"))
-    importer = Importer(context.topics, key, context.schema_id, progress)
+    need_room(context.state.folder)
+    importer = Importer(context.topics, key, context.schema_id, with_room(context.state.folder, progress))
     if speed != "max":
         bound_ms = context.lateness_bound_ms(LIVE)
         return importer.retime(paths, form, speed=factor_of(speed), bound_ms=bound_ms)

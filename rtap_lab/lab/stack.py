@@ -23,6 +23,7 @@ from rtap_lab.services.daemon import port_names, supervisor_of
 from rtap_lab.services.site import schema_document, settings_document
 from rtap_lab.settings import LIVE, PARTITIONS, JobParameters, Settings
 from rtap_lab.stack import components
+from rtap_lab.stack.disk import LOW_BYTES, free_bytes
 from rtap_lab.stack.influxd import find_influxd
 from rtap_lab.stack.java import base_archive, find_java, java_version
 from rtap_lab.stack.ports import choose_ports
@@ -36,7 +37,6 @@ StatusListener = Callable[[Statuses], None]
 """Called now and then with the state of every service."""
 
 NEEDED_MEMORY = {"core": 1_800_000_000, "full": 3_000_000_000}
-NEEDED_DISK = 1_000_000_000
 CATCH_UP_PER_S = 15_000
 """Events a second that a new live run of the standard job reads on two cores, about."""
 _BUSY = "another `rtap up`, `down` or `reset` is at work on this lab; wait for it"
@@ -61,11 +61,11 @@ def check_machine(settings: Settings, folder: Path) -> None:
             f"too little memory: {free / 1e9:.1f} GB are free, profile {settings.profile} needs {needed / 1e9:.1f} GB",
             hint="close other programs" + (", or use --profile core" if settings.profile == "full" else ""),
         )
-    space = shutil.disk_usage(folder).free
-    if space < NEEDED_DISK:
+    space = free_bytes(folder)
+    if space < LOW_BYTES:
         raise ServiceError(
             f"too little disk space: {space / 1e6:.0f} MB are free where {folder} is, "
-            f"{NEEDED_DISK / 1e6:.0f} MB are needed",
+            f"{LOW_BYTES / 1e6:.0f} MB are needed",
             hint="free some, or set RTAP_STATE to a folder on another disk",
         )
     if settings.store == "influxdb" and find_influxd() is None:

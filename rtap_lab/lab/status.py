@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Sequence
 from html import escape
@@ -25,6 +24,7 @@ from rtap_lab.services.auditor import Counts, counts_document
 from rtap_lab.services.site import Site, embedded_file
 from rtap_lab.services.writer import foreign_document
 from rtap_lab.settings import LIVE
+from rtap_lab.stack.disk import FULL_BYTES, LOW_BYTES, ROOM_BYTES, free_bytes
 from rtap_lab.stack.process import Identity
 from rtap_lab.stack.service import ServiceStatus
 from rtap_lab.stack.supervisor import statuses_document, supervisor_beat
@@ -45,9 +45,6 @@ NEAR = 50
 LOOKED_AT = 12_000
 """So many records of a lag are looked at, to tell ticks from events."""
 
-FULL_BYTES = 100_000_000
-"""With less free space than this, a broker or a checkpoint fails soon."""
-
 
 def status(context: Context) -> dict[str, Any]:
     """State, port, memory, uptime and links of the services; watermark, lag and shares of the jobs."""
@@ -63,7 +60,7 @@ def status(context: Context) -> dict[str, Any]:
     services = [_service(name, each) for name, each in table.items()]
     away = [each["name"] for each in services if each["state"] not in ("ready", "retrying")]
     jobs = [_job(context, site, run, counts_document(state).read(), away) for run in context.runs.read().values()]
-    free = shutil.disk_usage(state.folder).free
+    free = free_bytes(state.folder)
     problems = [words for job in jobs for words in job.pop("problems")]
     silent_s = time.clock_gettime(time.CLOCK_BOOTTIME) - supervisor_beat(state).read() if _BOOTTIME else 0.0
     if silent_s > SILENT_S:
@@ -79,6 +76,9 @@ def status(context: Context) -> dict[str, Any]:
         f"{topic}: {f.count} records are no rows of its query and were set aside, the first at offset {f.first}: {f.reason}"
         for topic, f in foreign_document(state).read().items()
     ]
+    if FULL_BYTES <= free < LOW_BYTES:
+        taking = "" if free >= ROOM_BYTES else "; no simulator, import or replay adds to it"
+        notices.append(f"the disk is nearly full: {free / 1e6:.0f} MB are free where {state.folder} is{taking}")
     ok = not problems and all(each["state"] == "ready" for each in services) and running >= {standard, *asked}
     endpoints = site.endpoints
     return {

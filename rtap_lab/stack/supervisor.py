@@ -299,16 +299,21 @@ class Supervisor:
                 self._runners[name].start()
         reconciler = threading.Thread(target=self._reconcile, name="reconciler", daemon=True)
         reconciler.start()
-        beat = supervisor_beat(self.state)
+        self._beat()  # before the first wait: else a status takes it for silent since the boot
         while not self.stopping.wait(1):
-            try:
-                for log_file in self.state.logs.glob("*.log"):
-                    rotate(log_file)
-                beat.write(time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.time())
-            except OSError as error:  # a full disk must not end the supervisor
-                log.error("the beat: %s", error)
+            self._beat()
         reconciler.join(30)
         self.shut_down()
+
+    def _beat(self) -> None:
+        """Say that it runs, and keep the logs within their size."""
+        try:
+            for log_file in self.state.logs.glob("*.log"):
+                rotate(log_file)
+            now = time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.time()
+            supervisor_beat(self.state).write(now)
+        except OSError as error:  # a full disk must not end the supervisor
+            log.error("the beat: %s", error)
 
     def _reconcile(self) -> None:
         complained: dict[Callable[[], None], str] = {}

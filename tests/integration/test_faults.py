@@ -16,7 +16,7 @@ import pytest
 
 from rtap_lab.flink.rest import FlinkRest
 from rtap_lab.jobs.checkpoints import CheckpointFolder
-from rtap_lab.kafka.clients import producer
+from rtap_lab.kafka.clients import is_temporary, producer, read_range
 from rtap_lab.kafka.names import import_id
 from rtap_lab.kafka.topics import Topics
 from rtap_lab.lab import Lab
@@ -54,20 +54,27 @@ def traffic(lab: Lab, rate: float = 150) -> Iterator[None]:
     assert not errors, errors
 
 
-def committed_results(lab: Lab) -> int:
-    topics = Topics(lab.endpoints.kafka)
-    return sum(topics.ends(["results.sessions", "results.checkout_abandoned"], committed=True).values())
+STEADY = ("results.sessions", "results.checkout_abandoned")
+
+
+def committed_ends(lab: Lab) -> dict[tuple[str, int], int]:
+    return Topics(lab.endpoints.kafka).ends(STEADY, committed=True)
 
 
 def wait_for_new_results(lab: Lab, seconds: float, *, since: float | None = None) -> float:
-    """Seconds from `since` (now, when left out) until results are there that were not there yet now."""
+    """Seconds from `since` (now, when left out) until rows are there that were not there yet now.
+
+    Rows, not offsets: a marker of a transaction takes an offset too.
+    """
     began = since if since is not None else time.monotonic()
-    before = committed_results(lab)
+    before = committed_ends(lab)
 
     def more() -> bool:
         try:
-            return committed_results(lab) > before
-        except Exception:  # the broker is away: no new results
+            return any(record.value() for record in read_range(lab.endpoints.kafka, before, committed_ends(lab)))
+        except Exception as error:
+            if not is_temporary(error):  # the broker is away: no new results
+                raise
             return False
 
     wait_for(more, seconds, "new committed results")

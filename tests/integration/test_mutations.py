@@ -34,6 +34,7 @@ from rtap_lab.lab import Lab
 from rtap_lab.lab.subjects import subject_of
 from rtap_lab.live.hub import Hub
 from rtap_lab.live.server import LiveServer
+from rtap_lab.recordings.rejects import encode_row, key_of, rejected_rows
 from rtap_lab.settings import PARTITIONS
 from rtap_lab.stack.process import free_port
 from rtap_lab.store.embedded import EmbeddedStore
@@ -394,7 +395,15 @@ class Court:
             return note
 
         for each in records:
-            out.produce(topic, each.value, each.key, each.partition, kept(each), each.timestamp, each.headers)
+            out.produce(
+                topic,
+                each.value,
+                each.key,
+                partition=each.partition,
+                on_delivery=kept(each),
+                timestamp=each.timestamp,
+                headers=each.headers,
+            )
             out.poll(0)
         assert out.flush(30) == 0
         return now
@@ -480,8 +489,17 @@ def court(stack: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cour
     stack.import_jsonl(lines, source=SOURCE)
     out = producer(stack.endpoints.kafka)
     newest = max(r.timestamp for r in _newest(stack))
+
+    def kept(error: Any, message: Any) -> None:
+        """The importer is a source's only writer; what it would keep of these is written for it."""
+        assert error is None, error
+        place = (SOURCE, message.partition(), message.offset())
+        for row in rejected_rows(message.value(), *place, arrival_ms=newest):
+            out.produce(REJECTED, encode_row(row), key_of(row))
+
     for number, bad in enumerate((b"no JSON", b"{}", b'{"event_id": "x"}', b"[1", b'{"event_type": "odd"}')):
-        out.produce(events_topic(SOURCE), bad, b"bad", number, timestamp=newest)
+        out.produce(events_topic(SOURCE), bad, b"bad", number, timestamp=newest, on_delivery=kept)
+    assert out.flush(10) == 0
     assert out.flush(10) == 0
     stack.run_standard(SOURCE, gap="20s", within="30s", bound="1s")
     report = stack.verify(SOURCE)

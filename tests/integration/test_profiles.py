@@ -19,7 +19,7 @@ from tests.integration.test_own_queries import BROWSED, DEVICES
 
 @pytest.mark.influxd
 def test_full_profile_on_influxdb_survives_a_broker_and_a_store_change(tmp_path: Path) -> None:
-    lab = Lab.up(tmp_path / "lab", profile="full", store="influxdb", gap="10s", within="15s")
+    lab = Lab.up(tmp_path / "lab", profile="full", store="influxdb", gap="10s", within="15s", timeout=500)
     try:
         names = {s["name"] for s in lab.status()["services"]}
         assert {"kafka-1", "kafka-2", "kafka-3", "store"} <= names

@@ -14,7 +14,7 @@ import pytest
 from rtap_lab.errors import ComponentError, ServiceError
 from rtap_lab.lab import stack as control
 from rtap_lab.settings import Settings
-from rtap_lab.stack import components, influxd
+from rtap_lab.stack import components, disk, influxd
 
 Memory = namedtuple("Memory", "available")
 Disk = namedtuple("Disk", "free")
@@ -28,7 +28,7 @@ def test_too_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_too_little_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(control.shutil, "disk_usage", lambda path: Disk(5_000_000))
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda path: Disk(5_000_000))
     with pytest.raises(ServiceError, match="too little disk space"):
         control.check_machine(Settings(), tmp_path)
 

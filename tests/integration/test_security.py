@@ -30,6 +30,8 @@ from rtap_lab.stack.ports import ports_document
 from rtap_lab.stack.state import State
 
 NOBODY = 65_534
+TO_HTTPS = "301 b''"
+"""All that Flink says to plain HTTP: that it speaks TLS here."""
 STATEMENTS = (
     "SELECT 1",
     "ADD JAR 'file:///tmp/evil.jar'",
@@ -156,7 +158,7 @@ def test_no_request_of_the_corpus_is_answered_by_flink_whoever_sends_it(
         for kind, tls in contexts.items():
             for port, method, path, headers, body in corpus(ports["gateway"], ports["flink"]):
                 answer = ask(port, method, path, tls=tls, headers=headers, body=body)
-                if answer != "refused":
+                if answer != "refused" and not (tls is None and answer == TO_HTTPS):
                     answered.append(f"{kind}, {method} {path} {headers}: {answer}")
             for name in ("flink-rpc", "flink-blob", "taskmanager-data"):
                 if tls is not None and speaks(ports[name], tls, b"\0\0\0\1" * 64):
@@ -165,7 +167,7 @@ def test_no_request_of_the_corpus_is_answered_by_flink_whoever_sends_it(
 
     assert as_nobody(attempt) == []
     assert stack.status()["ok"], "and the product works as ever"
-    assert stack.sql("SELECT 1 AS one")["one"].tolist() == [1]
+    assert stack.sql("SELECT 1 AS answer")["answer"].tolist() == [1]
 
 
 def test_another_user_can_read_none_of_the_labs_files(stack: Lab) -> None:
@@ -230,7 +232,8 @@ def test_the_hub_tells_nothing_without_a_token(stack: Lab) -> None:
 
 def test_the_dashboard_and_flinks_ui_open_to_the_token_and_to_this_machines_name_only(stack: Lab) -> None:
     port = int(urlsplit(stack.endpoints.dashboard.address).port or 0)
-    token = stack.endpoints.dashboard.token
+    token = stack.endpoints.dashboard.token or ""
+    assert token
 
     def get(path: str, **headers: str) -> tuple[int, str, str]:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
@@ -238,12 +241,16 @@ def test_the_dashboard_and_flinks_ui_open_to_the_token_and_to_this_machines_name
         answer = connection.getresponse()
         text = answer.read().decode(errors="replace")
         connection.close()
-        return answer.status, answer.headers.get("Set-Cookie") or answer.headers.get("Location") or "", text
+        return (
+            answer.status,
+            answer.headers.get("Location" if answer.status == 302 and token not in path else "Set-Cookie", ""),
+            text,
+        )
 
     hub = stack.endpoints.hub.address
     for page in ("/app", "/flink/jobs/overview", "/app/autoload.js?bokeh-autoload-element=x&bokeh-absolute-url=y"):
         status, to, text = get(page)
-        assert (status, to.startswith("/login")) == (302, True), page
+        assert (status, "login" in to) == (302, True), page
         assert hub not in text
     status, _, text = get("/login?token=guessed")
     assert status == 403

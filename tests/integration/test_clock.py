@@ -1,0 +1,99 @@
+"""The machine's clock is set while the lab runs: by libfaketime, for the JVMs and for us; no other clock is touched."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rtap_lab.lab import Lab
+from rtap_lab.stack.supervisor import find_services, find_supervisor
+from tests.conftest import FAKETIME
+from tests.integration.test_faults import wait_for, wait_for_new_results
+
+pytestmark = pytest.mark.faketime
+
+
+class Clock:
+    """A lab whose processes all take the time from one file."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / "clock"
+        self.set(0)
+        self.lab = Lab(folder / "state")
+        self.environment = {
+            **os.environ,
+            "RTAP_STATE": str(self.lab.state.folder),
+            "LD_PRELOAD": str(FAKETIME),
+            "FAKETIME_TIMESTAMP_FILE": str(self.file),
+            "FAKETIME_CACHE_DURATION": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "DONT_FAKE_MONOTONIC": "1",
+        }
+
+    def set(self, seconds: int) -> None:
+        """So many seconds ahead of the real time."""
+        part = self.file.with_suffix(".part")
+        part.write_text(f"{seconds:+d}")
+        part.replace(self.file)
+
+    def rtap(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "rtap_lab.cli", *arguments]
+        return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=400)
+
+    def verify(self) -> dict[str, Any]:
+        done = self.rtap("verify", "--json")
+        assert done.stdout, done.stderr
+        report: dict[str, Any] = json.loads(done.stdout)
+        assert report["exact"], (report["problems"], [c for c in report["compared"] if c["differences"]])
+        return report
+
+    def ok(self) -> bool:
+        return self.rtap("status").returncode == 0
+
+
+@pytest.fixture
+def clock(tmp_path: Path) -> Iterator[Clock]:
+    clock = Clock(tmp_path)
+    done = clock.rtap("up", "--gap", "10s", "--within", "15s", "--timeout", "350")
+    assert done.returncode == 0, done.stderr
+    yield clock
+    clock.lab.down()
+
+
+def test_ten_minutes_forward_back_and_forward_again(clock: Clock) -> None:
+    """Back is the hard one: what comes in the next ten minutes is late, and shown as such; nothing that was answered changes."""
+    lab = clock.lab
+    before = {**find_services(lab.state.folder), "supervisor": find_supervisor(lab.state)}
+    run = lab.runs()["standard/live"].run
+    command = [sys.executable, "-m", "rtap_lab.cli", "simulate", "--rate", "80", "--seconds", "900"]
+    shop = subprocess.Popen(command, env=clock.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    watching = threading.Event()
+    try:
+        wait_for_new_results(lab, 90)
+        clock.set(600)
+        wait_for_new_results(lab, 90)
+        wait_for(clock.ok, 90, "an ok status after ten minutes forward")
+        forward = clock.verify()
+        clock.set(0)
+        watching.wait(10)  # events under the earlier time
+        back = clock.verify()
+        assert back["ledger"]["late"] > forward["ledger"]["late"] + 200, "what comes under the earlier time is late"
+        clock.set(600)
+        wait_for_new_results(lab, 90)
+        wait_for(clock.ok, 90, "an ok status after the clock was put right")
+    finally:
+        shop.terminate()
+        shop.wait(60)
+    again = clock.verify()
+    assert again["ledger"]["counted"] > back["ledger"]["counted"]
+    after = {**find_services(lab.state.folder), "supervisor": find_supervisor(lab.state)}
+    assert after == before, "no process was taken for dead, none was started anew"
+    assert lab.runs()["standard/live"].run == run

@@ -1,0 +1,60 @@
+"""Rows against rows: what is due, what is gone, and what clients of the hub are shown."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rtap_lab.queries.aggregates import count
+from rtap_lab.queries.query import WindowQuery, query
+from rtap_lab.queries.windows import TumbleWindow
+from rtap_lab.verification.comparing import compare, compare_shown, identity
+
+MINUTES = query("minutes", WindowQuery(TumbleWindow(60_000), {"views": count()}, {}))
+ROWS = [{"n": n} for n in range(12)]
+
+
+def row(minute: int, views: int = 1) -> dict[str, int]:
+    return {"window_start": minute * 60_000, "window_end": (minute + 1) * 60_000, "views": views}
+
+
+def test_a_row_is_compared_expired_or_open() -> None:
+    expected = {identity(MINUTES.schema, each): each for each in (row(1), row(2), row(3))}
+    found = [row(1, 7), row(2), row(3, 7)]
+    compared = compare(
+        MINUTES, "topic", expected, found, delivery="exactly_once", w_ms=3 * 60_000 - 1, since_ms=2 * 60_000
+    )
+    assert (compared.rows, compared.expired, compared.open, compared.differences) == (1, 1, 1, 0)
+
+
+@given(st.integers(0, 12), st.integers(0, 12), st.integers(0, 12))
+def test_the_newest_rows_are_in_step_however_many_came_meanwhile(before: int, came: int, length: int) -> None:
+    end = min(before + came, len(ROWS))
+    before = min(before, end)
+    shown = ROWS[max(0, end - length) : end]
+    compared = compare_shown("q", shown, ROWS[:end], before=before)
+    assert bool(compared.differences) == (not shown and before > 0)
+
+
+@given(st.data())
+def test_any_gap_double_order_or_foreign_row_is_a_difference(data: st.DataObject) -> None:
+    length = data.draw(st.integers(2, 12))
+    shown = ROWS[-length:]
+    at = data.draw(st.integers(0, length - 1))
+    what = data.draw(st.sampled_from(["gap", "double", "order", "foreign", "changed"]))
+    if what == "gap" and at == 0:
+        at = 1  # without its oldest row it is a shorter piece, and in step
+    spoilt = {
+        "gap": [*shown[:at], *shown[at + 1 :]],
+        "double": [*shown[: at + 1], *shown[at:]],
+        "order": [*shown[:at][::-1], *shown[at:][::-1]],
+        "foreign": [*shown[:at], {"x": 1}, *shown[at:]],
+        "changed": [*shown[:at], {"n": -1}, *shown[at + 1 :]],
+    }[what]
+    assert bool(compare_shown("q", spoilt, ROWS, before=12).differences) == (spoilt != shown)
+
+
+def test_an_empty_topic_shows_nothing() -> None:
+    assert compare_shown("q", [], [], before=0).differences == 0
+    assert compare_shown("q", [], ROWS, before=0).differences == 0
+    assert compare_shown("q", [{"x": 1}], [], before=0).differences == 1
