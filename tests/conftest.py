@@ -18,14 +18,7 @@ from rtap_lab.lab import Lab
 from rtap_lab.stack.influxd import find_influxd
 
 ACCESS_LOG = Path(__file__).parents[2] / "shared" / "data" / "apache_access.log"
-FAKETIME = next(
-    (
-        path
-        for folder in ("/usr/lib", "/usr/local/lib")
-        for path in sorted(Path(folder).glob("**/faketime/libfaketimeMT.so.1"))
-    ),
-    None,
-)
+COMPILER = shutil.which("cc") or shutil.which("gcc")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 # in CI the same examples each time; elsewhere new ones
 settings.register_profile("ci", derandomize=True, deadline=None)
@@ -56,8 +49,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip("no Chromium: install the distribution's package")
     if item.get_closest_marker("influxd") and find_influxd() is None:
         pytest.skip("no influxd: rtap fetch influxdb")
-    if item.get_closest_marker("faketime") and FAKETIME is None:
-        pytest.skip("no libfaketime: install the distribution's package faketime")
+    if item.get_closest_marker("compiler") and COMPILER is None:
+        pytest.skip("no C compiler: install gcc")
     if item.get_closest_marker("tmpfs") and not _may_mount():
         pytest.skip("this system lets nobody mount a tmpfs in a namespace (unshare -Urm)")
     if item.get_closest_marker("access_log") and not ACCESS_LOG.is_file():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -47,6 +47,44 @@ class Judged:
     event_id: str | None = None
     reason: Reason | None = None
     event: Event | None = None
+    copy: Event | None = None
+    """Of a duplicate: the event that it is, had it come first."""
+    copy_is_late: bool = False
+    """Whether it would then be late."""
+
+
+def copies(judged: Iterable[Judged]) -> dict[str, list[int]]:
+    """The ids of which several partitions hold a copy, and which do: no order between partitions says which came first."""
+    judged = list(judged)
+    doubled = {each.event_id for each in judged if each.fate == "duplicate"}
+    places: dict[str, set[int]] = {}
+    for each in judged:
+        if each.event_id in doubled and each.fate in ("counted", "late", "duplicate"):
+            places.setdefault(str(each.event_id), set()).add(each.place.partition)
+    return {event_id: sorted(found) for event_id, found in places.items() if len(found) > 1}
+
+
+def judged_anew(judged: Iterable[Judged], first: Mapping[str, int]) -> list[Judged]:
+    """The same fates, had the copy in a certain partition come first.
+
+    Args:
+        judged: Fates, each partition in its order.
+        first: By event id, the partition of that copy.
+    """
+    found, taken = [], set()
+    for each in judged:
+        wanted = first.get(each.event_id or "") if each.fate in ("counted", "late", "duplicate") else None
+        if wanted is None:
+            found.append(each)
+            continue
+        event = each.event or each.copy
+        late = each.fate == "late" or each.copy_is_late
+        if each.place.partition == wanted and each.event_id not in taken:
+            taken.add(each.event_id)
+            found.append(Judged("late" if late else "counted", each.place, each.event_id, None, event))
+        else:
+            found.append(Judged("duplicate", each.place, each.event_id, None, None, event, late))
+    return found
 
 
 class Judge:
@@ -85,10 +123,6 @@ class Judge:
             assert row.event_type is not None
             assert row.visitor_id is not None
             assert row.event_time is not None
-            if row.event_id in self._seen:
-                yield Judged("duplicate", place, row.event_id)
-                continue
-            self._seen.add(row.event_id)
             late = row.event_time <= latest - self.bound_ms
             worth = number(row.value) if row.value is not None else None
             event = Event(
@@ -105,4 +139,8 @@ class Judge:
                 row.device,
                 row.country,
             )
+            if row.event_id in self._seen:
+                yield Judged("duplicate", place, row.event_id, None, None, event, late)
+                continue
+            self._seen.add(row.event_id)
             yield Judged("late" if late else "counted", place, row.event_id, None, event)

@@ -256,3 +256,24 @@ def test_the_decoder_sees_what_the_names_say() -> None:
             fate = "tick" if row.is_tick else unfit(row, now_ms) or "fit"
             assert fate in (name.partition(":")[0], "fit"), (name, fate)
             assert (fate == "fit") == (name.partition(":")[0] not in ("tick", *REASONS)), (name, fate)
+
+
+def test_of_copies_in_two_partitions_either_may_count(stack: Lab) -> None:
+    """A foreign client gives copies of one id other keys: no order says which came first, and verification takes either."""
+    out = Producer({"bootstrap.servers": stack.endpoints.kafka.address, "linger.ms": 0})
+    stamp = time.time_ns()
+    for number in range(12):
+        for partition, page, age_ms in ((number % 12, "/one", 0), ((number + 5) % 12, "/two", 900 * (number % 4))):
+            event = {
+                "event_id": f"copy {stamp} {number}",
+                "event_type": "page_view",
+                "event_time": instant_text(time.time_ns() // 1_000_000 - age_ms),
+                "visitor_id": f"twin {number}",
+                "page": page,
+            }
+            out.produce("events", json.dumps(event).encode(), key=page.encode(), partition=partition)
+    assert out.flush(10) == 0
+    stack.simulate(rate=100, seconds=12)
+    report = stack.verify()
+    assert report.exact, str(report)
+    assert report.ledger["duplicate"] >= 12

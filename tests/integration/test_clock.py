@@ -1,9 +1,10 @@
-"""The machine's clock is set while the lab runs: by libfaketime, for the JVMs and for us; no other clock is touched."""
+"""The machine's clock is set while the lab runs, for the JVMs and for us: by a preloaded library, `wallclock.c`."""
 
 from __future__ import annotations
 
 import json
 import os
+import struct
 import subprocess
 import sys
 import threading
@@ -15,10 +16,10 @@ import pytest
 
 from rtap_lab.lab import Lab
 from rtap_lab.stack.supervisor import find_services, find_supervisor
-from tests.conftest import FAKETIME
+from tests.conftest import COMPILER
 from tests.integration.test_faults import wait_for, wait_for_new_results
 
-pytestmark = pytest.mark.faketime
+pytestmark = pytest.mark.compiler
 
 
 class Clock:
@@ -27,22 +28,21 @@ class Clock:
     def __init__(self, folder: Path) -> None:
         self.file = folder / "clock"
         self.set(0)
+        library = folder / "wallclock.so"
+        source = Path(__file__).with_name("wallclock.c")
+        subprocess.run([str(COMPILER), "-O2", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
         self.lab = Lab(folder / "state")
         self.environment = {
             **os.environ,
             "RTAP_STATE": str(self.lab.state.folder),
-            "LD_PRELOAD": str(FAKETIME),
-            "FAKETIME_TIMESTAMP_FILE": str(self.file),
-            "FAKETIME_CACHE_DURATION": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-            "DONT_FAKE_MONOTONIC": "1",
+            "LD_PRELOAD": str(library),
+            "RTAP_TEST_CLOCK": str(self.file),
         }
 
     def set(self, seconds: int) -> None:
-        """So many seconds ahead of the real time."""
-        part = self.file.with_suffix(".part")
-        part.write_text(f"{seconds:+d}")
-        part.replace(self.file)
+        """So many seconds ahead of the real time, from now on."""
+        with self.file.open("r+b" if self.file.exists() else "w+b") as file:  # the same file: processes have it mapped
+            file.write(struct.pack("<q", seconds * 10**9))
 
     def rtap(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "rtap_lab.cli", *arguments]

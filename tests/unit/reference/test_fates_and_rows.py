@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from rtap_lab.events.codec import encode
 from rtap_lab.queries.standard import HOUR, MINUTE, packaged, standard_queries
 from rtap_lab.reference.engine import rows_of
-from rtap_lab.reference.fates import Event, Judge, Place
+from rtap_lab.reference.fates import Event, Judge, Place, copies, judged_anew
 from rtap_lab.reference.windowing import Row
 from rtap_lab.settings import JobParameters
 
@@ -200,3 +200,32 @@ def test_each_cart_is_bought_abandoned_or_replaced(events: list[Event]) -> None:
     carts = [e for e in events if e.name == "add_to_cart"]
     assert len(matches) + len(abandoned) <= len(carts)
     assert sum(row["events"] for row in answer("sessions", events, gap=MINUTE)) == len(events)
+
+
+def test_of_copies_in_several_partitions_any_may_be_said_to_have_come_first() -> None:
+    judge = Judge(2_000)
+
+    def view(event_id: str, time_ms: int, page: str) -> bytes:
+        return encode(
+            {"event_id": event_id, "event_type": "page_view", "event_time": time_ms, "visitor_id": "v", "page": page}
+        )
+
+    now = 1_795_000_000_000
+    records = [
+        (view("a", now, "/0"), Place(0, 0, now)),
+        (view("b", now, "/0"), Place(0, 1, now)),
+        (view("a", now, "/1"), Place(1, 0, now)),
+        (view("a", now, "/1 again"), Place(1, 1, now)),
+        (view("a", now - 2_000, "/2"), Place(2, 0, now)),
+        (view("b", now, "/0 again"), Place(0, 2, now)),
+    ]
+    judged = [each for value, place in records for each in judge.judge(value, place)]
+    assert copies(judged) == {"a": [0, 1, 2]}, "copies of b share a partition, and so have an order"
+    assert judged_anew(judged, {}) == judged
+    for partition, fate, page in ((0, "counted", "/0"), (1, "counted", "/1"), (2, "late", "/2")):
+        anew = judged_anew(judged, {"a": partition})
+        assert judged_anew(anew, {"a": 0}) == judged_anew(judged, {"a": 0}), "nothing is lost on the way"
+        (first,) = [each for each in anew if each.event_id == "a" and each.fate != "duplicate"]
+        assert first.event is not None
+        assert (first.place.partition, first.fate, first.event.page) == (partition, fate, page)
+        assert [each.fate for each in anew if each.event_id == "b"] == ["counted", "duplicate"]
