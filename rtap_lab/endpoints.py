@@ -30,13 +30,14 @@ class Tls:
 
     def context(self) -> ssl.SSLContext:
         """For a client: trusts this certificate and no other, and shows it."""
-        return _context(self.certificate, self.key)
+        return _context(self)
 
 
 @lru_cache(maxsize=8)
-def _context(certificate: str, key: str) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=certificate)
-    context.load_cert_chain(certificate, key)
+def _context(tls: Tls) -> ssl.SSLContext:
+    # by all of it, the password too: a lab that was reset has another certificate at the same place
+    context = ssl.create_default_context(cafile=tls.certificate)
+    context.load_cert_chain(tls.certificate, tls.key)
     return context
 
 
@@ -48,7 +49,7 @@ class Endpoint:
         address: Of Kafka, host and port of each broker: "127.0.0.1:19092,127.0.0.1:19093"; of all else a base address,
             "https://127.0.0.1:8081" or "ws://127.0.0.1:8765", without a slash at its end.
         tls: What is shown and trusted; None where the service speaks no TLS.
-        token: What the service asks of its clients; None where it asks for none.
+        token: The secret that tokens for the service are made from (`live.access`); None where it asks for none.
     """
 
     address: str

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import threading
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 from rtap_lab.bench.session import collect, measure
 from rtap_lab.errors import RtapLabError
 from rtap_lab.lab import Lab
+from rtap_lab.lab.browsing import open_page
 from rtap_lab.monitoring.latency import Collector, as_table
 from rtap_lab.queries.standard import TRAFFIC
 from rtap_lab.settings import LIVE
@@ -34,7 +34,7 @@ def run(state: Path, *, seconds: float | None, rate: float, delivery: str, say: 
         say(f"starting Kafka, Flink, the registry and the rest, in {state}")
         lab = Lab.up(state, gap=GAP, within=WITHIN, delivery=delivery)
         say(f"up after {time.monotonic() - began:.1f} s; the live dashboard: {lab.dashboard}")
-        _show(lab)
+        open_page(lab.state, lab.dashboard)
         collector = collect(lab)
         until = "until Ctrl-C" if seconds is None else f"for {seconds:g} s"
         say(f"a brisk shop, {rate:g} events/s, {until}; session gap {GAP}, carts within {WITHIN}, {delivery}")
@@ -68,15 +68,6 @@ def run(state: Path, *, seconds: float | None, rate: float, delivery: str, say: 
         say(f"down in {time.monotonic() - ended:.1f} s; {time.monotonic() - began:.0f} s in all")
         for number, handler in handlers.items():
             signal.signal(number, handler)
-
-
-def _show(lab: Lab) -> None:
-    import os
-    import webbrowser
-
-    if os.environ.get("DISPLAY"):
-        with contextlib.suppress(webbrowser.Error):
-            webbrowser.open(lab.dashboard)
 
 
 def _narrate(collector: Collector, began: float, stop: threading.Event, say: Callable[[str], None]) -> None:

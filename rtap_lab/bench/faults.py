@@ -22,7 +22,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 import yaml
 
-from rtap_lab.errors import LiveError, RowError, RtapLabError, SettingsError
+from rtap_lab.errors import NotRunningError, RowError, SettingsError
 from rtap_lab.jobs.checkpoints import CheckpointFolder
 from rtap_lab.jobs.model import Run, run_key
 from rtap_lab.kafka.clients import is_temporary, read_range
@@ -66,8 +66,10 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     seconds: float = 0.0
     moments: tuple[Moment, ...] = ("any",)
     healing: Literal["itself", "up"] = "itself"
+    told_by: Literal["rows", "status"] = "rows"
+    """What tells the recovery: a new committed row, or, of what no row waits for, a status that is ok again."""
     recovery_s: float
-    """The goal, p95: from the fault, or the end of a pause, until new rows are committed."""
+    """The goal, p95: from the fault, or the end of a pause, until then."""
 
 
 def faults_folder() -> Path:
@@ -119,7 +121,7 @@ class Outcome:
     seed: int
     faults: list[dict[str, Any]]
     recovery_s: float | None = None
-    """From the last fault, or the end of its pause, to the first new committed row; None: not within `PATIENCE_S`."""
+    """From the last fault, or the end of its pause, to what tells the recovery; None: not within `PATIENCE_S`."""
     healed_s: float | None = None
     """Until `rtap status` was ok again."""
     goal_s: float = 0.0
@@ -141,7 +143,8 @@ class Outcome:
     @property
     def exact(self) -> bool:
         damage = self.missing or self.repeated or self.wrong or self.client_faults or self.problems
-        return not damage and self.recovery_s is not None and self.rows > 0
+        compared = self.rows > 0 and self.client_rows > 0
+        return not damage and compared and self.recovery_s is not None and self.healed_s is not None
 
     @property
     def in_time(self) -> bool:
@@ -171,11 +174,11 @@ class Client(threading.Thread):
                         pieces.append(list(message["rows"]))
                     else:
                         pieces[-1].extend(message["rows"])
-            except RtapLabError as error:  # the whole lab is away: it comes back
-                if isinstance(error, LiveError):
-                    self.error = error.message
-                    return
+            except NotRunningError:  # the whole lab is away: it comes back
                 self.stop.wait(0.2)
+            except Exception as error:
+                self.error = f"{type(error).__name__}: {error}"
+                return
 
 
 def out_of_step(piece: Sequence[Row], rows: Sequence[Row]) -> str:
@@ -257,6 +260,8 @@ class Campaign:
             ends = self._ends_now()
             outcome.recovery_s = self._await_rows(ends, since)
             outcome.healed_s = self._await_ok(since)
+            if all(step.fault.told_by == "status" for step in steps):
+                outcome.recovery_s = outcome.healed_s
         except Exception as error:
             outcome.problems.append(f"{type(error).__name__}: {error}")
         finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from pathlib import Path
@@ -15,7 +14,8 @@ from rtap_lab.cli.app import AsJson, Bound, Delivery, Gap, Watcher, Within, note
 from rtap_lab.errors import SettingsError
 
 if TYPE_CHECKING:
-    from rtap_lab.lab import Lab
+    from rtap_lab.lab.browsing import open_page
+from rtap_lab.lab import Lab
 
 
 def register(app: typer.Typer) -> None:
@@ -182,10 +182,7 @@ def dash(
     """Open the live dashboard; its address, with the token that opens it, is printed."""
     address = open_lab().flink_ui if flink else open_lab().dashboard
     print(address)
-    if os.environ.get("DISPLAY") or sys.platform == "darwin":
-        import webbrowser
-
-        webbrowser.open(address)
+    open_page(open_lab().state, address)
 
 
 def lab_(

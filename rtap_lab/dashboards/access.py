@@ -1,29 +1,34 @@
 """Who may see the dashboard: Bokeh's authentication module (`panel serve --auth-module`), and Flink's UI behind it.
 
 Loopback is no wall: another user of the machine reaches the port, and a page can be made to reach it under a name of its
-own (DNS rebinding). So each request needs the lab's token, which `rtap dash` puts into the address that it prints and
-which then stays in a cookie, and a Host that is this machine's. Without a token in the environment (`panel serve` by hand)
-only the Host is checked.
+own (DNS rebinding). So each page and each socket needs a ticket that was made from the lab's secret not long ago
+(`live.access`), which `rtap dash` puts into the address that it prints and which then stays in a cookie, and a Host that is
+this machine's. Without a secret in the environment (`panel serve` by hand) only the Host is checked. What is the same for
+everybody (`/static`, `/liveness`) is open.
 """
 
 from __future__ import annotations
 
-import hmac
 import os
+import re
+import time
 from typing import Any
 from urllib.parse import urlsplit
 
 from tornado.httputil import HTTPServerRequest
 from tornado.web import RequestHandler
 
+from rtap_lab.live.access import holds
 from rtap_lab.settings import LOCAL
 
 login_url = "/login"
+_PAGE = re.compile(r"/(?!/)[A-Za-z0-9._/-]*")
+"""A page of ours: nothing that a browser could take for another host."""
 
 
-def token() -> str:
-    """What a visitor must know; empty: nothing."""
-    return os.environ.get("RTAP_DASHBOARD_TOKEN", "")
+def secret() -> str | None:
+    """What tickets are made from; None: none is asked for (`panel serve` by hand)."""
+    return os.environ.get("RTAP_DASHBOARD_SECRET")
 
 
 def is_local(request: HTTPServerRequest) -> bool:
@@ -36,30 +41,31 @@ def _cookie(request: HTTPServerRequest) -> str:
     return f"rtap-{urlsplit(f'//{request.host}').port}"
 
 
-def _right(given: str) -> bool:
-    return hmac.compare_digest(given.encode("utf-8", "replace"), token().encode())
+def _right(ticket: str) -> bool:
+    known = secret()
+    return known is None or holds(known, ticket, time.time())
 
 
 def get_user(handler: Any) -> str | None:
     """Bokeh asks this for every page and socket; None sends to `login_url`."""
     if not is_local(handler.request):
         return None
-    return "owner" if not token() or _right(handler.get_cookie(_cookie(handler.request), "")) else None
+    return "owner" if _right(handler.get_cookie(_cookie(handler.request), "")) else None
 
 
 class LoginHandler(RequestHandler):
-    """Takes the token from the address, keeps it in a cookie, and shows the page that was asked for."""
+    """Takes the ticket from the address, keeps it in a cookie, and shows the page that was asked for."""
 
     def get(self) -> None:
+        ticket = self.get_query_argument("token", "", strip=False)
         if not is_local(self.request):
             self.set_status(403)
             self.finish("This is reached as 127.0.0.1 or localhost only.\n")
-        elif token() and not _right(self.get_query_argument("token", "")):
+        elif not _right(ticket):
             self.set_status(403)
             self.set_header("Content-Type", "text/plain; charset=utf-8")
-            self.finish("This page belongs to a lab. Its address, with the token that opens it: rtap dash\n")
+            self.finish("This page belongs to a lab. Its address, with what opens it for some hours: rtap dash\n")
         else:
-            self.set_cookie(_cookie(self.request), token(), httponly=True, samesite="Lax")
-            page = self.get_query_argument("next", "/app")
-            plain = page.startswith("/") and not page.startswith("//") and "\\" not in page
-            self.redirect(page if plain else "/app")
+            self.set_cookie(_cookie(self.request), ticket, httponly=True, samesite="Lax")
+            page = self.get_query_argument("next", "/app", strip=False)
+            self.redirect(page if _PAGE.fullmatch(page) else "/app")

@@ -7,6 +7,7 @@ by `rtap jobs`, which knows their intent and their savepoints.
 from __future__ import annotations
 
 import os
+import re
 import ssl
 from typing import Any
 
@@ -18,8 +19,10 @@ from rtap_lab.endpoints import Tls
 
 _PASSED = ("Content-Type", "ETag", "Last-Modified", "Cache-Control")
 _TIMEOUT_S = 10.0
-_ACTS = ("yarn-cancel", "yarn-stop")
+_ACTS = {"yarn-cancel", "yarn-stop"}
 """The two paths of Flink's that a GET acts by."""
+_PATH = re.compile(r"[A-Za-z0-9._:/-]*")
+"""Tornado has decoded it, and Flink decodes again: nothing is passed on that could become another path."""
 
 
 def _context() -> ssl.SSLContext:
@@ -36,7 +39,7 @@ class FlinkUi(RequestHandler):
         if self.current_user is None:
             self.redirect(access.login_url)  # which says how to get in
             return
-        if path.endswith(_ACTS):
+        if not _PATH.fullmatch(path) or _ACTS & set(path.split("/")):
             self.set_status(405)
             self.finish("This page only shows; jobs are stopped by `rtap jobs stop NAME`.\n")
             return

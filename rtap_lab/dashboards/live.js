@@ -52,7 +52,7 @@ class HubConnection {
     feed.listeners.add(listener);
     if (feed.have >= 0) listener.rows(feed.rows, true, feed.firstRow);
     else this.ask(key);
-    listener.state(this.socket.readyState === WebSocket.OPEN ? "live" : "away");
+    listener.state(this.expired ? "expired" : this.socket.readyState === WebSocket.OPEN ? "live" : "away");
     return () => {
       feed.listeners.delete(listener);
       if (feed.listeners.size === 0) {

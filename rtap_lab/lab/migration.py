@@ -1,6 +1,7 @@
 """Bringing the state folder of an earlier version to this one; nothing is up meanwhile.
 
-Version 1 knew one job: its runs were kept by source alone, and the files were not typed.
+Version 1 knew one job: its runs were kept by source alone, and the files were not typed. Version 2 had the same files; its
+services asked for no certificate and no token, so that they must be stopped before this version's can talk to them.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ def migrate(state: State) -> bool:
     if state.version == VERSION:
         return False
     try:
-        _sources(state)
-        _runs(state)
+        if state.version == "1":
+            _sources(state)
+            _runs(state)
     except (KeyError, TypeError, ValueError) as error:
         raise SettingsError(
             f"{state.folder} cannot be brought to this version: {error!r}",

@@ -80,9 +80,19 @@ def revive(state: State) -> Identity | None:
     """The lab's supervisor; a new one, which adopts the services, where the old one died; None when nothing is up."""
     supervisor = find_supervisor(state) if state.exists else None
     if supervisor is None and state.exists and find_services(state.folder):
+        _check_version(state)
         with state.lock("up", timeout=200, busy=_BUSY):
             return find_supervisor(state) or (_launch(state) if find_services(state.folder) else None)
     return supervisor
+
+
+def _check_version(state: State) -> None:
+    """Refuse to go on with what an earlier version started: it speaks otherwise."""
+    if state.version != VERSION:
+        raise SettingsError(
+            f"this lab is up under an earlier version of rtap_lab ({state.folder})",
+            hint="`rtap down`, then `rtap up`: data are kept",
+        )
 
 
 def _launch(state: State) -> Identity:
@@ -145,11 +155,7 @@ def up(
         was_up = supervisor is not None or bool(find_services(state.folder))
         was_running = False
         if was_up:
-            if state.version != VERSION:
-                raise SettingsError(
-                    f"this lab is up under an earlier version of rtap_lab ({state.folder})",
-                    hint="`rtap down`, then `rtap up`: data are kept",
-                )
+            _check_version(state)
             before = settings_document(state).read()
             if chosen and (before.profile, before.store) != (settings.profile, settings.store):
                 raise SettingsError(

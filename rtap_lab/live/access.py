@@ -1,4 +1,4 @@
-"""Who may follow the hub: tokens that expire, made from the lab's secret. Pure.
+"""Who may follow the hub or see the dashboard: tokens that expire, made from a secret of the lab's. Pure.
 
 A token is `EXPIRES.SIGNATURE`: seconds since the epoch, and the HMAC-SHA256 (RFC 2104) of that text under the secret, in
 hexadecimal. A chart that is saved in a notebook carries a token, never the secret.
@@ -14,7 +14,11 @@ LIFE_S = 12 * 3600
 
 
 def issue(secret: str, now_s: float) -> str:
-    """A token that is good from now on, for `LIFE_S` seconds."""
+    """A token that is good from now on, for `LIFE_S` seconds.
+
+    Raises:
+        ValueError: When the secret is empty.
+    """
     expires = str(int(now_s) + LIFE_S)
     return f"{expires}.{_signature(secret, expires)}"
 
@@ -29,4 +33,6 @@ def holds(secret: str, token: object, now_s: float) -> bool:
 
 
 def _signature(secret: str, expires: str) -> str:
+    if not secret:
+        raise ValueError("tokens are made from a secret")
     return hmac.new(secret.encode(), expires.encode("utf-8", "replace"), hashlib.sha256).hexdigest()

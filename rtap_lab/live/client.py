@@ -14,15 +14,21 @@ from websockets.sync.client import connect
 from rtap_lab.endpoints import Endpoint
 from rtap_lab.errors import LiveError
 from rtap_lab.live.access import issue
-from rtap_lab.live.protocol import UNAUTHORIZED, authorize, encode
+from rtap_lab.live.protocol import UNAUTHORIZED, VERSION, authorize, encode
 from rtap_lab.settings import LIVE
 
 Row = dict[str, Any]
 
 
+def _secret(hub: Endpoint) -> str:
+    if not hub.token:
+        raise LiveError(f"hub: {hub} asks for a token, and there is no secret to make one from")
+    return hub.token
+
+
 def _introduce(hub: Endpoint) -> str:
     """What a client says first; each connection has a fresh token."""
-    return authorize(issue(hub.token or "", time.time()))
+    return authorize(issue(_secret(hub), time.time()))
 
 
 def ping(hub: Endpoint) -> str | None:
@@ -30,7 +36,8 @@ def ping(hub: Endpoint) -> str | None:
     with connect(hub.address, open_timeout=2, close_timeout=0.2, proxy=None) as socket:
         socket.send(_introduce(hub))
         greeting = json.loads(socket.recv(timeout=2))
-    return None if greeting.get("type") == "hello" else "no greeting"
+    ours = greeting.get("type") == "hello" and greeting.get("protocol") == VERSION
+    return None if ours else "no greeting of this version"
 
 
 def snapshots(hub: Endpoint, channels: Collection[str], source: str, *, patience: float = 10.0) -> dict[str, list[Row]]:

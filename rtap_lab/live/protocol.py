@@ -1,14 +1,15 @@
 """The messages between hub and client, as JSON objects. Pure.
 
 Client to hub, and first of all, within five seconds:
-  {"type": "authorize", "token": TEXT}     `live.access`; who does not, or has a token that expired, is closed with 4401
+  {"type": "authorize", "token": TEXT}     `live.access`; who does not, or has a token that expired, is closed with 4401,
+  who says nothing with 4408
 then:
   {"type": "subscribe", "channel": QUERY, "source": SOURCE}     SOURCE is "live" unless named
   {"type": "unsubscribe", "channel": QUERY, "source": SOURCE}
   {"type": "ping"}
 
 Hub to client:
-  {"type": "hello", "protocol": 1, "epoch": TEXT, "channels": [QUERY, …]}     again when queries come or go
+  {"type": "hello", "protocol": 2, "epoch": TEXT, "channels": [QUERY, …]}     again when queries come or go
   {"type": "snapshot", "channel", "source", "epoch", "seq": N, "rows": [ROW, …], "first_row": TEXT}
   {"type": "update", "channel", "source", "seq": N, "prev_seq": M, "rows": [ROW, …],
    "appended_ms": T, "received_ms": T}
@@ -30,6 +31,9 @@ from rtap_lab.errors import LiveError
 from rtap_lab.settings import LIVE
 
 VERSION = 2
+
+SILENT = 4408
+"""The close code of a client that said nothing in time: it may come back."""
 
 UNAUTHORIZED = 4401
 """The close code of a client without a good token; coming back with the same one is of no use."""

@@ -16,7 +16,7 @@ from websockets.http11 import Response
 from rtap_lab.errors import LiveError
 from rtap_lab.live.access import holds
 from rtap_lab.live.hub import Hub, Row
-from rtap_lab.live.protocol import UNAUTHORIZED, encode, parse_authorize, parse_request
+from rtap_lab.live.protocol import SILENT, UNAUTHORIZED, encode, parse_authorize, parse_request
 from rtap_lab.settings import LOCAL
 
 CLIENTS = 1_000
@@ -76,7 +76,17 @@ class LiveServer:
         return None
 
     async def _serve(self, connection: ServerConnection) -> None:
-        if not await self._authorized(connection):
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                token = parse_authorize(await connection.recv())
+        except TimeoutError:
+            await connection.close(SILENT, f"nothing was said within {PATIENCE_S:.0f} s")
+            return
+        except LiveError:
+            token = None
+        except ConnectionClosed:
+            return
+        if not holds(self._secret, token, time.time()):
             await connection.close(UNAUTHORIZED, "the first message must be authorize, with a token of this lab")
             return
         wake = asyncio.Event()
@@ -97,14 +107,6 @@ class LiveServer:
             sender.cancel()
             self._wake.pop(connection, None)
             self.hub.disconnect(connection)
-
-    async def _authorized(self, connection: ServerConnection) -> bool:
-        try:
-            async with asyncio.timeout(PATIENCE_S):
-                token = parse_authorize(await connection.recv())
-        except (TimeoutError, ConnectionClosed, LiveError):
-            return False
-        return holds(self._secret, token, time.time())
 
     async def _send(self, connection: ServerConnection, wake: asyncio.Event) -> None:
         try:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+import time
 from importlib.util import find_spec
 from pathlib import Path
 
 from rtap_lab.endpoints import Endpoint
+from rtap_lab.live.access import issue
 from rtap_lab.services import http
 from rtap_lab.services.site import Site
 from rtap_lab.settings import Settings
@@ -24,8 +26,9 @@ def _file(module: str) -> Path:
 
 
 def address(dashboard: Endpoint, page: str = "/app") -> str:
-    """The address that shows a page, with the token that opens it (`dashboards.access.LoginHandler`)."""
-    return f"{dashboard}/login?token={dashboard.token}&next={page}"
+    """The address that shows a page, with a ticket that opens it for some hours (`dashboards.access.LoginHandler`)."""
+    assert dashboard.token is not None
+    return f"{dashboard}/login?token={issue(dashboard.token, time.time())}&next={page}"
 
 
 def ports(settings: Settings) -> list[str]:
@@ -74,8 +77,8 @@ def declare(site: Site) -> list[Service]:
     assert flink.tls is not None
     # secrets go by the environment: arguments can be read by other users
     environment = {
-        "RTAP_DASHBOARD_TOKEN": endpoint.token or "",
-        "RTAP_HUB_SECRET": site.endpoints.hub.token or "",
+        "RTAP_DASHBOARD_SECRET": site.state.secret("dashboard.secret"),
+        "RTAP_HUB_SECRET": site.state.secret("hub.secret"),
         "RTAP_FLINK": flink.address,
         "RTAP_FLINK_CERTIFICATE": flink.tls.certificate,
         "RTAP_FLINK_KEY": flink.tls.key,

@@ -94,7 +94,7 @@ class _Follower:
 
 def main(process: ServiceProcess) -> None:
     """Serve clients, until the stop."""
-    server = LiveServer(Hub((), secrets.token_hex(4)), process.site.endpoints.hub.token or "")
+    server = LiveServer(Hub((), secrets.token_hex(4)), process.state.secret("hub.secret"))
 
     def read(loop: asyncio.AbstractEventLoop) -> None:
         follower = _Follower(process, server, loop)

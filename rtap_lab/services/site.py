@@ -81,7 +81,7 @@ class Site:
             flink=https("flink"),
             gateway=https("gateway"),
             hub=Endpoint(f"ws://127.0.0.1:{self.ports['hub']}", token=self.state.secret("hub.secret")),
-            dashboard=Endpoint(http("dashboard").address, token=self.state.secret("dashboard.token")),
+            dashboard=Endpoint(http("dashboard").address, token=self.state.secret("dashboard.secret")),
             store=Endpoint(str(embedded_file(self.state))) if embedded else http("store"),
         )
 

@@ -56,6 +56,8 @@ def command(folder: Path, port: int) -> list[str]:
         "--http-bind-address",
         f"127.0.0.1:{port}",
         "--reporting-disabled",
+        "--metrics-disabled",
+        "--pprof-disabled",
         "--ui-disabled",
         "--log-level",
         "warn",

@@ -8,14 +8,13 @@ It is valid always: the machine's clock may be set.
 from __future__ import annotations
 
 import ipaddress
-import os
 import secrets
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
 from rtap_lab.endpoints import Tls
-from rtap_lab.stack.state import State
+from rtap_lab.stack.state import State, write_private
 
 _FILES = ("certificate.pem", "key.pem", "store.p12", "trust.p12")
 _FROM, _UNTIL = datetime(2000, 1, 1, tzinfo=UTC), datetime(2099, 12, 31, tzinfo=UTC)
@@ -76,6 +75,4 @@ def _make(folder: Path) -> None:
         "password": password.encode(),
     }
     for each, content in files.items():
-        descriptor = os.open(folder / each, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
+        write_private(folder / each, content)

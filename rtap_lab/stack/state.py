@@ -21,8 +21,8 @@ from filelock import FileLock, Timeout
 
 from rtap_lab.errors import ServiceError, SettingsError
 
-VERSION = "2"
-MIGRATED = ("1",)
+VERSION = "3"
+MIGRATED = ("1", "2")
 """Earlier versions, whose folders are brought to this one when a lab starts (`rtap_lab.lab.migration`)."""
 
 Content = TypeVar("Content")
@@ -162,11 +162,20 @@ class State:
         with self.lock("secrets"):
             path = self.folder / "secrets" / name
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if not path.exists():
-                descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-                with os.fdopen(descriptor, "w") as file:
-                    file.write(secrets.token_hex(32))
+            if not path.exists() or not path.stat().st_size:
+                write_private(path, secrets.token_hex(32).encode())
             return path.read_text()
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file that only its owner can read, whole or not at all."""
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
 
 
 def _replace(path: Path, content: bytes) -> None:

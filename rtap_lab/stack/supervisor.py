@@ -218,7 +218,7 @@ class _Runner(threading.Thread):
                 self._now("ready", "")
             elif isinstance(answer, Retrying):
                 unanswered = 0
-                self._now("retrying", answer)
+                self._now("retrying", str(answer))
             elif waiting:
                 unanswered = 0
                 self._now("waiting", f"waits for {', '.join(waiting)}")

@@ -105,7 +105,7 @@ def compare(
     return compared
 
 
-def compare_shown(name: str, shown: Sequence[Row], rows: Sequence[Row], *, before: int) -> Compared:
+def compare_shown(name: str, shown: Sequence[Row], rows: Sequence[Row], *, before: int, least: int = 1) -> Compared:
     """Compare what a client of the hub is shown with the rows of the result topic: the newest of them, gap-free, in order.
 
     Args:
@@ -113,18 +113,20 @@ def compare_shown(name: str, shown: Sequence[Row], rows: Sequence[Row], *, befor
         shown: The rows of a snapshot.
         rows: The topic's rows, in order, read after the snapshot was.
         before: So many of them were there before the snapshot was asked for: these it must hold, up to its length.
+        least: So many of those it must hold at least: what a hub that begins anew reads.
     """
     compared = Compared(name, "hub")
+    least = min(least, before)
     ends = range(before, len(rows) + 1)  # a row that came meanwhile may be in it
-    if (shown or not before) and any(list(rows[max(0, end - len(shown)) : end]) == list(shown) for end in ends):
+    if len(shown) >= least and any(list(rows[max(0, end - len(shown)) : end]) == list(shown) for end in ends):
         compared.rows = len(shown)
         return compared
-    due = list(rows[max(0, before - max(len(shown), 1)) : before])
+    due = list(rows[max(0, before - max(len(shown), least)) : before])
     compared.rows = len(due)
     texts = {repr(row): row for row in rows}
-    count = Counter(map(repr, shown))
+    there, count = Counter(map(repr, rows)), Counter(map(repr, shown))
     for text, row in texts.items():
-        if count[text] > sum(each == row for each in rows):
+        if count[text] > there[text]:
             compared.note("repeated", None, row)
     for row in shown:
         if repr(row) not in texts:

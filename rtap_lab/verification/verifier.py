@@ -1,4 +1,4 @@
-"""Recompute everything and compare: result rows of topic and store, late and rejected records.
+"""Recompute everything and compare: result rows of topic, store and hub, late and rejected records.
 
 Live, rows are compared up to W, the least over partitions of (arrival - bound) at the offsets of a completed
 checkpoint: no record that comes later can change them.
@@ -155,11 +155,11 @@ class Verifier:
         compared = compared_with(judged)
         for event_id, partitions in list(unsure.items())[:MOST_UNSURE]:
             for partition in partitions:
-                if not _differences(compared):
+                if not any(each.differences for each in compared):
                     break
                 other = judged_anew(judged, {event_id: partition})
                 better = compared_with(other)
-                if _differences(better) < _differences(compared):
+                if _distance(subject, better) < _distance(subject, compared):
                     judged, compared = other, better
         problems = []
         if self.hub is not None:
@@ -324,31 +324,53 @@ class Verifier:
         return rows, foreign
 
     def _shown(self, hub: Endpoint, subject: Subject) -> list[Compared]:
-        """Compare what a new client of the hub is shown with the newest rows of the result topics, while both may go on."""
-        found: list[Compared] = []
-        ends = self.topics.ends(subject.results.values(), committed=True)
-        first = {topic: max(subject.begins[topic], end - _SHOWN_OFFSETS) for (topic, _), end in ends.items()}
+        """Compare what a new client of the hub is shown with the newest rows of the result topics, while both may go on.
 
-        def published(query: Query) -> list[Row]:
+        Raises:
+            LiveError: When the hub does not answer for as long as it may take.
+        """
+        topics = list(subject.results.values())
+        starts, ends = self.topics.starts(topics), self.topics.ends(topics, committed=True)
+        first = {
+            topic: max(subject.begins[topic], starts[topic, 0], end - _SHOWN_OFFSETS)
+            for (topic, _), end in ends.items()
+        }
+        found: list[Compared] = []
+        away: list[LiveError] = []
+
+        def published(query: Query) -> list[tuple[int, Row]]:
             """The rows of a result topic as they are, in order; what is no row of the query is left out."""
             topic = subject.results[query.name]
             now = self.topics.ends([topic], committed=True)
             rows = []
             for record in read_range(self.kafka, {(topic, 0): first[topic]}, now):
                 with suppress(RowError):  # `_topic_rows` counts it
-                    rows.append(query.schema.read(record.value()))
+                    rows.append((record.offset() or 0, query.schema.read(record.value())))
             return rows
 
         def in_step() -> bool:
-            before = {query.name: len(published(query)) for query in subject.queries}
-            shown = snapshots(hub, list(before), subject.source)
-            found[:] = [
-                compare_shown(query.name, shown[query.name], published(query), before=before[query.name])
-                for query in subject.queries
-            ]
+            away.clear()
+            found.clear()
+            before = {query.name: published(query) for query in subject.queries}
+            try:
+                shown = snapshots(hub, list(before), subject.source)
+            except LiveError as error:  # it may be starting
+                away.append(error)
+                return False
+            for query in subject.queries:
+                rows = [row for _, row in published(query)]
+                topic = subject.results[query.name]
+                newest = shown[query.name]
+                if first[topic] > subject.begins[topic]:  # rows before this are not read, or have expired
+                    newest = newest[max(0, len(newest) - len(rows)) :]
+                # what a hub that begins anew reads
+                least = sum(offset >= ends[topic, 0] - HISTORY for offset, _ in before[query.name])
+                found.append(compare_shown(query.name, newest, rows, before=len(before[query.name]), least=least))
             return not any(each.differences for each in found)
 
         until(in_step, self.patience, every=0.5)  # the hub follows a moment later
+        if away:
+            raise away[0]
         return found
 
     def _lost_lines(self, subject: Subject, imported: Counter[str]) -> list[str]:
@@ -421,8 +443,12 @@ class _Found:
     kept: dict[Fate, tuple[dict[Any, Row], dict[Any, Row]]] = field(default_factory=dict)
 
 
-def _differences(compared: Iterable[Compared]) -> int:
-    return sum(each.differences for each in compared)
+def _distance(subject: Subject, compared: Sequence[Compared]) -> tuple[int, int, int]:
+    """How far from equal: first by what tells of single records and visitors, in which no two errors cancel out."""
+    fine = {query.name for query in subject.queries if "visitor_id" in query.schema.keys}
+    by = [{"late"}, fine, {each.name for each in compared}]
+    late, single, every = (sum(each.differences for each in compared if each.name in names) for names in by)
+    return late, single, every
 
 
 def _kept_key(each: Judged) -> tuple[int, int, str | None]:

@@ -91,7 +91,7 @@ def test_no_canary_sings_in_dashboard_notebook_or_report(stack: Lab, page: Page,
     part = stack.record("live", "20s", name="canaries")
     frames = [stack.results(name) for name in ("page_views_1m", "sessions", "conversions_1m", "canaries")]
     assert any(frame.map(lambda value: "canary" in str(value)).any(axis=None) for frame in frames)
-    looked = stack.sql("SELECT * FROM events_raw", seconds=10, rows=30)
+    looked = stack.frame("SELECT * FROM events_raw", seconds=10, rows=30)
     html = [each._repr_html_() for each in (stack, report, part, *frames, looked)]
     chart = chart_of(None, stack.query("canaries"), rows=stack.rows("canaries"))
     for name, text in (

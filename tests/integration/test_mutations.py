@@ -318,6 +318,7 @@ said("a row shown twice", f"{V} in hub", lambda w: w.hub(V).append(w.hub(V)[-1])
 said("a row shown with another value", f"{V} in hub", lambda w: w.hub(V)[-1].update(views=10_000))
 said("a foreign row shown", f"{S} in hub", lambda w: w.hub(S).append({"x": 1}))
 said("rows shown in another order", f"{H} in hub", lambda w: w.hub(H).reverse())
+said("the oldest rows not shown", f"{V} in hub", lambda w: w.hub(V).__delitem__(slice(0, 5)))
 said("nothing shown", f"{H} in hub", lambda w: w.hub(H).clear())
 
 

@@ -22,6 +22,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
+from rtap_lab.flink.rest import FlinkRest
 from rtap_lab.lab import Lab
 from rtap_lab.live.access import LIFE_S, issue
 from rtap_lab.live.protocol import UNAUTHORIZED, authorize
@@ -52,6 +53,7 @@ FLINK = (
     ("PATCH", "/jobs/0123456789abcdef0123456789abcdef?mode=cancel"),
     ("DELETE", "/cluster"),
 )
+INTERNAL = ("flink-rpc", "flink-blob", "taskmanager-data")
 HEADERS = (
     {"Origin": "https://evil.example", "Content-Type": "text/plain"},
     {"Origin": "null", "Content-Type": "application/json"},
@@ -73,7 +75,7 @@ def strangers_context(certificate: tuple[str, str] | None) -> ssl.SSLContext:
 def ask(
     port: int, method: str, path: str, *, tls: ssl.SSLContext | None, headers: dict[str, str], body: str = ""
 ) -> str:
-    """What a port answers: "refused", or the status and the beginning of the answer."""
+    """What a port answers: "refused" (it closed the connection), "silent", or the status and the beginning of the answer."""
     connection: http.client.HTTPConnection = (
         http.client.HTTPSConnection("127.0.0.1", port, timeout=5, context=tls)
         if tls
@@ -83,6 +85,10 @@ def ask(
         connection.request(method, path, body or None, headers)
         answer = connection.getresponse()
         return f"{answer.status} {answer.read(200)!r}"
+    except TimeoutError:
+        return "silent"
+    except ConnectionRefusedError:
+        return "nobody listens"
     except (OSError, http.client.HTTPException):
         return "refused"
     finally:
@@ -101,14 +107,23 @@ def corpus(gateway: int, flink: int) -> Iterator[tuple[int, str, str, dict[str, 
             yield flink, method, path, headers, "x" if method == "POST" else ""
 
 
-def speaks(port: int, tls: ssl.SSLContext, said: bytes) -> bool:
-    """Whether a port that speaks no HTTP answers anything over TLS."""
+def met(port: int, tls: ssl.SSLContext | None) -> str:
+    """How a port that speaks no HTTP meets a client: "open" (it waits for what comes next), "refused", or what else it did."""
     try:
-        with socket.create_connection(("127.0.0.1", port), 5) as raw, tls.wrap_socket(raw) as connection:
-            connection.sendall(said)
-            return bool(connection.recv(1))
-    except OSError:
-        return False
+        with socket.create_connection(("127.0.0.1", port), 5) as raw:
+            if tls is None:
+                raw.sendall(b"\0\0\0\1" * 64)
+                raw.settimeout(5)
+                said = raw.recv(16)
+                return "refused" if said[:1] in (b"", b"\x15") else f"said {said!r}"  # 21: an alert of TLS
+            with tls.wrap_socket(raw) as connection:
+                connection.settimeout(2)
+                said = connection.recv(16)  # TLS 1.3: a certificate is judged after the client believes to be in
+                return f"said {said!r}"
+    except TimeoutError:
+        return "open"
+    except (ssl.SSLError, ConnectionError):
+        return "refused"
 
 
 def as_nobody(attempt: Callable[[], list[str]]) -> list[str]:
@@ -160,14 +175,17 @@ def test_no_request_of_the_corpus_is_answered_by_flink_whoever_sends_it(
                 answer = ask(port, method, path, tls=tls, headers=headers, body=body)
                 if answer != "refused" and not (tls is None and answer == TO_HTTPS):
                     answered.append(f"{kind}, {method} {path} {headers}: {answer}")
-            for name in ("flink-rpc", "flink-blob", "taskmanager-data"):
-                if tls is not None and speaks(ports[name], tls, b"\0\0\0\1" * 64):
-                    answered.append(f"{kind}: {name} speaks")
+            for name in INTERNAL:
+                if (how := met(ports[name], tls)) != "refused":
+                    answered.append(f"{kind}: {name}: {how}")
         return answered
 
+    tls = certificate_of(stack.state)
+    owners = strangers_context((tls.certificate, tls.key))
+    assert {name: met(ports[name], owners) for name in INTERNAL} == dict.fromkeys(INTERNAL, "open"), "for its owner"
     assert as_nobody(attempt) == []
     assert stack.status()["ok"], "and the product works as ever"
-    assert stack.sql("SELECT 1 AS answer")["answer"].tolist() == [1]
+    assert stack.sql("SELECT 1 AS answer")[1] == [{"answer": 1}]
 
 
 def test_another_user_can_read_none_of_the_labs_files(stack: Lab) -> None:
@@ -230,56 +248,72 @@ def test_the_hub_tells_nothing_without_a_token(stack: Lab) -> None:
         connect(hub.address, origin="http://evil.example", proxy=None)  # type: ignore[arg-type]
 
 
-def test_the_dashboard_and_flinks_ui_open_to_the_token_and_to_this_machines_name_only(stack: Lab) -> None:
+def test_the_dashboard_and_flinks_ui_open_to_a_ticket_and_to_this_machines_name_only(stack: Lab) -> None:
     port = int(urlsplit(stack.endpoints.dashboard.address).port or 0)
-    token = stack.endpoints.dashboard.token or ""
-    assert token
+    secret = stack.endpoints.dashboard.token or ""
+    ticket = issue(secret, time.time())
 
-    def get(path: str, **headers: str) -> tuple[int, str, str]:
+    def whole(path: str, method: str = "GET", **headers: str) -> tuple[int, str, str, str]:
+        """Status, Set-Cookie, Location and text of an answer."""
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-        connection.request("GET", path, headers=headers)
+        connection.request(method, path, headers=headers)
         answer = connection.getresponse()
         text = answer.read().decode(errors="replace")
         connection.close()
-        return (
-            answer.status,
-            answer.headers.get("Location" if answer.status == 302 and token not in path else "Set-Cookie", ""),
-            text,
-        )
+        return answer.status, answer.headers.get("Set-Cookie", ""), answer.headers.get("Location", ""), text
 
     hub = stack.endpoints.hub.address
     for page in ("/app", "/flink/jobs/overview", "/app/autoload.js?bokeh-autoload-element=x&bokeh-absolute-url=y"):
-        status, to, text = get(page)
+        status, _, to, text = whole(page)
         assert (status, "login" in to) == (302, True), page
         assert hub not in text
-    status, _, text = get("/login?token=guessed")
-    assert status == 403
-    assert "rtap dash" in text
-    status, cookie, _ = get(f"/login?token={token}&next=//evil.example")
+    for wrong in ("guessed", secret, issue("guessed", time.time()), issue(secret, time.time() - LIFE_S - 1), ""):
+        status, _, _, text = whole(f"/login?token={wrong}")
+        assert (status, "rtap dash" in text) == (403, True)
+        assert whole("/app", Cookie=f"rtap-{port}={wrong}")[0] == 302
+    for page in ("//evil.example", "/%09/evil.example", "/%5Cevil.example", "https://evil.example", "/app%0d%0aX:y"):
+        status, _, to, _ = whole(f"/login?token={ticket}&next={page}")
+        assert (status, to) == (302, "/app"), page
+    status, cookie, _, _ = whole(f"/login?token={ticket}&next=/app")
     assert status == 302
     assert "HttpOnly" in cookie
     assert "SameSite=Lax" in cookie
+    assert secret not in cookie
     cookie = cookie.split(";")[0]
-    status, _, text = get("/app", Cookie=cookie)
+    status, _, _, text = whole("/app", Cookie=cookie)
     assert status == 200
-    assert "Website, live" in text or "bokeh" in text.lower()
-    status, _, text = get("/flink/jobs/overview", Cookie=cookie)
+    assert secret not in text
+    status, _, _, text = whole("/flink/jobs/overview", Cookie=cookie)
     assert status == 200
-    assert json.loads(text)["jobs"], "Flink's answer, for who holds the token"
-    assert get("/flink/jobs/0123456789abcdef0123456789abcdef/yarn-cancel", Cookie=cookie)[0] == 405
+    job = next(each["jid"] for each in json.loads(text)["jobs"] if each["state"] == "RUNNING")
+    for act in ("yarn-cancel", "yarn-stop"):
+        doubly = act.replace("-", "%252D")
+        for path in (
+            act,
+            f"{act}/",
+            f"{act}//",
+            f"{act}%3Fx",
+            f"{act}%23",
+            doubly,
+            f"{act}%09",
+            f"{act[:5]}%0A{act[5:]}",
+        ):
+            assert whole(f"/flink/jobs/{job}/{path}", Cookie=cookie)[0] == 405, path
+    assert whole(f"/flink/jobs/{job}", Cookie=cookie)[0] == 200
+    assert FlinkRest(stack.endpoints.flink).job(job)["state"] == "RUNNING"
     for host in ("evil.example", f"evil.example:{port}", f"127.0.0.1.evil.example:{port}", ""):
         for page in ("/app", "/flink/jobs/overview"):
-            assert get(page, Cookie=cookie, Host=host)[0] in (302, 400), (host, page)
-        assert get(f"/login?token={token}", Host=host)[0] in (403, 400), host
+            assert whole(page, Cookie=cookie, Host=host)[0] in (302, 400), (host, page)
+        assert whole(f"/login?token={ticket}", Host=host)[0] in (403, 400), host
     for method in ("POST", "PATCH", "DELETE"):
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-        connection.request(method, "/flink/jobs", headers={"Cookie": cookie})
-        assert connection.getresponse().status in (403, 405), method
-        connection.close()
+        assert whole("/flink/jobs", method, Cookie=cookie)[0] in (403, 405), method
 
 
 def test_a_page_gets_no_answer_from_the_registry_and_none_from_kafka(stack: Lab) -> None:
     ports = ports_document(stack.state).read()
+    trusting = certificate_of(stack.state).context()
+    for name, path in (("registry", "/apis/ccompat/v7/subjects"), ("registry-management", "/health")):
+        assert ask(ports[name], "GET", path, tls=trusting, headers={}).startswith("200"), "it is there, for its owner"
     for headers in HEADERS:
         for method, path in (("GET", "/apis/ccompat/v7/subjects"), ("POST", "/apis/ccompat/v7/subjects/x/versions")):
             for name in ("registry", "registry-management"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from rtap_lab.bench.faults import Outcome, await_moment, load_faults, out_of_ste
 from rtap_lab.errors import SettingsError
 
 FAULTS = list(load_faults().values())
+GOOD: dict[str, Any] = {"recovery_s": 1.0, "healed_s": 2.0, "rows": 10, "client_rows": 10}
 ROWS = [{"n": n} for n in range(20)]
 
 
@@ -53,17 +55,19 @@ def test_what_is_no_piece_of_the_topic_is_told(piece: list[dict[str, int]]) -> N
 
 
 def test_nothing_compared_or_never_recovered_is_not_exact() -> None:
-    assert not Outcome(1, [], recovery_s=None, rows=10).exact
-    assert not Outcome(1, [], recovery_s=1.0, rows=0).exact
-    assert not Outcome(1, [], recovery_s=1.0, rows=10, missing=1).exact
-    assert not Outcome(1, [], recovery_s=1.0, rows=10, client_faults=["a gap"]).exact
-    assert Outcome(1, [], recovery_s=1.0, rows=10).exact
+    assert not Outcome(1, [], **GOOD | {"recovery_s": None}).exact
+    assert not Outcome(1, [], **GOOD | {"rows": 0}).exact
+    assert not Outcome(1, [], missing=1, **GOOD).exact
+    assert not Outcome(1, [], client_faults=["a gap"], **GOOD).exact
+    assert not Outcome(1, [], **GOOD | {"client_rows": 0}).exact, "a client that saw nothing proves nothing"
+    assert not Outcome(1, [], **GOOD | {"healed_s": None}).exact
+    assert Outcome(1, [], **GOOD).exact
 
 
 def test_the_figures() -> None:
     one = [{"name": "hub_killed", "moment": "any", "after_s": 1}]
-    outcomes = [Outcome(n, one, recovery_s=float(n), goal_s=5, rows=10) for n in range(1, 21)]
-    outcomes.append(Outcome(21, [*one, *one], recovery_s=99.0, goal_s=5, rows=10, wrong=2))
+    outcomes = [Outcome(n, one, **GOOD | {"recovery_s": float(n), "goal_s": 5}) for n in range(1, 21)]
+    outcomes.append(Outcome(21, [*one, *one], wrong=2, **GOOD | {"recovery_s": 99.0, "goal_s": 5}))
     found = summary(outcomes)
     assert (found["schedules"], found["exact"], found["in_time"], found["wrong"]) == (21, 20, 5, 2)
     assert found["recovery_s"] == {"hub_killed": {"n": 20, "p50": 10.0, "p95": 19.0, "max": 20.0}}

@@ -98,7 +98,12 @@ def test_trouble_and_dependencies_are_no_reason_to_end_a_service(
     answers = iter([None, *[Retrying("the disk is full")] * 9, None, *["no answer"] * 9, None])
     seen: list[tuple[str, str]] = []
     runner = runner_of(state, Service("mine", lambda: SLEEPER, lambda pid: next(answers, None), depends=("kafka",)))
-    monkeypatch.setattr(runner.supervisor, "publish", lambda: seen.append((runner.status.state, runner.status.detail)))
+
+    def publish() -> None:
+        runner.supervisor.statuses.write({"mine": runner.status})  # it can be written down, whatever a probe answered
+        seen.append((runner.status.state, runner.status.detail))
+
+    monkeypatch.setattr(runner.supervisor, "publish", publish)
     times = iter([[], *[[]] * 10])
     monkeypatch.setattr(runner.supervisor, "not_ready", lambda names: next(times, ["kafka"]))
     runner.start()

@@ -58,3 +58,9 @@ def test_an_empty_topic_shows_nothing() -> None:
     assert compare_shown("q", [], [], before=0).differences == 0
     assert compare_shown("q", [], ROWS, before=0).differences == 0
     assert compare_shown("q", [{"x": 1}], [], before=0).differences == 1
+
+
+def test_a_hub_that_shows_less_than_it_must_is_out_of_step() -> None:
+    assert compare_shown("q", ROWS[-4:], ROWS, before=12, least=4).differences == 0
+    assert compare_shown("q", ROWS[-3:], ROWS, before=12, least=4).differences == 1
+    assert compare_shown("q", ROWS[:2], ROWS[:2], before=2, least=4).differences == 0
