@@ -46,7 +46,7 @@ class Clock:
 
     def rtap(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "rtap_lab.cli", *arguments]
-        return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=400)
+        return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=380)
 
     def verify(self) -> dict[str, Any]:
         done = self.rtap("verify", "--json")

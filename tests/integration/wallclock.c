@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 #include <sys/syscall.h>
+#include <threads.h>
 
 static volatile int64_t none = 0;
 static volatile int64_t *moved = &none;
@@ -74,4 +75,15 @@ int sem_timedwait(sem_t *restrict s, const struct timespec *restrict at) {
   struct timespec other;
   if (!next) next = dlsym(RTLD_NEXT, "sem_timedwait");
   return next(s, real(at, &other));
+}
+
+int cnd_timedwait(cnd_t *restrict c, mtx_t *restrict m, const struct timespec *restrict at) {
+  static int (*next)(cnd_t *, mtx_t *, const struct timespec *);
+  struct timespec other;
+  if (!next) next = dlsym(RTLD_NEXT, "cnd_timedwait");
+  return next(c, m, real(at, &other));
+}
+
+int timespec_get(struct timespec *at, int base) {
+  return base == TIME_UTC && !clock_gettime(CLOCK_REALTIME, at) ? base : 0;
 }
