@@ -212,8 +212,14 @@ class EmbeddedStore:
                     hour = f"(window_start / {ROLLUP_MS}) * {ROLLUP_MS}"
                     keys = [f'"{name}"' for name in query.schema.keys]
                     sums = [f'sum("{name}")' for name in query.schema.additive]
+                    # whole hours anew: a run with other keys leaves none of the earlier ones behind
                     db.execute(
-                        f'INSERT OR REPLACE INTO "{query.name}_rollup" SELECT {", ".join([hour, *keys, *sums])} '
+                        f'DELETE FROM "{query.name}_rollup" WHERE window_start IN (SELECT DISTINCT {hour} '
+                        f'FROM "{query.name}" WHERE source = ? AND window_start >= ?)',
+                        (LIVE, since),
+                    )
+                    db.execute(
+                        f'INSERT INTO "{query.name}_rollup" SELECT {", ".join([hour, *keys, *sums])} '
                         f'FROM "{query.name}" WHERE source = ? AND window_start >= ? '
                         f"GROUP BY {', '.join([hour, *keys])}",
                         (LIVE, since),

@@ -137,3 +137,46 @@ def compare_shown(name: str, shown: Sequence[Row], rows: Sequence[Row], *, befor
     if not compared.differences:
         compared.note("wrong", "the topic's order", "another order, or rows that are older than what it lacks")
     return compared
+
+
+def compare_rollup(
+    query: Query, expected: Iterable[Row], found: Iterable[Row], *, hour_ms: int, since_ms: int, until_ms: int
+) -> Compared:
+    """Compare the hourly sums of a query's additive measures.
+
+    Args:
+        query: Whose.
+        expected: The reference's rows, as `Schema.normal` gives them.
+        found: Sums as the store has them: window_start, keys, additive measures.
+        hour_ms: The rollup's step.
+        since_ms, until_ms: Hours that lie between these are compared: before, records are gone; after, sums may still change.
+    """
+    schema = query.schema
+    names = ("window_start", *schema.keys)
+
+    def compared_hour(hour: int) -> bool:
+        return since_ms <= hour and hour + hour_ms <= until_ms
+
+    sums: dict[tuple[Any, ...], dict[str, float]] = {}
+    for row in expected:
+        hour = row["window_start"] // hour_ms * hour_ms
+        if compared_hour(hour):
+            group = sums.setdefault((hour, *(row[k] for k in schema.keys)), dict.fromkeys(schema.additive, 0.0))
+            for name in schema.additive:
+                group[name] += row[name] or 0
+    compared = Compared(query.name, "rollup", rows=len(sums))
+    seen = set()
+    for row in found:
+        if not compared_hour(row["window_start"]):
+            compared.open += 1
+            continue
+        key = tuple(row[name] for name in names)
+        seen.add(key)
+        wanted = sums.get(key)
+        if wanted is None:
+            compared.note("extra", None, row)
+        elif any(round(float(row[name] or 0), 6) != round(wanted[name], 6) for name in schema.additive):
+            compared.note("wrong", dict(zip(names, key, strict=True)) | wanted, row)
+    for key in sums.keys() - seen:
+        compared.note("missing", dict(zip(names, key, strict=True)) | sums[key], None)
+    return compared

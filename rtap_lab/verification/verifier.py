@@ -29,8 +29,10 @@ from rtap_lab.live.hub import HISTORY
 from rtap_lab.queries.query import Query
 from rtap_lab.reference.engine import rows_of
 from rtap_lab.reference.fates import Fate, Judge, Judged, Place, copies, judged_anew
-from rtap_lab.store.port import Store
-from rtap_lab.verification.comparing import Compared, Row, compare, compare_shown, identity
+from rtap_lab.settings import LIVE
+from rtap_lab.store.port import ROLLUP_MS, Store
+from rtap_lab.store.writer import MAINTENANCE_S
+from rtap_lab.verification.comparing import Compared, Row, compare, compare_rollup, compare_shown, identity
 from rtap_lab.verification.report import RunReport, Subject, Upto
 from rtap_lab.verification.scoring import Score, score
 from rtap_lab.waiting import until
@@ -200,6 +202,8 @@ class Verifier:
         for query in subject.queries:
             found.topic[query.name], found.foreign[query.name] = self._topic_rows(subject, query)
             found.store[query.name] = self.store.rows(query, subject.source)
+            if subject.source == LIVE and query.schema.additive:
+                found.rollup[query.name] = self.store.rollup(query)
         for topic, fate in self._kept_topics:
             due = [_kept_key(j) for j in judged if j.fate == fate and j.event_id not in unsure]
 
@@ -238,6 +242,15 @@ class Verifier:
                 )
             for what, words in found.foreign[query.name]:
                 compared[-2].note(what, None, f"{subject.results[query.name]}, {words}")
+            if query.name in found.rollup and w_ms is not None:
+                # the sums of an hour are brought up to date for as long as rows of it come, and a moment longer
+                until_ms = w_ms - query.schema.span_ms - 3 * int(MAINTENANCE_S * 1000)
+                normal = [query.schema.normal(row) for row in rows]
+                compared.append(
+                    compare_rollup(
+                        query, normal, found.rollup[query.name], hour_ms=ROLLUP_MS, since_ms=since_ms, until_ms=until_ms
+                    )
+                )
         for _, fate in self._kept_topics:
             wanted_records = [j for j in judged if j.fate == fate]
             compared.append(_compare_kept(fate, wanted_records, records, *found.kept[fate]))
@@ -440,6 +453,7 @@ class _Found:
     topic: dict[str, list[Row]] = field(default_factory=dict)
     foreign: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     store: dict[str, list[Row]] = field(default_factory=dict)
+    rollup: dict[str, list[Row]] = field(default_factory=dict)
     kept: dict[Fate, tuple[dict[Any, Row], dict[Any, Row]]] = field(default_factory=dict)
 
 

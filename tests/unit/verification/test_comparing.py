@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from rtap_lab.queries.aggregates import count
 from rtap_lab.queries.query import WindowQuery, query
 from rtap_lab.queries.windows import TumbleWindow
-from rtap_lab.verification.comparing import compare, compare_shown, identity
+from rtap_lab.verification.comparing import compare, compare_rollup, compare_shown, identity
 
 MINUTES = query("minutes", WindowQuery(TumbleWindow(60_000), {"views": count()}, {}))
 ROWS = [{"n": n} for n in range(12)]
@@ -64,3 +64,30 @@ def test_a_hub_that_shows_less_than_it_must_is_out_of_step() -> None:
     assert compare_shown("q", ROWS[-4:], ROWS, before=12, least=4).differences == 0
     assert compare_shown("q", ROWS[-3:], ROWS, before=12, least=4).differences == 1
     assert compare_shown("q", ROWS[:2], ROWS[:2], before=2, least=4).differences == 0
+
+
+HOUR = 3_600_000
+ANSWERS = [row(minute, 2) for minute in range(60, 240)]  # hours 1, 2 and 3
+SUMS = [{"window_start": hour * HOUR, "window_end": (hour + 1) * HOUR, "views": 120} for hour in (1, 2, 3)]
+
+
+def test_the_hours_of_the_rollup_are_sums_of_the_answers() -> None:
+    assert MINUTES.schema.additive == ("views",)
+    whole = {"hour_ms": HOUR, "since_ms": HOUR, "until_ms": 4 * HOUR}
+    assert compare_rollup(MINUTES, ANSWERS, SUMS, **whole).rows == 3
+    assert compare_rollup(MINUTES, ANSWERS, SUMS, **whole).differences == 0
+    for spoilt, what in (
+        (SUMS[1:], "missing"),
+        ([*SUMS, {**SUMS[0], "window_start": 0}], ""),
+        ([{**SUMS[0], "views": 121}, *SUMS[1:]], "wrong"),
+    ):
+        compared = compare_rollup(MINUTES, ANSWERS, spoilt, **whole)
+        assert compared.differences == (1 if what else 0), "an hour before the log's beginning cannot be judged"
+        assert not what or getattr(compared, what) == 1
+    part = compare_rollup(MINUTES, ANSWERS, [], hour_ms=HOUR, since_ms=HOUR + 1, until_ms=4 * HOUR - 1)
+    assert (part.rows, part.missing) == (1, 1), "only hours that are whole and over"
+
+
+def test_a_sum_that_no_answer_gives_is_one_too_many() -> None:
+    compared = compare_rollup(MINUTES, [], SUMS[:1], hour_ms=HOUR, since_ms=0, until_ms=9 * HOUR)
+    assert compared.extra == 1
