@@ -163,6 +163,8 @@ class Verifier:
                 better = compared_with(other)
                 if _distance(subject, better) < _distance(subject, compared):
                     judged, compared = other, better
+        if subject.source == LIVE and w_ms is not None:
+            compared += self._rolled_up(subject, judged, w_ms=w_ms, since_ms=since_ms)
         problems = []
         if self.hub is not None:
             try:
@@ -202,8 +204,6 @@ class Verifier:
         for query in subject.queries:
             found.topic[query.name], found.foreign[query.name] = self._topic_rows(subject, query)
             found.store[query.name] = self.store.rows(query, subject.source)
-            if subject.source == LIVE and query.schema.additive:
-                found.rollup[query.name] = self.store.rollup(query)
         for topic, fate in self._kept_topics:
             due = [_kept_key(j) for j in judged if j.fate == fate and j.event_id not in unsure]
 
@@ -242,19 +242,40 @@ class Verifier:
                 )
             for what, words in found.foreign[query.name]:
                 compared[-2].note(what, None, f"{subject.results[query.name]}, {words}")
-            if query.name in found.rollup and w_ms is not None:
-                # the sums of an hour are brought up to date for as long as rows of it come, and a moment longer
-                until_ms = w_ms - query.schema.span_ms - 3 * int(MAINTENANCE_S * 1000)
-                normal = [query.schema.normal(row) for row in rows]
-                compared.append(
-                    compare_rollup(
-                        query, normal, found.rollup[query.name], hour_ms=ROLLUP_MS, since_ms=since_ms, until_ms=until_ms
-                    )
-                )
         for _, fate in self._kept_topics:
             wanted_records = [j for j in judged if j.fate == fate]
             compared.append(_compare_kept(fate, wanted_records, records, *found.kept[fate]))
         return compared
+
+    def _rolled_up(self, subject: Subject, judged: Iterable[Judged], *, w_ms: int, since_ms: int) -> list[Compared]:
+        """Compare the hours of the rollup that are over, once the writer has brought them up to date."""
+        events = [j.event for j in judged if j.fate == "counted" and j.event]
+        oldest_ms = min((event.event_time for event in events), default=w_ms)
+        if oldest_ms // ROLLUP_MS == w_ms // ROLLUP_MS:  # no hour is over
+            return []
+        wanted = {
+            query: [query.schema.normal(row) for row in rows_of(query.definition, events)]
+            for query in subject.queries
+            if query.schema.additive
+        }
+        found: list[Compared] = []
+
+        def up_to_date() -> bool:
+            found[:] = [
+                compare_rollup(
+                    query,
+                    rows,
+                    self.store.rollup(query),
+                    hour_ms=ROLLUP_MS,
+                    since_ms=since_ms,
+                    until_ms=w_ms - query.schema.span_ms,
+                )
+                for query, rows in wanted.items()
+            ]
+            return not any(each.differences for each in found)
+
+        until(up_to_date, max(self.patience, MAINTENANCE_S + 5), every=1.0)
+        return found
 
     def score(
         self, subject: Subject, upto: Upto, truths: Iterable[Truth], *, progress: Callable[[int], None] = lambda n: None
@@ -453,7 +474,6 @@ class _Found:
     topic: dict[str, list[Row]] = field(default_factory=dict)
     foreign: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     store: dict[str, list[Row]] = field(default_factory=dict)
-    rollup: dict[str, list[Row]] = field(default_factory=dict)
     kept: dict[Fate, tuple[dict[Any, Row], dict[Any, Row]]] = field(default_factory=dict)
 
 
