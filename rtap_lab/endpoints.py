@@ -49,12 +49,12 @@ class Endpoint:
         address: Of Kafka, host and port of each broker: "127.0.0.1:19092,127.0.0.1:19093"; of all else a base address,
             "https://127.0.0.1:8081" or "ws://127.0.0.1:8765", without a slash at its end.
         tls: What is shown and trusted; None where the service speaks no TLS.
-        token: The secret that tokens for the service are made from (`live.access`); None where it asks for none.
+        secret: What tokens for the service are made from (`live.access`); None where it asks for none.
     """
 
     address: str
     tls: Tls | None = None
-    token: str | None = field(default=None, repr=False)
+    secret: str | None = field(default=None, repr=False)
 
     def __str__(self) -> str:
         return self.address

@@ -1,7 +1,7 @@
 """Who may see the dashboard: Bokeh's authentication module (`panel serve --auth-module`), and Flink's UI behind it.
 
 Loopback is no wall: another user of the machine reaches the port, and a page can be made to reach it under a name of its
-own (DNS rebinding). So each page and each socket needs a ticket that was made from the lab's secret not long ago
+own (DNS rebinding). So each page and each socket needs a token that was made from the lab's secret not long ago
 (`live.access`), which `rtap dash` puts into the address that it prints and which then stays in a cookie, and a Host that is
 this machine's. Without a secret in the environment (`panel serve` by hand) only the Host is checked. What is the same for
 everybody (`/static`, `/liveness`) is open.
@@ -27,7 +27,7 @@ _PAGE = re.compile(r"/(?!/)[A-Za-z0-9._/-]*")
 
 
 def secret() -> str | None:
-    """What tickets are made from; None: none is asked for (`panel serve` by hand)."""
+    """What tokens are made from; None: none is asked for (`panel serve` by hand)."""
     return os.environ.get("RTAP_DASHBOARD_SECRET")
 
 
@@ -41,9 +41,9 @@ def _cookie(request: HTTPServerRequest) -> str:
     return f"rtap-{urlsplit(f'//{request.host}').port}"
 
 
-def _right(ticket: str) -> bool:
+def _right(token: str) -> bool:
     known = secret()
-    return known is None or holds(known, ticket, time.time())
+    return known is None or holds(known, token, time.time())
 
 
 def get_user(handler: Any) -> str | None:
@@ -54,18 +54,18 @@ def get_user(handler: Any) -> str | None:
 
 
 class LoginHandler(RequestHandler):
-    """Takes the ticket from the address, keeps it in a cookie, and shows the page that was asked for."""
+    """Takes the token from the address, keeps it in a cookie, and shows the page that was asked for."""
 
     def get(self) -> None:
-        ticket = self.get_query_argument("token", "", strip=False)
+        token = self.get_query_argument("token", "", strip=False)
         if not is_local(self.request):
             self.set_status(403)
             self.finish("This is reached as 127.0.0.1 or localhost only.\n")
-        elif not _right(ticket):
+        elif not _right(token):
             self.set_status(403)
             self.set_header("Content-Type", "text/plain; charset=utf-8")
             self.finish("This page belongs to a lab. Its address, with what opens it for some hours: rtap dash\n")
         else:
-            self.set_cookie(_cookie(self.request), ticket, httponly=True, samesite="Lax")
+            self.set_cookie(_cookie(self.request), token, httponly=True, samesite="Lax")
             page = self.get_query_argument("next", "/app", strip=False)
             self.redirect(page if _PAGE.fullmatch(page) else "/app")

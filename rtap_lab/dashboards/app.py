@@ -33,4 +33,4 @@ def page(hub: Endpoint) -> pn.viewable.Viewable:
 
 if __name__.startswith("bokeh_app"):
     pn.extension()
-    page(Endpoint(sys.argv[1], token=os.environ.get(HUB_VARIABLE))).servable(title="rtap_lab")
+    page(Endpoint(sys.argv[1], secret=os.environ.get(HUB_VARIABLE))).servable(title="rtap_lab")

@@ -73,7 +73,7 @@ class LiveChart(pn.viewable.Viewer):
         self.figure.name = f"{name}-figure"
         self.feed = HubFeed(
             url=hub.address if hub else "",
-            token=issue(hub.token, time.time()) if hub and hub.token else "",
+            token=issue(hub.secret, time.time()) if hub and hub.secret else "",
             channel=channel,
             source=source,
             target=name,

@@ -1,4 +1,4 @@
-"""Opening a page for a person, its ticket kept from the machine's other users."""
+"""Opening a page for a person, its token kept from the machine's other users."""
 
 from __future__ import annotations
 

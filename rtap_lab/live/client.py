@@ -21,9 +21,9 @@ Row = dict[str, Any]
 
 
 def _secret(hub: Endpoint) -> str:
-    if not hub.token:
+    if not hub.secret:
         raise LiveError(f"hub: {hub} asks for a token, and there is no secret to make one from")
-    return hub.token
+    return hub.secret
 
 
 def _introduce(hub: Endpoint) -> str:

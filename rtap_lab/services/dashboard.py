@@ -26,9 +26,9 @@ def _file(module: str) -> Path:
 
 
 def address(dashboard: Endpoint, page: str = "/app") -> str:
-    """The address that shows a page, with a ticket that opens it for some hours (`dashboards.access.LoginHandler`)."""
-    assert dashboard.token is not None
-    return f"{dashboard}/login?token={issue(dashboard.token, time.time())}&next={page}"
+    """The address that shows a page, with a token that opens it for some hours (`dashboards.access.LoginHandler`)."""
+    assert dashboard.secret is not None
+    return f"{dashboard}/login?token={issue(dashboard.secret, time.time())}&next={page}"
 
 
 def ports(settings: Settings) -> list[str]:

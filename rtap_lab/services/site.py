@@ -80,8 +80,8 @@ class Site:
             registry=https("registry"),
             flink=https("flink"),
             gateway=https("gateway"),
-            hub=Endpoint(f"ws://127.0.0.1:{self.ports['hub']}", token=self.state.secret("hub.secret")),
-            dashboard=Endpoint(http("dashboard").address, token=self.state.secret("dashboard.secret")),
+            hub=Endpoint(f"ws://127.0.0.1:{self.ports['hub']}", secret=self.state.secret("hub.secret")),
+            dashboard=Endpoint(http("dashboard").address, secret=self.state.secret("dashboard.secret")),
             store=Endpoint(str(embedded_file(self.state))) if embedded else http("store"),
         )
 

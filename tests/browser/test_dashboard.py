@@ -105,5 +105,5 @@ def test_a_page_of_another_site_is_refused_by_the_hub(stack: Lab) -> None:
     with pytest.raises(InvalidStatus):
         connect(stack.endpoints.hub.address, origin="http://evil.example", proxy=None)  # type: ignore[arg-type]
     with connect(stack.endpoints.hub.address, origin="http://127.0.0.1:5006", proxy=None) as socket:  # type: ignore[arg-type]
-        socket.send(authorize(issue(stack.endpoints.hub.token or "", time.time())))
+        socket.send(authorize(issue(stack.endpoints.hub.secret or "", time.time())))
         assert "hello" in str(socket.recv(timeout=5))

@@ -346,7 +346,7 @@ def a_hub(shown: dict[str, list[Row]], source: str) -> Iterator[Endpoint]:
     thread.start()
     assert ready.wait(10)
     try:
-        yield Endpoint(f"ws://127.0.0.1:{port}", token=secret)
+        yield Endpoint(f"ws://127.0.0.1:{port}", secret=secret)
     finally:
         asyncio.run_coroutine_threadsafe(server.stop(), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)

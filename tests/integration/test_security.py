@@ -218,14 +218,14 @@ def test_another_user_can_read_none_of_the_labs_files(stack: Lab) -> None:
 
 def test_the_hub_tells_nothing_without_a_token(stack: Lab) -> None:
     hub = stack.endpoints.hub
-    assert hub.token
+    assert hub.secret
     now = time.time()
-    good = issue(hub.token, now)
+    good = issue(hub.secret, now)
     spoilt = good[:-1] + ("0" if good[-1] != "0" else "1")
     later = f"{int(good.split('.')[0]) + 9}.{good.split('.')[1]}"
     firsts = (
         authorize(issue("guessed", now)),
-        authorize(issue(hub.token, now - LIFE_S - 1)),
+        authorize(issue(hub.secret, now - LIFE_S - 1)),
         authorize(spoilt),
         authorize(later),
         authorize(""),
@@ -248,10 +248,10 @@ def test_the_hub_tells_nothing_without_a_token(stack: Lab) -> None:
         connect(hub.address, origin="http://evil.example", proxy=None)  # type: ignore[arg-type]
 
 
-def test_the_dashboard_and_flinks_ui_open_to_a_ticket_and_to_this_machines_name_only(stack: Lab) -> None:
+def test_the_dashboard_and_flinks_ui_open_to_a_token_and_to_this_machines_name_only(stack: Lab) -> None:
     port = int(urlsplit(stack.endpoints.dashboard.address).port or 0)
-    secret = stack.endpoints.dashboard.token or ""
-    ticket = issue(secret, time.time())
+    secret = stack.endpoints.dashboard.secret or ""
+    token = issue(secret, time.time())
 
     def whole(path: str, method: str = "GET", **headers: str) -> tuple[int, str, str, str]:
         """Status, Set-Cookie, Location and text of an answer."""
@@ -272,9 +272,9 @@ def test_the_dashboard_and_flinks_ui_open_to_a_ticket_and_to_this_machines_name_
         assert (status, "rtap dash" in text) == (403, True)
         assert whole("/app", Cookie=f"rtap-{port}={wrong}")[0] == 302
     for page in ("//evil.example", "/%09/evil.example", "/%5Cevil.example", "https://evil.example", "/app%0d%0aX:y"):
-        status, _, to, _ = whole(f"/login?token={ticket}&next={page}")
+        status, _, to, _ = whole(f"/login?token={token}&next={page}")
         assert (status, to) == (302, "/app"), page
-    status, cookie, _, _ = whole(f"/login?token={ticket}&next=/app")
+    status, cookie, _, _ = whole(f"/login?token={token}&next=/app")
     assert status == 302
     assert "HttpOnly" in cookie
     assert "SameSite=Lax" in cookie
@@ -304,7 +304,7 @@ def test_the_dashboard_and_flinks_ui_open_to_a_ticket_and_to_this_machines_name_
     for host in ("evil.example", f"evil.example:{port}", f"127.0.0.1.evil.example:{port}", ""):
         for page in ("/app", "/flink/jobs/overview"):
             assert whole(page, Cookie=cookie, Host=host)[0] in (302, 400), (host, page)
-        assert whole(f"/login?token={ticket}", Host=host)[0] in (403, 400), host
+        assert whole(f"/login?token={token}", Host=host)[0] in (403, 400), host
     for method in ("POST", "PATCH", "DELETE"):
         assert whole("/flink/jobs", method, Cookie=cookie)[0] in (403, 405), method
 
