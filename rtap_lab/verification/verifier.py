@@ -402,7 +402,7 @@ class Verifier:
                 found.append(compare_shown(query.name, newest, rows, before=len(before[query.name]), least=least))
             return not any(each.differences for each in found)
 
-        until(in_step, self.patience, every=0.5)  # the hub follows a moment later
+        until(in_step, min(self.patience, 10.0), every=0.5)  # the hub follows a moment later, or comes back
         if away:
             raise away[0]
         return found
