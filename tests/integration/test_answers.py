@@ -449,11 +449,11 @@ def test_the_command_line_keeps_its_promises(stack: Lab) -> None:
 def test_status_says_when_the_disk_is_full(stack: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     from collections import namedtuple
 
-    from rtap_lab.lab import status
+    from rtap_lab.stack import disk
 
     assert stack.status()["problems"] == []
     full = namedtuple("full", "free")(3_000_000)
-    monkeypatch.setattr(status.shutil, "disk_usage", lambda path: full)
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda path: full)
     facts = stack.status()
     assert not facts["ok"]
     assert "the disk is full: 3 MB are free" in facts["problems"][0]
