@@ -81,8 +81,13 @@ def wait_for_new_results(lab: Lab, seconds: float, *, since: float | None = None
     return time.monotonic() - began
 
 
-def healed(lab: Lab) -> None:
-    wait_for(lambda: lab.status()["ok"], 60, "healing")
+def healed(lab: Lab, seconds: float = 60) -> None:
+    try:
+        wait_for(lambda: lab.status()["ok"], seconds, "healing")
+    except AssertionError as error:
+        facts = lab.status()
+        away = {each["name"]: (each["state"], each["detail"]) for each in facts["services"] if each["state"] != "ready"}
+        raise AssertionError(f"{error}: {away}, {facts['problems']}, {facts['jobs']}") from error
 
 
 def test_killed_services_come_back_and_verification_is_exact(stack: Lab) -> None:

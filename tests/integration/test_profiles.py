@@ -33,7 +33,7 @@ def test_full_profile_on_influxdb_survives_a_broker_and_a_store_change(tmp_path:
             assert find_services(lab.state.folder)["kafka-2"].signal(signal.SIGKILL)
             assert find_services(lab.state.folder)["store"].signal(signal.SIGKILL)
             wait_for_new_results(lab, 60)
-            healed(lab)
+            healed(lab, 180)  # three brokers and an InfluxDB on two cores
         finally:
             stop.set()
             shop.join()
