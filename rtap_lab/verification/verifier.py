@@ -385,6 +385,7 @@ class Verifier:
         def in_step() -> bool:
             away.clear()
             found.clear()
+            now = self.topics.ends(topics, committed=True)
             before = {query.name: published(query) for query in subject.queries}
             try:
                 shown = snapshots(hub, list(before), subject.source)
@@ -397,8 +398,9 @@ class Verifier:
                 newest = shown[query.name]
                 if first[topic] > subject.begins[topic]:  # rows before this are not read, or have expired
                     newest = newest[max(0, len(newest) - len(rows)) :]
-                # what a hub that begins anew reads
-                least = sum(offset >= ends[topic, 0] - HISTORY for offset, _ in before[query.name])
+                # what a hub that begins anew reads; it keeps no more than that
+                read = sum(offset >= now[topic, 0] - HISTORY for offset, _ in before[query.name])
+                least = min(read, HISTORY)
                 found.append(compare_shown(query.name, newest, rows, before=len(before[query.name]), least=least))
             return not any(each.differences for each in found)
 
