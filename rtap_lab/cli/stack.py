@@ -14,8 +14,7 @@ from rtap_lab.cli.app import AsJson, Bound, Delivery, Gap, Watcher, Within, note
 from rtap_lab.errors import SettingsError
 
 if TYPE_CHECKING:
-    from rtap_lab.lab.browsing import open_page
-from rtap_lab.lab import Lab
+    from rtap_lab.lab import Lab
 
 
 def register(app: typer.Typer) -> None:
@@ -180,9 +179,12 @@ def dash(
     flink: Annotated[bool, typer.Option("--flink", help="Flink's own web UI instead, read only.")] = False,
 ) -> None:
     """Open the live dashboard; its address, with the token that opens it, is printed."""
-    address = open_lab().flink_ui if flink else open_lab().dashboard
+    from rtap_lab.lab.browsing import open_page
+
+    lab = open_lab()
+    address = lab.flink_ui if flink else lab.dashboard
     print(address)
-    open_page(open_lab().state, address)
+    open_page(lab.state, address)
 
 
 def lab_(

@@ -443,7 +443,10 @@ def test_the_command_line_keeps_its_promises(stack: Lab) -> None:
         "bench",
     ):
         assert rtap(stack, command, "--help").returncode == 0, command
-    assert rtap(stack, "dash").stdout.startswith("http://127.0.0.1:")
+    for arguments in (["dash"], ["dash", "--flink"]):
+        done = rtap(stack, *arguments)
+        assert done.returncode == 0, done.stderr  # a line on stdout is not all that it has to do
+        assert done.stdout.startswith("http://127.0.0.1:")
 
 
 def test_status_says_when_the_disk_is_full(stack: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import stat
+from html import escape
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -86,3 +89,25 @@ def test_results_from_the_store_first_last_and_none() -> None:
     assert "no rows yet: " in none.stderr
     for wrong in (["--limit", "0"], ["--tail", "-1"], ["--format", "xml"]):
         assert isinstance(RUNNER.invoke(app, ["results", "sessions", *wrong]).exception, SettingsError)
+
+
+@pytest.mark.parametrize("option", [[], ["--flink"]])
+def test_dash_prints_an_address_and_gives_a_browser_a_file_of_its_owners(
+    option: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    state = State(tmp_path / "lab")
+    state.create()
+    state.secret("dashboard.secret")
+    address = f"http://127.0.0.1:1/login?token=t&next={'/flink/' if option else '/app'}"
+    lab = SimpleNamespace(state=state, dashboard=address, flink_ui=address)
+    monkeypatch.setattr("rtap_lab.cli.stack.open_lab", lambda: lab)
+    monkeypatch.setattr("webbrowser.open", lambda page: opened.append(page) or True)
+    for display in ("", ":0"):
+        monkeypatch.setenv("DISPLAY", display)
+        done = RUNNER.invoke(app, ["dash", *option])
+        assert (done.exit_code, done.stdout) == (0, address + "\n"), done.exception
+    page = Path(opened[-1].removeprefix("file://"))
+    assert stat.S_IMODE(page.stat().st_mode) == 0o600
+    assert escape(address) in page.read_text()
+    assert "token" not in opened[-1], "arguments can be read by everybody"
