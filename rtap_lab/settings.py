@@ -30,18 +30,17 @@ LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
 PARTITIONS = 12
 """Partitions of `events` and of each recorded source."""
 
-EVENTS_RETENTION_MS = 6 * 3_600_000
-"""How long `events` keeps a record."""
+RETENTION_MS = 6 * 3_600_000
+"""How long `events` keeps a record, unless a lab says otherwise."""
 
-EVENTS_SEGMENT_MS = 15 * 60_000
-"""How long a segment of `events` takes records: a segment goes as a whole, once its last record is past the retention, and the
-ticks would keep one alive for days."""
+LEAST_RETENTION_MS = 60_000
+"""The shortest retention: the broker looks for what is past it every few seconds at most."""
+
+TRANSACTION_MS = 24 * 3_600_000
+"""How long a transaction may stay open: one that was prepared before a laptop slept is there to be committed when it wakes."""
 
 EVENTS_RETENTION_BYTES = 1 << 30
 """Of each partition of `events`, whatever its age."""
-
-DEDUPLICATION_MS = 7 * 3_600_000
-"""How long a live job remembers an event_id: longer than the topic keeps it."""
 
 _UNITS = {
     "ms": 1,
@@ -154,8 +153,28 @@ class Settings:
     store: StoreKind = "sqlite"
     java: str | None = None
     """A `java` to use instead of the wheel's."""
+    retention_ms: int = RETENTION_MS
+    """How long `events` keeps a record."""
+    transaction_ms: int = TRANSACTION_MS
+    """How long a transaction may stay open."""
+
+    @property
+    def segment_ms(self) -> int:
+        """How long a segment of `events` takes records (15 min of 6 h): a segment goes as a whole, once its last record is past
+        the retention, and the ticks would keep one alive for days.
+        """
+        return max(self.retention_ms // 24, 5_000)
+
+    @property
+    def deduplication_ms(self) -> int:
+        """How long a live job remembers an event_id (7 h of 6 h): longer than the topic keeps its record."""
+        return self.retention_ms + max(self.retention_ms // 6, 180_000)
 
     def __post_init__(self) -> None:
+        if self.retention_ms < LEAST_RETENTION_MS:
+            raise SettingsError(
+                "retention: must be a minute or more", hint="`--retention 6h` keeps events for six hours"
+            )
         if self.profile not in get_args(Profile):
             raise SettingsError(
                 f"profile: {self.profile!r} is not known", hint=f"one of {', '.join(get_args(Profile))}"

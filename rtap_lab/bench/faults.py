@@ -10,8 +10,11 @@ transactions may not be committed yet.
 
 from __future__ import annotations
 
+import os
 import random
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -22,7 +25,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 import yaml
 
-from rtap_lab.errors import NotRunningError, RowError, SettingsError
+from rtap_lab.errors import NotRunningError, RowError, ServiceError, SettingsError
 from rtap_lab.jobs.checkpoints import CheckpointFolder
 from rtap_lab.jobs.model import Run, run_key
 from rtap_lab.kafka.clients import is_temporary, read_range
@@ -30,9 +33,9 @@ from rtap_lab.kafka.topics import Topics
 from rtap_lab.lab import Lab
 from rtap_lab.queries.query import Query
 from rtap_lab.queries.standard import JOB, packaged
-from rtap_lab.settings import LIVE
+from rtap_lab.settings import LIVE, Profile
 from rtap_lab.stack.process import Identity
-from rtap_lab.stack.supervisor import find_services, find_supervisor
+from rtap_lab.stack.supervisor import find_services, find_supervisor, marked, statuses_document
 from rtap_lab.waiting import until
 
 Moment = Literal["any", "during", "complete"]
@@ -59,10 +62,17 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     about: str
     row: int
     """Of the fault matrix in docs/reliability.md."""
-    act: Literal["kill", "stop", "pause", "spoil"]
-    """SIGKILL; SIGSTOP for good; SIGSTOP for `seconds`, then SIGCONT; kill, the newest checkpoint cut off meanwhile."""
-    services: tuple[str, ...]
+    act: Literal["kill", "stop", "pause", "spoil", "roll", "command"]
+    """SIGKILL; SIGSTOP for good; SIGSTOP for `seconds`, then SIGCONT; kill, the newest checkpoint cut off meanwhile; SIGTERM one
+    after the other, each once the one before is back; a command of ours killed within `seconds`."""
+    services: tuple[str, ...] = ()
     """By name; "*": every process of the lab, its supervisor too."""
+    count: int | None = None
+    """How many of the services, drawn by the seed; None: all."""
+    commands: tuple[str, ...] = ()
+    """Of act `command`: what is drawn from. "down && up": the last one is killed, those before end in peace."""
+    profile: Profile = "core"
+    """The stack that it is about: three brokers are `full`."""
     seconds: float = 0.0
     moments: tuple[Moment, ...] = ("any",)
     healing: Literal["itself", "up"] = "itself"
@@ -71,17 +81,26 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     recovery_s: float
     """The goal, p95: from the fault, or the end of a pause, until then."""
 
+    def fits(self, profile: Profile) -> bool:
+        """Whether it can happen to a stack of a profile: its processes, or all, are there."""
+        one_broker = "kafka" in self.services
+        return self.profile == profile or (profile == "full" and not one_broker)
+
 
 def faults_folder() -> Path:
     """Where the faults are written down: in a checkout."""
     return Path(__file__).parents[2] / "tests" / "faults"
 
 
-def load_faults(folder: Path | None = None) -> dict[str, Fault]:
-    """All faults by name.
+def load_faults(folder: Path | None = None, *, only: Sequence[str] | None = None) -> list[Fault]:
+    """All faults, by the order of their names.
+
+    Args:
+        folder: Where they are; None: the checkout's.
+        only: The names of those that are wanted.
 
     Raises:
-        SettingsError: When there are none, or a file is no fault.
+        SettingsError: When there are none, a file is no fault, or a wanted one is not there.
     """
     found = {}
     for path in sorted((folder or faults_folder()).glob("*.yaml")):
@@ -91,7 +110,9 @@ def load_faults(folder: Path | None = None) -> dict[str, Fault]:
             raise SettingsError(f"{path} is no fault: {error}") from error
     if not found:
         raise SettingsError(f"there are no faults in {folder or faults_folder()}", hint="run it from a checkout")
-    return found
+    if unknown := set(only or ()) - set(found):
+        raise SettingsError(f"faults {sorted(unknown)} are not known", hint=f"there are {', '.join(found)}")
+    return [fault for name, fault in found.items() if only is None or name in only]
 
 
 @dataclass(frozen=True)
@@ -102,16 +123,36 @@ class Step:
     moment: Moment
     after_s: float
     """Seconds after the step before it."""
+    services: tuple[str, ...] = ()
+    command: str = ""
+    killed_after_s: float = 0.0
+    """When the command is killed."""
+
+    def as_json(self) -> dict[str, Any]:
+        shown: dict[str, Any] = {"name": self.fault.name, "after_s": self.after_s}
+        if self.fault.count:
+            shown["services"] = list(self.services)
+        if self.command:
+            shown |= {"command": self.command, "killed_after_s": self.killed_after_s}
+        return shown
 
 
 def schedule(seed: int, faults: Sequence[Fault]) -> list[Step]:
-    """The steps of a seed: two of three schedules have one fault, the others two. Pure."""
+    """The steps of a seed: two of three schedules have one fault, the others two (if there are two to draw from). Pure."""
     dice = random.Random(seed)
-    chosen = dice.sample(list(faults), 1 if dice.random() < 2 / 3 else 2)
-    return [
-        Step(each, dice.choice(each.moments), round(dice.uniform(0.5, 4.0 if n == 0 else 8.0), 2))
-        for n, each in enumerate(chosen)
-    ]
+    chosen = dice.sample(list(faults), 1 if len(faults) < 2 or dice.random() < 2 / 3 else 2)
+    return [_drawn(each, dice, 4.0 if n == 0 else 8.0) for n, each in enumerate(chosen)]
+
+
+def _drawn(fault: Fault, dice: random.Random, within_s: float) -> Step:
+    return Step(
+        fault,
+        dice.choice(fault.moments),
+        round(dice.uniform(0.5, within_s), 2),
+        tuple(sorted(dice.sample(fault.services, fault.count))) if fault.count else fault.services,
+        dice.choice(fault.commands) if fault.commands else "",
+        round(dice.uniform(0.1, fault.seconds), 2) if fault.commands else 0.0,
+    )
 
 
 @dataclass
@@ -200,13 +241,22 @@ class Campaign:
 
     Args:
         folder: The lab's state folder; emptied now and then.
-        faults: What may happen.
+        faults: What may happen; those of another profile do not.
+        profile: One broker (`core`) or three (`full`).
         say: Told what happens, in a line.
+
+    Raises:
+        SettingsError: When no fault is left.
     """
 
-    def __init__(self, folder: Path, faults: Sequence[Fault], say: Callable[[str], None] = print) -> None:
+    def __init__(
+        self, folder: Path, faults: Sequence[Fault], say: Callable[[str], None] = print, *, profile: Profile = "core"
+    ) -> None:
         self.folder = folder
-        self.faults = list(faults)
+        self.profile = profile
+        self.faults = [fault for fault in faults if fault.fits(profile)]
+        if not self.faults:
+            raise SettingsError(f"none of these faults is about profile {profile}")
         self.say = say
         self.lab = Lab(folder)
 
@@ -216,18 +266,20 @@ class Campaign:
         try:
             for number, seed in enumerate(seeds):
                 if number % LOG_RENEWED == 0:
-                    self.lab.reset()
-                    self.lab = Lab.up(self.folder, gap="10s", within="15s")
+                    self._renew()
                 outcome = self.play(seed)
                 outcomes.append(outcome)
                 keep(outcome)
                 self.say(_line(outcome))
                 if not outcome.exact:  # what it left must not colour the next
-                    self.lab.reset()
-                    self.lab = Lab.up(self.folder, gap="10s", within="15s")
+                    self._renew()
         finally:
             self.lab.reset()
         return outcomes
+
+    def _renew(self) -> None:
+        self.lab.reset()
+        self.lab = Lab.up(self.folder, profile=self.profile, gap="10s", within="15s", timeout=PATIENCE_S * 2)
 
     @property
     def live(self) -> Run:
@@ -256,7 +308,7 @@ class Campaign:
             for step in steps:
                 time.sleep(step.after_s)  # the schedule's own time
                 moment, since = self.harm(step)
-                outcome.faults.append({"name": step.fault.name, "moment": moment, "after_s": step.after_s})
+                outcome.faults.append(step.as_json() | {"moment": moment})
             ends = self._ends_now()
             outcome.recovery_s = self._await_rows(ends, since)
             outcome.healed_s = self._await_ok(since)
@@ -267,7 +319,7 @@ class Campaign:
         finally:
             stop.set()
             shop.join(60)
-        outcome.problems += errors
+        outcome.problems += errors + self._orphans()
         try:
             self._judge(outcome, client, before, began)
         except Exception as error:
@@ -279,19 +331,26 @@ class Campaign:
 
     # --- the faults ------------------------------------------------------------------------------
 
-    def victims(self, fault: Fault) -> list[Identity]:
+    def victims(self, step: Step) -> list[Identity]:
         """The processes that a fault is about: this lab's own, by their identity."""
         living = find_services(self.folder)
-        if "*" in fault.services:
+        if "*" in step.services:
             supervisor = find_supervisor(self.lab.state)
             return [*([supervisor] if supervisor else []), *living.values()]
-        return [living[name] for name in fault.services if name in living]
+        return [living[name] for name in step.services if name in living]
 
     def harm(self, step: Step) -> tuple[str, float]:
         """Do it: the moment that it was, and when it was over (`time.monotonic`)."""
         fault = step.fault
         moment = await_moment(step.moment, self.folder / "flink" / "runs" / JOB / LIVE / self.live.run)
-        victims = self.victims(fault)
+        victims = self.victims(step)
+        if fault.act == "command":
+            self._break_off(step)
+        if fault.act == "roll":
+            for name in step.services:
+                ended = find_services(self.folder)[name]
+                ended.signal(signal.SIGTERM)
+                self._await_replaced(name, ended)
         if fault.act in ("stop", "pause", "spoil"):
             for each in victims:
                 each.signal(signal.SIGSTOP)
@@ -310,8 +369,31 @@ class Campaign:
         if fault.healing == "up":
             for each in victims:
                 each.wait(10)
-            self.lab = Lab.up(self.folder)
+            self.lab = Lab.up(self.folder, timeout=PATIENCE_S)
         return moment, over
+
+    def _break_off(self, step: Step) -> None:
+        """Run the commands of a step; the last one is killed."""
+        *before, last = [[sys.executable, "-m", "rtap_lab.cli", *each.split()] for each in step.command.split("&&")]
+        environment = {**os.environ, "RTAP_STATE": str(self.folder)}
+        for command in before:
+            subprocess.run(command, env=environment, check=True, capture_output=True, timeout=PATIENCE_S)
+        with subprocess.Popen(last, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as broken:
+            time.sleep(step.killed_after_s)  # the schedule's own time
+            broken.kill()
+
+    def _await_replaced(self, name: str, ended: Identity) -> None:
+        def replaced() -> bool:
+            now = find_services(self.folder).get(name)
+            return now not in (None, ended) and bool(self.lab.status()["ok"])
+
+        until(replaced, PATIENCE_S, lambda: ServiceError(f"{name} is not back", service=name), every=0.2)
+
+    def _orphans(self) -> list[str]:
+        """Processes of this lab that its supervisor does not know."""
+        listed = {name: each.pid for name, each in statuses_document(self.lab.state).read().items()}
+        running = marked(self.folder)
+        return [f"an orphan: {name} is process {each.pid}" for name, each in running if each.pid != listed.get(name)]
 
     # --- what became of it -----------------------------------------------------------------------
 

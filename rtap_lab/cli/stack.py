@@ -61,6 +61,7 @@ def up(
     bound: Bound = None,
     delivery: Delivery = None,
     java: Annotated[Path | None, typer.Option(help="A Java 17 to 21 to use.")] = None,
+    retention: Annotated[str | None, typer.Option(help="How long `events` keeps a record, 1min or more.")] = None,
     port: Annotated[list[str], typer.Option(help="A port that must be this one: hub=8765.")] = [],  # noqa: B006
     timeout: Annotated[float, typer.Option(help="Seconds until it must be ready.")] = 180,
     as_json: AsJson = False,
@@ -80,6 +81,7 @@ def up(
             bound=bound,
             delivery=delivery,
             java=java,
+            retention=retention,
             ports=_ports(port),
             timeout=timeout,
             on_status=watcher,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rtap_lab.endpoints import Tls
-from rtap_lab.settings import DEDUPLICATION_MS, JobParameters
+from rtap_lab.settings import JobParameters, Settings
 
 CHECKPOINT_MS = {"exactly_once": 150, "low_latency": 1000}
 """How often the packaged job takes a checkpoint while live: in `exactly_once` results wait for it."""
@@ -27,6 +27,9 @@ def look_properties() -> dict[str, str]:
     return COMMON | {"parallelism.default": "1", "state.backend.type": "hashmap"}
 
 
+_DEFAULTS = Settings()
+
+
 def job_properties(
     parameters: JobParameters,
     *,
@@ -36,6 +39,7 @@ def job_properties(
     checkpoints: str,
     restore: str | None,
     parallelism: int | None = None,
+    settings: Settings = _DEFAULTS,
 ) -> dict[str, str]:
     """Flink's configuration of one run of a job.
 
@@ -48,6 +52,7 @@ def job_properties(
         checkpoints: Where its checkpoints go (a URI).
         restore: The checkpoint or savepoint to continue from.
         parallelism: None: 2 for a recorded source, 1 live.
+        settings: The lab's: how long an event_id is remembered.
     """
     live = CHECKPOINT_MS[parameters.delivery]
     every = 2000 if bounded else live if packaged else max(live, OWN_CHECKPOINT_MS)
@@ -55,7 +60,7 @@ def job_properties(
         "pipeline.name": name,
         # one Deduplicate and one late split for all branches, so that they cannot disagree
         "table.optimizer.reuse-optimize-block-with-digest-enabled": "true",
-        "table.exec.state.ttl": "0" if bounded else f"{DEDUPLICATION_MS} ms",
+        "table.exec.state.ttl": "0" if bounded else f"{settings.deduplication_ms} ms",
         "pipeline.object-reuse": "true",
         "parallelism.default": str(parallelism or (2 if bounded else 1)),
         "pipeline.auto-watermark-interval": "200 ms" if bounded else "50 ms",

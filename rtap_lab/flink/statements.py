@@ -15,7 +15,7 @@ from rtap_lab.flink.text import interval, literal
 from rtap_lab.queries.query import Definition, Query, WindowQuery
 from rtap_lab.queries.schema import Kind
 from rtap_lab.queries.windows import SessionWindow
-from rtap_lab.settings import JobParameters
+from rtap_lab.settings import TRANSACTION_MS, JobParameters
 
 SQL_TYPES: dict[Kind, str] = {
     "text": "STRING",
@@ -111,6 +111,7 @@ def _sink(
     kafka: Endpoint,
     prefix: str,
     parameters: JobParameters,
+    transaction_ms: int,
 ) -> str:
     options = {
         "connector": "kafka",
@@ -136,7 +137,7 @@ def _sink(
             # pooled names, because each new name costs the broker memory for a week
             "sink.transaction-naming-strategy": "POOLING",
             # outlives a laptop's sleep
-            "properties.transaction.timeout.ms": "86400000",
+            "properties.transaction.timeout.ms": str(transaction_ms),
         }
     else:
         options["sink.delivery-guarantee"] = "at-least-once"
@@ -179,6 +180,7 @@ def job_statements(
     queries: Sequence[Query],
     topics: Mapping[str, str],
     parameters: JobParameters,
+    transaction_ms: int = TRANSACTION_MS,
 ) -> list[str]:
     """The sinks, views and the statement set of a job; the last statement submits it.
 
@@ -190,12 +192,13 @@ def job_statements(
         queries: What it asks.
         topics: The topic of each query, and of "late" and "rejected".
         parameters: What the run varies.
+        transaction_ms: How long one of its transactions may stay open.
     """
 
     def sink(name: str, columns: dict[str, str], keys: list[str]) -> str:
         # one for a job's query, run after run: what a dead run left open is aborted by the next one
         prefix = f"{transactions}{name}."
-        return _sink(f"sink_{name}", columns, keys, topics[name], kafka, prefix, parameters)
+        return _sink(f"sink_{name}", columns, keys, topics[name], kafka, prefix, parameters, transaction_ms)
 
     sinks = [sink(name, columns, []) for name, columns in _SHARED.items()]
     place = {"source": literal(source), "run": literal(run), "most_text": str(MAX_TEXT)}

@@ -53,7 +53,7 @@ from rtap_lab.kafka.names import LATE, REJECTED, events_topic, transactional_pre
 from rtap_lab.kafka.topics import Topic, Topics, result_topics
 from rtap_lab.queries.query import Query
 from rtap_lab.queries.standard import JOB, packaged
-from rtap_lab.settings import LIVE, JobParameters
+from rtap_lab.settings import LIVE, JobParameters, Settings
 from rtap_lab.stack.state import State
 from rtap_lab.store.port import Store
 from rtap_lab.waiting import until
@@ -91,12 +91,14 @@ class Lifecycle:
         flink: FlinkRest,
         open_store: Callable[[], Store],
         checkpoints: CheckpointStorage | None = None,
+        settings: Settings | None = None,
     ) -> None:
         self.state = state
         self.endpoints = endpoints
         self.topics = topics
         self.flink = flink
         self.open_store = open_store
+        self.settings = settings or Settings()
         self.checkpoints = checkpoints or CheckpointFolder(state.folder / "flink" / "runs")
         self.runs = runs_document(state)
         self.jobs = jobs_document(state)
@@ -429,6 +431,7 @@ class Lifecycle:
             checkpoints=self.checkpoints.place(run),
             restore=restore,
             parallelism=run.parallelism,
+            settings=self.settings,
         )
         resumed_by = self._renew_resumed_by(run, bool(run.bounded and restore))
         *tables, statement_set = self._statements(run, self.endpoints.kafka, resumed_by)
@@ -460,6 +463,7 @@ class Lifecycle:
                 queries=run.queries,
                 topics=run.topics | {"late": LATE, "rejected": REJECTED},
                 parameters=run.parameters,
+                transaction_ms=self.settings.transaction_ms,
             ),
         ]
 

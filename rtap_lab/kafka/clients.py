@@ -11,6 +11,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from rtap_lab.endpoints import Endpoint
 from rtap_lab.errors import RtapLabError, ServiceError
 from rtap_lab.events.model import MAX_ROW_BYTES
+from rtap_lab.settings import TRANSACTION_MS
 
 
 def producer(kafka: Endpoint, *, transactional_id: str | None = None, linger_ms: int = 0) -> Producer:
@@ -25,8 +26,8 @@ def producer(kafka: Endpoint, *, transactional_id: str | None = None, linger_ms:
         "log_level": 2,
     }
     if transactional_id:
-        # a day, as the broker allows: an import may take long. Who ends in any way aborts (`kafka.transactions`)
-        config |= {"transactional.id": transactional_id, "transaction.timeout.ms": 86_400_000}
+        # as long as the broker allows: an import may take long. Who ends in any way aborts (`kafka.transactions`)
+        config |= {"transactional.id": transactional_id, "transaction.timeout.ms": TRANSACTION_MS}
         config |= {"message.timeout.ms": 600_000}
     return Producer(config)
 

@@ -23,7 +23,7 @@ from rtap_lab.errors import ServiceError
 from rtap_lab.events.model import MAX_MESSAGE_BYTES, MAX_ROW_BYTES
 from rtap_lab.kafka.names import LATE, LIVE_EVENTS, REJECTED, events_topic, results_topic
 from rtap_lab.kafka.transactions import Transaction, abort, open_transactions
-from rtap_lab.settings import EVENTS_RETENTION_BYTES, EVENTS_RETENTION_MS, EVENTS_SEGMENT_MS, LIVE, PARTITIONS
+from rtap_lab.settings import EVENTS_RETENTION_BYTES, LIVE, PARTITIONS, Settings
 from rtap_lab.waiting import until
 
 Answer = TypeVar("Answer")
@@ -51,13 +51,13 @@ class Topic:
     config: Mapping[str, str] = field(default_factory=dict)
 
 
-def lab_topics() -> list[Topic]:
+def lab_topics(settings: Settings) -> list[Topic]:
     """The topics that every lab has."""
     events = {
         "message.timestamp.type": "LogAppendTime",
-        "retention.ms": str(EVENTS_RETENTION_MS),
+        "retention.ms": str(settings.retention_ms),
         "retention.bytes": str(EVENTS_RETENTION_BYTES),
-        "segment.ms": str(EVENTS_SEGMENT_MS),
+        "segment.ms": str(settings.segment_ms),
         "max.message.bytes": str(MAX_MESSAGE_BYTES),
     }
     return [

@@ -26,7 +26,7 @@ from rtap_lab.recordings.imported import Imported
 from rtap_lab.recordings.sources import Sources
 from rtap_lab.services.dashboard import address
 from rtap_lab.services.site import settings_document
-from rtap_lab.settings import LIVE, Duration, JobOptions, Settings, job_changes, state_folder
+from rtap_lab.settings import LIVE, Duration, JobOptions, Settings, duration_ms, job_changes, state_folder
 from rtap_lab.simulator.fed import Fed
 from rtap_lab.stack.state import State
 from rtap_lab.store.port import Store
@@ -67,6 +67,7 @@ class Lab:
         store: str | None = None,
         job: bool = True,
         java: str | Path | None = None,
+        retention: Duration | None = None,
         ports: Mapping[str, int] | None = None,
         timeout: float = 180,
         on_status: stack.StatusListener = lambda table: None,
@@ -81,6 +82,7 @@ class Lab:
             store: "sqlite" or "influxdb"; as last time when left out.
             job: Whether to run the standard job.
             java: A Java 17 to 21 to use.
+            retention: How long `events` keeps a record, from a minute on; as last time when left out, at first 6 h.
             ports: Ports that must be these, by service.
             timeout: Seconds until it must be ready.
             on_status: Called with the services now and then.
@@ -96,13 +98,15 @@ class Lab:
             profile=profile or before.profile,  # type: ignore[arg-type]
             store=store or before.store,  # type: ignore[arg-type]
             java=str(java) if java else None,
+            retention_ms=duration_ms(retention, name="retention") if retention else before.retention_ms,
+            transaction_ms=before.transaction_ms,
         )
         stack.up(
             lab._context,
             settings,
             ports=ports or {},
             job=job_changes(**options) if job else None,
-            chosen=bool(profile or store),
+            chosen=bool(profile or store or retention),
             timeout=timeout,
             on_status=on_status,
             on_note=on_note,

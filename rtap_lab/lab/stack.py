@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +137,7 @@ def up(
         settings: What to start.
         ports: Ports that must be these, by service.
         job: Parameters of the standard job that must be so; the others stay as they were.
-        chosen: Whether profile and store were asked for, so that a running other one is an error.
+        chosen: Whether profile, store or retention were asked for, so that a running other one is an error.
         timeout: Seconds until it must be ready.
         on_status: Called with the services now and then.
         on_note: Called with what a person should know before it happens.
@@ -157,9 +158,10 @@ def up(
         if was_up:
             _check_version(state)
             before = settings_document(state).read()
-            if chosen and (before.profile, before.store) != (settings.profile, settings.store):
+            if chosen and before != replace(settings, java=before.java):
                 raise SettingsError(
-                    f"this lab is up with profile {before.profile} and store {before.store}",
+                    f"this lab is up with profile {before.profile}, store {before.store} and a retention of "
+                    f"{_shown(before.retention_ms)}",
                     hint="`rtap down`, then `rtap up` with the others",
                 )
             if supervisor is None:

@@ -39,7 +39,7 @@ def supervisor_of(state: State) -> Supervisor:
         nonlocal founded
         if founded or supervisor.not_ready(site.kafka_names):
             return
-        site.topics.ensure(lab_topics())
+        site.topics.ensure(lab_topics(site.settings))
         if supervisor.not_ready(["registry"]):
             return
         from rtap_lab.kafka.schema_registry import Registry  # slow to import, and needed once a start

@@ -54,7 +54,11 @@ def declare(site: Site) -> list[Service]:
 
     return [
         jvm_service(
-            name, broker(site.java, site.folder, nodes, node, cluster), all_there, partial(lives, node), port=node.port
+            name,
+            broker(site.java, site.folder, nodes, node, cluster, site.settings),
+            all_there,
+            partial(lives, node),
+            port=node.port,
         )
         for name, node in zip(site.kafka_names, nodes, strict=True)
     ]
@@ -81,7 +85,7 @@ class Node:
     controller_port: int
 
 
-def properties(nodes: Sequence[Node], node: Node, data: Path) -> str:
+def properties(nodes: Sequence[Node], node: Node, data: Path, settings: Settings) -> str:
     """The `server.properties` of a node (pure).
 
     With three nodes everything is replicated three times and two replicas must have a record before
@@ -107,7 +111,7 @@ def properties(nodes: Sequence[Node], node: Node, data: Path) -> str:
         "transaction.state.log.replication.factor": copies,
         "transaction.state.log.min.isr": 2 if copies == 3 else 1,
         "transaction.state.log.num.partitions": 3,
-        "transaction.max.timeout.ms": 86_400_000,
+        "transaction.max.timeout.ms": settings.transaction_ms,
         "share.coordinator.state.topic.replication.factor": copies,
         "share.coordinator.state.topic.min.isr": 2 if copies == 3 else 1,
         "group.initial.rebalance.delay.ms": 0,
@@ -119,19 +123,21 @@ def properties(nodes: Sequence[Node], node: Node, data: Path) -> str:
         "background.threads": 2,
         "log.cleaner.dedupe.buffer.size": 16_777_216,
         "log.segment.bytes": 67_108_864,
-        "log.retention.check.interval.ms": 60_000,
+        "log.retention.check.interval.ms": min(60_000, settings.segment_ms),
     }
     return "".join(f"{key}={value}\n" for key, value in values.items())
 
 
-def broker(java: Path, folder: Path, nodes: Sequence[Node], node: Node, cluster_id: str) -> Callable[[], Jvm]:
+def broker(
+    java: Path, folder: Path, nodes: Sequence[Node], node: Node, cluster_id: str, settings: Settings
+) -> Callable[[], Jvm]:
     """Return what prepares one node: it writes the configuration, formats once, gives the command."""
 
     def prepare() -> Jvm:
         home = folder / f"kafka-{node.id}"
         data = home / "data"
         home.mkdir(parents=True, exist_ok=True)
-        (home / "server.properties").write_text(properties(nodes, node, data))
+        (home / "server.properties").write_text(properties(nodes, node, data, settings))
         (home / "log4j2.properties").write_text(_LOG4J)
         path = jars("kafka")
         log4j = f"-Dlog4j2.configurationFile=file:{home / 'log4j2.properties'}"

@@ -100,7 +100,7 @@ class Site:
 
     @cached_property
     def lifecycle(self) -> Lifecycle:
-        return Lifecycle(self.state, self.endpoints, self.topics, self.flink, self.open_store)
+        return Lifecycle(self.state, self.endpoints, self.topics, self.flink, self.open_store, settings=self.settings)
 
     def open_store(self) -> Store:
         """The lab's store; close it after use."""

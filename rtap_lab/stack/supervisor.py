@@ -59,12 +59,17 @@ def mark(folder: Path, service: str) -> dict[str, str]:
 
 
 def find_services(folder: Path) -> dict[str, Identity]:
-    """The living processes of a lab by service name, found by their mark.
+    """The living processes of a lab by service name, found by their mark."""
+    return dict(marked(folder))
+
+
+def marked(folder: Path) -> list[tuple[str, Identity]]:
+    """The same, a service that runs twice named twice.
 
     A service's own children inherit its mark (a TaskManager's Python workers); only what leads the session that `spawn`
     gave it is the service.
     """
-    found = {}
+    found = []
     own = os.getpid()
     for process in psutil.process_iter(["pid"]):
         try:
@@ -72,7 +77,7 @@ def find_services(folder: Path) -> dict[str, Identity]:
             ours = value.startswith(f"{folder}:") and process.pid != own and os.getsid(process.pid) == process.pid
             identity = Identity.of(process.pid) if ours and process.status() != psutil.STATUS_ZOMBIE else None
             if identity:
-                found[value.removeprefix(f"{folder}:")] = identity
+                found.append((value.removeprefix(f"{folder}:"), identity))
         except (psutil.Error, ProcessLookupError):  # gone meanwhile, or another user's: not ours
             continue
     return found

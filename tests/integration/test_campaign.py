@@ -8,7 +8,7 @@ from pathlib import Path
 from rtap_lab.bench.faults import Campaign, load_faults, schedule
 from rtap_lab.stack.supervisor import find_services
 
-FAULTS = list(load_faults().values())
+FAULTS = [fault for fault in load_faults() if fault.fits("core")]
 
 
 def two_at_once() -> int:

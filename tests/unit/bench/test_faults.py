@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rtap_lab.bench.faults import Outcome, await_moment, load_faults, out_of_step, schedule, summary
 from rtap_lab.errors import SettingsError
 
-FAULTS = list(load_faults().values())
+FAULTS = load_faults()
 GOOD: dict[str, Any] = {"recovery_s": 1.0, "healed_s": 2.0, "rows": 10, "client_rows": 10}
 ROWS = [{"n": n} for n in range(20)]
 
@@ -52,6 +52,28 @@ def test_a_piece_of_the_topic_is_in_step(begin: int, end: int) -> None:
 )
 def test_what_is_no_piece_of_the_topic_is_told(piece: list[dict[str, int]]) -> None:
     assert out_of_step(piece, ROWS)
+
+
+def test_what_a_step_draws_is_of_its_fault() -> None:
+    steps = [step for seed in range(3000) for step in schedule(seed, FAULTS)]
+    commands = {step.command for step in steps if step.fault.act == "command"}
+    assert commands == set(*(fault.commands for fault in FAULTS if fault.act == "command"))
+    assert all(0 < step.killed_after_s <= step.fault.seconds for step in steps if step.command)
+    for step in steps:
+        assert set(step.services) <= set(step.fault.services)
+        assert len(step.services) == (step.fault.count or len(step.fault.services))
+    alone = load_faults(only=["hub_killed"])
+    assert [step.fault.name for step in schedule(1, alone)] == ["hub_killed"]
+    with pytest.raises(SettingsError, match="hub_kiled"):
+        load_faults(only=["hub_kiled"])
+
+
+def test_a_fault_needs_its_processes() -> None:
+    full = {fault.name for fault in FAULTS if fault.fits("full")}
+    core = {fault.name for fault in FAULTS if fault.fits("core")}
+    assert "two_of_three_killed" in full - core
+    assert "broker_killed" in core - full, "there is no broker of that name among three"
+    assert "hub_killed" in full & core
 
 
 def test_nothing_compared_or_never_recovered_is_not_exact() -> None:

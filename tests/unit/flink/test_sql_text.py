@@ -12,7 +12,7 @@ from rtap_lab.flink.statements import catalog, job_statements
 from rtap_lab.flink.text import interval
 from rtap_lab.queries.standard import standard_queries
 from rtap_lab.services.kafka import Node, properties
-from rtap_lab.settings import JobParameters
+from rtap_lab.settings import JobParameters, Settings
 
 
 def _standard(parameters: JobParameters, source: str = "live") -> list[str]:
@@ -85,7 +85,7 @@ def test_a_transaction_may_stay_open_for_a_day_at_broker_and_sinks() -> None:
     node = Node(1, 1, 2)
     from pathlib import Path
 
-    assert "transaction.max.timeout.ms=86400000" in properties([node], node, Path("x"))
-    assert "min.insync.replicas=2" in properties([node, Node(2, 3, 4), Node(3, 5, 6)], node, Path("x"))
+    assert "transaction.max.timeout.ms=86400000" in properties([node], node, Path("x"), Settings())
+    assert "min.insync.replicas=2" in properties([node, Node(2, 3, 4), Node(3, 5, 6)], node, Path("x"), Settings())
     job = "\n".join(_standard(JobParameters()))
     assert job.count("'properties.transaction.timeout.ms' = '86400000'") == 9
