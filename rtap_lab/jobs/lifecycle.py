@@ -60,7 +60,11 @@ from rtap_lab.waiting import until
 
 log = logging.getLogger("rtap")
 
+PARTITION_ADDED = "a partition was added to its topic"
 OTHER_SQL = "this version of rtap_lab says its queries in other SQL"
+
+LOOK_S = 5.0
+"""Seconds between two looks at what changes seldom."""
 
 _RESTORING = re.compile(
     r"checkpoint\.Checkpoints\.|restoreSavepoint|BackendRestorerProcedure|StateInitializerImpl|tryRestore"
@@ -99,6 +103,7 @@ class Lifecycle:
         self.flink = flink
         self.open_store = open_store
         self.settings = settings or Settings()
+        self._looked: dict[str, float] = {}
         self.checkpoints = checkpoints or CheckpointFolder(state.folder / "flink" / "runs")
         self.runs = runs_document(state)
         self.jobs = jobs_document(state)
@@ -192,7 +197,7 @@ class Lifecycle:
         if current:
             self._stop_jobs(current)
         moment = datetime.now(UTC)
-        ends = self.topics.ends([events_topic(source)], committed=True) if source != LIVE else {}
+        there = self.topics.ends([events_topic(source)], committed=True)
         run = Run(
             job=job,
             source=source,
@@ -201,7 +206,8 @@ class Lifecycle:
             queries=queries,
             results_from={},
             started=moment.timestamp(),
-            ends={str(p): end for (_, p), end in ends.items()},
+            ends={str(p): end for (_, p), end in there.items()} if source != LIVE else {},
+            partitions=len(there),
             **facts,
         )
         now = {topic: end for (topic, _), end in self.topics.ends(run.topics.values()).items()}
@@ -311,6 +317,8 @@ class Lifecycle:
                 case Nothing() | Wait():
                     if not run.checkpointed and self.checkpoints.any(run):
                         return self._update(run.key, checkpointed=True)
+                    if run.state == "running" and self._is_time_to_look(run) and self._partition_added(run):
+                        return self._submit_or_fail(self._begin_anew(run, PARTITION_ADDED))
                     return run
                 case Adopt(job_id=job_id):
                     return self._update(run.key, state="running", job_id=job_id)
@@ -384,8 +392,24 @@ class Lifecycle:
             for j in self.flink.jobs()
         ]
 
+    def _is_time_to_look(self, run: Run) -> bool:
+        """Whether to look at what changes seldom: every few seconds."""
+        now = time.monotonic()
+        if now - self._looked.get(run.key, -LOOK_S) < LOOK_S:
+            return False
+        self._looked[run.key] = now
+        return True
+
+    def _partition_added(self, run: Run) -> bool:
+        """Whether a live run does not read all of its topic: Flink reads the partitions that were there when it began, for what
+        is in a new one before Flink finds it would be late for the watermark, not by its arrival.
+        """
+        return not run.bounded and 0 < run.partitions < len(self.topics.partitions(run.events))
+
     def _obstacle(self, run: Run, candidates: Sequence[str]) -> str:
         """Why a run cannot go on with what is kept of it; empty when it can, or when it never got anywhere."""
+        if candidates and self._partition_added(run):
+            return PARTITION_ADDED
         if self.checkpoints.drained(run):
             return "Flink was lost while the job was being drained"
         if candidates and run.plan != self._plan(run):

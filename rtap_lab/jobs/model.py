@@ -47,6 +47,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     """Flink's id of the newest job of this run."""
     ends: dict[str, int] = {}
     """The offset at which reading ended or will end, by partition; empty while a live run goes on."""
+    partitions: int = 0
+    """Of its source when it began; 0: not written down, by an earlier version."""
     failures: int = 0
     """Jobs of this run that failed in a row."""
     error: str = ""

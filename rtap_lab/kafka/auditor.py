@@ -7,6 +7,7 @@ by its place, so that a repeat (the SQL's own, or one after a crash) is ignored 
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
@@ -19,9 +20,12 @@ from rtap_lab.kafka.clients import consumer, drain, producer, read_range
 from rtap_lab.kafka.names import LATE, LIVE_EVENTS, REJECTED, events_topic
 from rtap_lab.kafka.topics import Topics
 from rtap_lab.recordings.rejects import encode_row, key_of, reject_row, rejected_rows
-from rtap_lab.settings import LIVE, PARTITIONS
+from rtap_lab.settings import LIVE
 
 GROUP = "rtap-auditor"
+
+LOOK_S = 5.0
+"""Seconds after which it looks for partitions that were added."""
 
 
 class Auditor:
@@ -43,20 +47,21 @@ class Auditor:
         self._reader = consumer(topics.kafka, group=GROUP)
         self._out = producer(topics.kafka)
         self._assigned = False
+        self._looked = 0.0
 
     def rewind(self) -> None:
         """Read again from the committed offsets: after a failure."""
         self._assigned = False
 
     def _assign(self) -> None:
-        places = [TopicPartition(LIVE_EVENTS, p) for p in range(PARTITIONS)]
-        places.append(TopicPartition(LATE, 0))
+        places = [*self._topics.partitions(LIVE_EVENTS), *self._topics.partitions(LATE)]
         self._reader.assign(self._reader.committed(places, timeout=10))
         self._assigned = True
+        self._looked = time.monotonic()
 
     def step(self, timeout: float) -> None:
         """Audit what has arrived."""
-        if not self._assigned:
+        if not self._assigned or time.monotonic() - self._looked > LOOK_S:  # perhaps there is a partition more
             self._assign()
         batch = drain(self._reader, timeout, most=20_000)
         late: dict[tuple[str, int], list[dict[str, Any]]] = defaultdict(list)

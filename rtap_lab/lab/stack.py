@@ -22,7 +22,7 @@ from rtap_lab.lab.migration import migrate
 from rtap_lab.queries.standard import JOB
 from rtap_lab.services.daemon import port_names, supervisor_of
 from rtap_lab.services.site import schema_document, settings_document
-from rtap_lab.settings import LIVE, PARTITIONS, JobParameters, Settings
+from rtap_lab.settings import LIVE, JobParameters, Settings
 from rtap_lab.stack import components
 from rtap_lab.stack.disk import LOW_BYTES, free_bytes
 from rtap_lab.stack.influxd import find_influxd
@@ -239,7 +239,9 @@ def _await_answers(context: Context, deadline: float) -> None:
             completed = run.job_id is not None and flink.checkpoints(run.job_id)["counts"]["completed"]
         except JobError:  # it is being resubmitted
             return False
-        return bool(completed) and len(context.topics.committed(run.group, run.events)) == PARTITIONS
+        return bool(completed) and len(context.topics.committed(run.group, run.events)) >= len(
+            context.topics.partitions(run.events)
+        )
 
     until(
         move,

@@ -7,7 +7,6 @@ from rtap_lab.kafka.clients import producer
 from rtap_lab.kafka.names import LIVE_EVENTS
 from rtap_lab.services.process import ServiceProcess, own_service
 from rtap_lab.services.site import Site
-from rtap_lab.settings import PARTITIONS
 from rtap_lab.stack.service import Service
 
 
@@ -24,8 +23,8 @@ def main(process: ServiceProcess) -> None:
     def step() -> None:
         nonlocal last
         ends = {partition: end for (_, partition), end in topics.ends([LIVE_EVENTS]).items()}
-        for partition in range(PARTITIONS):
-            if ends.get(partition) == last.get(partition):
+        for partition, end in ends.items():
+            if end == last.get(partition):
                 out.produce(LIVE_EVENTS, TICK_RECORD, partition=partition)
         out.flush(5)
         # a tick moves the end too: it is not what breaks the silence

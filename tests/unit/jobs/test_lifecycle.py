@@ -33,6 +33,10 @@ class FakeTopics:
         self.found: dict[str, int] = {"events": 0, "events.weblog": 7}
         self.trimmed: list[dict[str, int]] = []
         self.aborted: list[object] = []
+        self.number = 1
+
+    def partitions(self, topic: str) -> list[int]:
+        return list(range(self.number))
 
     def ensure(self, topics: Iterable[Any]) -> None:
         for topic in topics:
@@ -46,7 +50,7 @@ class FakeTopics:
         return set(self.found)
 
     def ends(self, topics: Iterable[str], *, committed: bool = False) -> dict[tuple[str, int], int]:
-        return {(topic, 0): self.found[topic] for topic in topics}
+        return {(topic, n): self.found[topic] for topic in topics for n in range(self.number)}
 
     def last_written_ms(self, topics: Iterable[str]) -> int:
         return -1
@@ -311,3 +315,21 @@ def test_a_kill_before_the_new_run_is_written_lets_the_old_one_go_on(
     assert len(removed) == 1
     life.reconcile_all()
     assert life.topics.trimmed[-1] == life.runs.read()["standard/live"].results_from  # type: ignore[attr-defined]
+
+
+def test_a_partition_that_was_added_begins_a_new_run_which_says_so(life: Lifecycle, flink: FakeFlink) -> None:
+    before = life.request("standard", "live")
+    for _ in range(2):  # submitted, then looked at
+        life.reconcile_all()
+    life.topics.number = 2  # type: ignore[attr-defined]
+    life.reconcile_all()
+    assert life.runs.read()["standard/live"].run == before.run, "it is looked at every few seconds"
+    life._looked.clear()
+    life.reconcile_all()
+    run = life.runs.read()["standard/live"]
+    assert run.run != before.run
+    assert (run.partitions, run.state) == (2, "running")
+    assert "a partition was added" in run.note
+    life._looked.clear()
+    life.reconcile_all()
+    assert life.runs.read()["standard/live"].run == run.run

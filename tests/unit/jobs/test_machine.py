@@ -100,6 +100,9 @@ class Topics:
     def ends(self, topics: Iterable[str], *, committed: bool = False) -> dict[tuple[str, int], int]:
         return {(topic, 0): self.start + len(self.rows) for topic in topics}
 
+    def partitions(self, topic: str) -> list[int]:
+        return [0]
+
     def trim(self, begins: dict[str, int]) -> None:
         for begin in begins.values():
             if begin > self.start:
