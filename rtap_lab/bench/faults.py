@@ -10,10 +10,8 @@ transactions may not be committed yet.
 
 from __future__ import annotations
 
-import os
 import random
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -34,7 +32,7 @@ from rtap_lab.lab import Lab
 from rtap_lab.queries.query import Query
 from rtap_lab.queries.standard import JOB, packaged
 from rtap_lab.settings import LIVE, Profile
-from rtap_lab.stack.process import Identity
+from rtap_lab.stack.process import Identity, spawn
 from rtap_lab.stack.supervisor import find_services, find_supervisor, marked, statuses_document
 from rtap_lab.waiting import until
 
@@ -374,13 +372,19 @@ class Campaign:
 
     def _break_off(self, step: Step) -> None:
         """Run the commands of a step; the last one is killed."""
-        *before, last = [[sys.executable, "-m", "rtap_lab.cli", *each.split()] for each in step.command.split("&&")]
-        environment = {**os.environ, "RTAP_STATE": str(self.folder)}
-        for command in before:
-            subprocess.run(command, env=environment, check=True, capture_output=True, timeout=PATIENCE_S)
-        with subprocess.Popen(last, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as broken:
-            time.sleep(step.killed_after_s)  # the schedule's own time
-            broken.kill()
+        *before, last = step.command.split("&&")
+        for words in before:
+            if not self._start(words).wait(PATIENCE_S):
+                raise ServiceError(f"`rtap {words.strip()}` did not end in {PATIENCE_S:.0f} s")
+        broken = self._start(last)
+        time.sleep(step.killed_after_s)  # the schedule's own time
+        broken.signal(signal.SIGKILL)
+        broken.wait(10)
+
+    def _start(self, words: str) -> Identity:
+        command = [sys.executable, "-m", "rtap_lab.cli", *words.split()]
+        log = self.folder.with_name("commands.log")
+        return spawn(command, log=log, cwd=self.folder.parent, environment={"RTAP_STATE": str(self.folder)})
 
     def _await_replaced(self, name: str, ended: Identity) -> None:
         def replaced() -> bool:

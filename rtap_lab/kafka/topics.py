@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import (
     AdminClient,
     AlterConfigOpType,
@@ -21,6 +21,7 @@ from confluent_kafka.admin import (
 from rtap_lab.endpoints import Endpoint
 from rtap_lab.errors import ServiceError
 from rtap_lab.events.model import MAX_MESSAGE_BYTES, MAX_ROW_BYTES
+from rtap_lab.kafka.clients import consumer
 from rtap_lab.kafka.names import LATE, LIVE_EVENTS, REJECTED, events_topic, results_topic
 from rtap_lab.kafka.transactions import Transaction, abort, open_transactions
 from rtap_lab.settings import EVENTS_RETENTION_BYTES, LIVE, PARTITIONS, Settings
@@ -39,6 +40,7 @@ _PASSING = {  # a topic that was just made, a broker that just came back
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
     KafkaError.COORDINATOR_NOT_AVAILABLE,
     KafkaError.NOT_COORDINATOR,
+    KafkaError._WAIT_COORD,
 }
 
 
@@ -93,6 +95,8 @@ class Topics:
         self.kafka = kafka
         self.patience = patience
         self.admin = self._client()
+        self._readers: dict[str, Consumer] = {}
+        """By consumer group, one that asks for its offsets."""
 
     def _client(self) -> AdminClient:
         return AdminClient({"bootstrap.servers": self.kafka.address, "log_level": 2, "reconnect.backoff.max.ms": 500})
@@ -293,13 +297,17 @@ class Topics:
         Raises:
             ServiceError: When the group's coordinator does not answer in time.
         """
-        from confluent_kafka import ConsumerGroupTopicPartitions
-
-        asked = [ConsumerGroupTopicPartitions(group, self.partitions(topic))]
+        places = self.partitions(topic)
 
         def ask() -> dict[int, int]:
-            (done,) = self.admin.list_consumer_group_offsets(asked, request_timeout=self._timeout).values()
-            found = done.result().topic_partitions or []
-            return {p.partition: p.offset for p in found if p.offset >= 0}
+            # a member's client, though it never joins: the admin client's way ends the process when the coordinator has moved
+            # (librdkafka, issue 5040)
+            reader = self._readers.pop(group, None) or consumer(self.kafka, group=group)
+            found = reader.committed(places, timeout=self._timeout)
+            self._readers[group] = reader  # one that failed is not asked again
+            for each in found:
+                if each.error:
+                    raise KafkaException(each.error)
+            return {each.partition: each.offset for each in found if each.offset >= 0}
 
         return self._patiently(ask)
