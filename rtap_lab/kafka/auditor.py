@@ -17,7 +17,7 @@ from confluent_kafka import Message, TopicPartition
 
 from rtap_lab.events.model import TICK_RECORD
 from rtap_lab.kafka.clients import consumer, drain, producer, read_range
-from rtap_lab.kafka.names import LATE, LIVE_EVENTS, REJECTED, events_topic
+from rtap_lab.kafka.names import COPIED, LATE, LIVE_EVENTS, REJECTED, events_topic
 from rtap_lab.kafka.topics import Topics
 from rtap_lab.recordings.rejects import encode_row, key_of, reject_row, rejected_rows
 from rtap_lab.settings import LIVE
@@ -67,6 +67,8 @@ class Auditor:
         late: dict[tuple[str, int], list[dict[str, Any]]] = defaultdict(list)
         for record in batch.records:
             if record.topic() == LATE:
+                if COPIED in dict(record.headers() or ()):
+                    continue
                 row = late_row(record.value())
                 if row is None:
                     self.warn(f"{LATE}, offset {record.offset()}: not a row of ours")

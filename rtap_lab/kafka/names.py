@@ -7,6 +7,8 @@ from rtap_lab.settings import LIVE
 LIVE_EVENTS = "events"
 LATE = "events.late"
 REJECTED = "events.rejected"
+COPIED = "copied"
+"""The header of a row of these that was written before, and again when what lay before it went."""
 
 
 def events_topic(source: str) -> str:

@@ -264,6 +264,7 @@ def _replay(context: Context, of: Slice, source: str, speed: float | str, progre
         topic = source_topic(source)
         topics.delete([topic.name])  # a replay that was killed left it
         topics.ensure([topic])
+        begins = sources.refused_end(context)
         try:
             sent, refused = recorder.replay(
                 topics, records, topic.name, source, speed=factor, progress=with_room(context.state.folder, progress)
@@ -272,6 +273,6 @@ def _replay(context: Context, of: Slice, source: str, speed: float | str, progre
             topics.delete([topic.name])
             raise
         replayed = ImportedFile(of.path.name, sent, sent, 0)
-        made = Source("slice", facts.last_ms, facts.bound_ms - 1, {facts.digest: replayed})
+        made = Source("slice", facts.last_ms, facts.bound_ms - 1, {facts.digest: replayed}, refused_from=begins)
         sources.keep(context, source, made)
     return Replayed(source, sent, refused)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rtap_lab.errors import SettingsError
 from rtap_lab.kafka.importer import Importer
-from rtap_lab.kafka.names import events_topic, import_id
+from rtap_lab.kafka.names import REJECTED, events_topic, import_id
 from rtap_lab.kafka.topics import source_topic
 from rtap_lab.lab.context import Context
 from rtap_lab.lab.truth import keep_truths, truth_files
@@ -39,7 +39,7 @@ def import_files(
     with writing(context, name, "imported into"):
         if name not in context.sources.read():
             context.topics.ensure([source_topic(name)])
-            keep(context, name, Source(form))
+            keep(context, name, Source(form, refused_from=refused_end(context)))
         try:
             done = importer.record(
                 paths, form, name, lambda: context.source(name), lambda facts: keep(context, name, facts)
@@ -81,8 +81,13 @@ def keep(context: Context, name: str, facts: Source) -> None:
     context.sources.change(lambda table: table | {name: facts})
 
 
+def refused_end(context: Context) -> int:
+    """The end of `events.rejected`: rows of a source that is made now come after it."""
+    return context.topics.ends([REJECTED])[REJECTED, 0]
+
+
 def remove(context: Context, source: str) -> None:
-    """Delete a recorded source: its events, results and points.
+    """Delete a recorded source: its events, results and points; its late and rejected rows follow (`jobs.refused`).
 
     Raises:
         SourceError: When there is none of that name.

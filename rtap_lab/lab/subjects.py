@@ -23,6 +23,7 @@ def subject_of(context: Context, run: Run) -> Subject:
         run.results_from,
         run.group,
         facts.refused_lines,
+        facts.refused_from,
         {digest[:24]: each for digest, each in facts.files.items()} if facts.format != "slice" else {},
     )
 

@@ -32,6 +32,9 @@ class Source(msgspec.Struct, frozen=True):
     pending: Pending | None = None
     """An import whose commit was asked for and not seen to be done."""
 
+    refused_from: int = 0
+    """The offset in `events.rejected` before which rows are of an earlier source of its name."""
+
     @property
     def lateness_bound_ms(self) -> int:
         """The bound under which nothing of the source is late."""

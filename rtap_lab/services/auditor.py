@@ -1,14 +1,18 @@
-"""The auditor: keeps what no SQL sees, the content of rejected and late records."""
+"""The auditor: keeps what no SQL sees, the content of rejected and late records, as long as somebody may ask for it."""
 
 from __future__ import annotations
 
 import time
 
+from rtap_lab.jobs.refused import Sweeper
 from rtap_lab.kafka.auditor import Auditor
 from rtap_lab.services.process import ServiceProcess, log, own_service
 from rtap_lab.services.site import Site
 from rtap_lab.stack.service import Service
 from rtap_lab.stack.state import Document, State
+
+SWEEP_S = 60.0
+"""Seconds between two looks for rows that nobody needs."""
 
 Counts = dict[str, dict[str, int]]
 
@@ -26,10 +30,11 @@ def main(process: ServiceProcess) -> None:
     """Audit what comes, until the stop."""
     document = counts_document(process.state)
     auditor = Auditor(process.site.topics, log.warning, document.read())
-    saved = time.monotonic()
+    sweeper = Sweeper(process.state, process.site.topics)
+    saved = swept = time.monotonic()
 
     def step() -> None:
-        nonlocal saved
+        nonlocal saved, swept
         try:
             auditor.step(0.5)
         except Exception:
@@ -38,6 +43,9 @@ def main(process: ServiceProcess) -> None:
         if auditor.changed and time.monotonic() - saved > 1:
             saved, auditor.changed = time.monotonic(), False
             document.write(auditor.counts)
+        if time.monotonic() - swept > SWEEP_S:
+            swept = time.monotonic()
+            sweeper.step()
 
     process.repeat(step)
     auditor.close()

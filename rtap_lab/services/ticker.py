@@ -21,8 +21,11 @@ def main(process: ServiceProcess) -> None:
     last: dict[int, int] = {}
 
     def step() -> None:
-        nonlocal last
+        nonlocal last, out
         ends = {partition: end for (_, partition), end in topics.ends([LIVE_EVENTS]).items()}
+        if last and ends.keys() != last.keys():  # a partition was added: a producer would learn of it minutes later
+            out.flush(5)
+            out = producer(process.site.endpoints.kafka)
         for partition, end in ends.items():
             if end == last.get(partition):
                 out.produce(LIVE_EVENTS, TICK_RECORD, partition=partition)

@@ -33,6 +33,8 @@ class Subject:
     group: str = ""
     """The consumer group in which the job's checkpoints show their offsets."""
     refused_lines: int = 0
+    refused_from: int = 0
+    """Where rows about the source begin in `events.rejected`: before it they are of an earlier source of its name."""
     files: Mapping[str, ImportedFile] = field(default_factory=dict)
     """What each imported file gave, by its digest as headers and rejected rows name it."""
 

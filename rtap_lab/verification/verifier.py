@@ -439,7 +439,7 @@ class Verifier:
         """How many lines of each of the source's files `events.rejected` holds."""
         if not subject.files:  # what was played live, and what a slice holds, are lines of no import
             return Counter()
-        first, ends = self.topics.starts([self.rejected]), self.topics.ends([self.rejected], committed=True)
+        first, ends = self._from(self.rejected, subject), self.topics.ends([self.rejected], committed=True)
         lines = set()
         for record in read_range(self.kafka, first, ends):
             row = _row_of(record.value())
@@ -448,13 +448,18 @@ class Verifier:
                 lines.add((row["file"], row["line"]))
         return Counter(file for file, _ in lines)
 
+    def _from(self, topic: str, subject: Subject) -> dict[tuple[str, int], int]:
+        """Where rows about a subject's source begin in a shared topic."""
+        begin = self.topics.starts([topic])[topic, 0]
+        return {(topic, 0): max(begin, subject.refused_from) if topic == self.rejected else begin}
+
     def _kept_rows(
         self, subject: Subject, topic: str, starts: Mapping[tuple[str, int], int], upto: Upto
     ) -> tuple[dict[Any, Row], dict[Any, Row]]:
         """Rows of a shared topic about this run's records: the SQL's, and those with content."""
         by_sql: dict[Any, Row] = {}
         whole: dict[Any, Row] = {}
-        first, ends = self.topics.starts([topic]), self.topics.ends([topic], committed=True)
+        first, ends = self._from(topic, subject), self.topics.ends([topic], committed=True)
         for record in read_range(self.kafka, first, ends):
             row = _row_of(record.value())
             if row.get("source") != subject.source or row.get("partition") is None:

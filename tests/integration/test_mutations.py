@@ -431,7 +431,8 @@ class Court:
             a.headers != b.headers for a, b in zip(world.events, self.world.events, strict=True)
         ):
             subject = self._other_events(out, world, subject)
-        self.topics.empty([self.places["late"], self.places["rejected"]])
+        emptied = self.topics.empty([self.places["late"], self.places["rejected"]])
+        subject = replace(subject, refused_from=emptied[self.places["rejected"]])
         for name in ("late", "rejected"):
             self._write(out, self.places[name], [replace(each, partition=0) for each in getattr(world, name)])
         ends = self.topics.ends([subject.events], committed=True)

@@ -1,0 +1,60 @@
+"""Late and rejected rows go with their source, and nothing else goes with them."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+from rtap_lab.jobs.refused import Sweeper
+from rtap_lab.kafka.clients import read_range
+from rtap_lab.kafka.names import LATE, REJECTED
+from rtap_lab.kafka.topics import Topics
+from rtap_lab.lab import Lab
+from tests.integration.test_answers import rtap
+
+
+def held(lab: Lab, topic: str) -> Counter[str]:
+    """How many different rows a shared topic holds, by source."""
+    topics = Topics(lab.endpoints.kafka)
+    records = read_range(lab.endpoints.kafka, topics.starts([topic]), topics.ends([topic], committed=True))
+    return Counter(json.loads(value)["source"] for value in {bytes(record.value() or b"") for record in records})
+
+
+def test_rows_go_with_their_source_and_those_of_others_stay(stack: Lab, tmp_path: Path) -> None:
+    for number, name in enumerate(("leaves", "stays"), 1):
+        lines = tmp_path / f"{name}.jsonl"
+        made = rtap(stack, "simulate", "--out", str(lines), "--events", "1000", "--seed", str(number))
+        assert made.returncode == 0
+        lines.write_bytes(lines.read_bytes() + b"no JSON\n{}\n")
+        stack.import_jsonl(lines, source=name)
+        stack.run_standard(name, gap="20s", within="30s", bound="1s")
+        report = stack.verify(name)
+        assert report.exact, str(report)
+    before = {topic: held(stack, topic) for topic in (LATE, REJECTED)}
+    assert all(before[topic][name] > 0 for topic in before for name in ("leaves", "stays"))
+    topics = Topics(stack.endpoints.kafka)
+    begins = topics.starts([LATE, REJECTED])
+
+    stack.remove_source("leaves")
+    sweeper = Sweeper(stack.state, topics, settled_s=0)
+    for _ in range(2):  # what is needed is written again, then what is before goes
+        sweeper.step()
+
+    after = {topic: held(stack, topic) for topic in before}
+    for topic in before:
+        assert topics.starts([topic])[topic, 0] > begins[topic, 0]
+        assert after[topic]["leaves"] == 0
+        assert after[topic]["stays"] == before[topic]["stays"]
+    stack.simulate(rate=100, seconds=4)
+    for source in ("stays", "live"):
+        report = stack.verify(source)
+        assert report.exact, str(report)
+
+    lines = tmp_path / "stays.jsonl"
+    stack.import_jsonl(lines, source="leaves")  # another source of the name that was free again
+    stack.run_standard("leaves", gap="20s", within="30s", bound="1s")
+    report = stack.verify("leaves")
+    assert report.exact, str(report)
+    stack.remove_source("leaves")
+    stack.remove_source("stays")
