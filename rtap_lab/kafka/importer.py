@@ -8,6 +8,7 @@ disorder, which becomes the source's bound.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -174,7 +175,7 @@ class Importer:
         topic = events_topic(source)
         ends = self.topics.ends([topic])
         latest, disorder = facts.latest_ms, facts.disorder_ms
-        read = imported = rejected = 0
+        read = imported = rejected = content = 0
         out = producer(self.kafka, transactional_id=import_id(source), linger_ms=20)
         refused = _Sender(producer(self.kafka, linger_ms=20))
         sender = _Sender(out)
@@ -198,6 +199,7 @@ class Importer:
                     latest = event["event_time"] if latest is None else max(latest, event["event_time"])
                     disorder = max(disorder, latest - event["event_time"])
                     value = event["bytes"] if "bytes" in event else encode(event)
+                    content += int.from_bytes(hashlib.blake2b(value, digest_size=8).digest())
                     sender.send(topic, value, event["visitor_id"].encode(), latest, [*marker, *self._schema])
                 if read % 2000 == 0:
                     out.poll(0)
@@ -209,7 +211,7 @@ class Importer:
                 disorder_ms=disorder,
                 format=form,
                 pending=None,
-                files=facts.files | {digest: ImportedFile(name, read, imported, rejected)},
+                files=facts.files | {digest: ImportedFile(name, read, imported, rejected, f"{content % 2**64:016x}")},
             )
             # written before the commit, so that a kill in between is told apart afterwards
             starts = {str(partition): end for (_, partition), end in ends.items()}

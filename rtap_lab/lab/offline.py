@@ -135,7 +135,7 @@ class OfflineLab:
                     if result.read % 2000 == 0:
                         progress(result.read)
                 counts = [n - b for n, b in zip((result.read, result.imported, result.rejected), before, strict=True)]
-                files = into.facts.files | {digest: ImportedFile(Path(path).name, *counts)}
+                files = into.facts.files | {digest: ImportedFile(Path(path).name, counts[0], counts[1], counts[2])}
                 into.facts = Source(form, into.latest_ms, disorder, files)
         into.parameters = replace(into.parameters, bound_ms=into.facts.lateness_bound_ms)
         self._sources[name] = into

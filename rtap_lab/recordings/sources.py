@@ -17,6 +17,9 @@ class ImportedFile(msgspec.Struct, frozen=True):
     """Lines."""
     imported: int
     rejected: int
+    content: str | None = None
+    """The sum, modulo 2^64, of the BLAKE2b-64 digests of its events as they were written, 16 hex digits: whatever their order, and
+    whether or not a query looks at what differs. None: not known (a slice has a digest of its own)."""
 
 
 class Source(msgspec.Struct, frozen=True):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -145,7 +145,7 @@ class Verifier:
         there are the fewest differences is taken, for all queries alike.
         """
         began = time.monotonic()
-        imported: Counter[str] = Counter()
+        imported: dict[str, _Content] = defaultdict(_Content)
         starts = self.topics.starts([subject.events])
         judged, records, since_ms, w_ms = self._judge(subject, starts, upto, progress, imported)
         unsure = copies(judged)
@@ -297,7 +297,7 @@ class Verifier:
         starts: Mapping[tuple[str, int], int],
         upto: Upto,
         progress: Callable[[int], None],
-        imported: Counter[str] | None,
+        imported: dict[str, _Content] | None,
     ) -> tuple[list[Judged], dict[tuple[int, int], tuple[int, str]], int, int | None]:
         """Fates of all records, size and digest of those that are kept, since when all are there, and W.
 
@@ -321,7 +321,7 @@ class Verifier:
             if imported is not None and subject.files:
                 headers = dict(record.headers() or ())
                 if isinstance(file := headers.get("file"), bytes):
-                    imported[file.decode("ascii", "replace")] += 1
+                    imported[file.decode("ascii", "replace")].add(value or b"")
             for each in judge.judge(value, place):
                 judged.append(each)
                 if each.fate in ("late", "rejected") or each.copy_is_late:
@@ -409,7 +409,7 @@ class Verifier:
             raise away[0]
         return found
 
-    def _lost_lines(self, subject: Subject, imported: Counter[str]) -> list[str]:
+    def _lost_lines(self, subject: Subject, imported: Mapping[str, _Content]) -> list[str]:
         """Where the lines of an imported file are not all there, as events or as refused lines."""
         refused: Counter[str] = Counter()
 
@@ -425,10 +425,13 @@ class Verifier:
                 problems.append(
                     f"{each.name}: {each.read} lines were read, {each.imported} imported, {each.rejected} refused"
                 )
-            if imported[digest] != each.imported:
+            held = imported.get(digest, _Content())
+            if held.number != each.imported:
                 problems.append(
-                    f"{each.name}: {each.imported} events were imported, {subject.events} holds {imported[digest]}"
+                    f"{each.name}: {each.imported} events were imported, {subject.events} holds {held.number}"
                 )
+            elif each.content not in (None, held.hexdigest):
+                problems.append(f"{each.name}: what {subject.events} holds of its events is not what was imported")
             if refused[digest] != each.rejected:
                 problems.append(
                     f"{each.name}: {each.rejected} lines were refused, {self.rejected} holds {refused[digest]} of them"
@@ -472,6 +475,23 @@ class Verifier:
             key = (row["partition"], row["offset"], row["event_id"])
             (whole if row.get("sha256") else by_sql).setdefault(key, row)
         return by_sql, whole
+
+
+@dataclass
+class _Content:
+    """The events of an imported file that its topic holds."""
+
+    number: int = 0
+    total: int = 0
+
+    def add(self, value: bytes) -> None:
+        self.number += 1
+        self.total += int.from_bytes(hashlib.blake2b(value, digest_size=8).digest(), "big")
+
+    @property
+    def hexdigest(self) -> str:
+        """As `recordings.sources.ImportedFile.content` has it."""
+        return f"{self.total % 2**64:016x}"
 
 
 @dataclass

@@ -306,9 +306,15 @@ def imported(w: World) -> list[int]:
     return [n for n, each in enumerate(w.events) if dict(each.headers).get("file")]
 
 
+def unseen(w: World, at: int) -> None:
+    event = json.loads(w.events[at].value or b"") | {"country": "elsewhere"}
+    w.events[at] = replace(w.events[at], value=json.dumps(event).encode())
+
+
 said("a refused line lost", "lines were refused", lose("rejected", refused))
 said("an event of the import lost", "events were imported", lambda w: w.events.pop(w.dice.choice(imported(w))))
 said("an event of the import twice", "events were imported", lambda w: w.events.append(copy.deepcopy(w.events[imported(w)[3]])))  # fmt: skip
+said("a field that no query looks at", "is not what was imported", lambda w: unseen(w, imported(w)[7]))
 said("an event of another file", "events were imported", lambda w: setattr(w.events[imported(w)[0]], "headers", []))
 
 # --- the hub ------------------------------------------------------------------------------------
@@ -428,7 +434,7 @@ class Court:
         if world.begins_early:
             subject = self._with_an_earlier_row(out, world, subject)
         if [e.offset for e in world.events] != [e.offset for e in self.world.events] or any(
-            a.headers != b.headers for a, b in zip(world.events, self.world.events, strict=True)
+            (a.headers, a.value) != (b.headers, b.value) for a, b in zip(world.events, self.world.events, strict=True)
         ):
             subject = self._other_events(out, world, subject)
         emptied = self.topics.empty([self.places["late"], self.places["rejected"]])
