@@ -39,9 +39,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.stack)
         if folder == "browser":
             item.add_marker(pytest.mark.browser)
-    # the fast ones first; the ones that kill services last
+    # the fast ones first; then those with a lab of their own, for two labs at once are too much for two cores; then those that
+    # share one, the ones that kill its services last
     order = ["unit", "architecture", "contract", "integration", "browser", "notebooks"]
-    items.sort(key=lambda i: (order.index(_kind(i)), "faults" in i.path.name, i.path.name))
+
+    def place(item: pytest.Item) -> tuple[bool, bool, int, bool, str]:
+        shares = "stack" in getattr(item, "fixturenames", ())
+        kind = order.index(_kind(item))
+        return kind >= order.index("integration"), shares, kind, "faults" in item.path.name, item.path.name
+
+    items.sort(key=place)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
