@@ -95,23 +95,25 @@ class Auditor:
         self.changed = True
 
     def _complete(self, late: dict[tuple[str, int], list[dict[str, Any]]]) -> None:
-        """Add the bytes to the SQL's rows of late records."""
+        """Add the bytes to the SQL's rows of late records: all that came together are read together."""
         there = self._topics.names()
+        wanted: dict[tuple[str, int], dict[int, list[dict[str, Any]]]] = {}
         for (source, partition), rows in late.items():
-            topic = events_topic(source)
-            key = (topic, partition)
-            wanted: dict[int, list[dict[str, Any]]] = defaultdict(list)  # of several jobs, perhaps
-            for row in rows:
-                wanted[row["offset"]].append(row)
-            if topic in there:
-                first = self._topics.starts([topic]).get(key, 0)
-                end = self._topics.ends([topic], committed=True).get(key, 0)
-                starts = {key: max(first, min(wanted))}
-                for record in read_range(self._kafka, starts, {key: min(end, max(wanted) + 1)}):
-                    for row in wanted.pop(record.offset() or 0, ()):
-                        self._write_whole(row, record)
-            if wanted:
-                self.warn(f"{len(wanted)} late records of {topic} are not there (any more)")
+            places = wanted.setdefault((events_topic(source), partition), defaultdict(list))
+            for row in rows:  # of several jobs, perhaps
+                places[row["offset"]].append(row)
+        topics = {topic for topic, _ in wanted} & there
+        first, end = self._topics.starts(topics), self._topics.ends(topics, committed=True)
+        held = {key: places for key, places in wanted.items() if key[0] in there}
+        starts = {key: max(first.get(key, 0), min(places)) for key, places in held.items()}
+        ends = {key: min(end.get(key, 0), max(places) + 1) for key, places in held.items()}
+        for record in read_range(self._kafka, starts, ends):
+            places = held[str(record.topic()), int(record.partition() or 0)]
+            for row in places.pop(record.offset() or 0, ()):
+                self._write_whole(row, record)
+        for (topic, _), places in wanted.items():
+            if places:
+                self.warn(f"{len(places)} late records of {topic} are not there (any more)")
 
     def _write_whole(self, row: dict[str, Any], record: Message) -> None:
         full = reject_row(
