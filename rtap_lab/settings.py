@@ -156,7 +156,7 @@ class Settings:
     retention_ms: int = RETENTION_MS
     """How long `events` keeps a record."""
     transaction_ms: int = TRANSACTION_MS
-    """How long a transaction may stay open."""
+    """How long a transaction of a job may stay open. A test may scale it down; an import needs the whole."""
 
     @property
     def segment_ms(self) -> int:

@@ -67,8 +67,9 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """By name; "*": every process of the lab, its supervisor too."""
     count: int | None = None
     """How many of the services, drawn by the seed; None: all."""
-    commands: tuple[str, ...] = ()
-    """Of act `command`: what is drawn from. "down && up": the last one is killed, those before end in peace."""
+    commands: dict[str, float] = {}
+    """Of act `command`: what is drawn from, and the seconds within which it is killed. "down && up": the last one is killed, those
+    before end in peace."""
     profile: Profile = "core"
     """The stack that it is about: three brokers are `full`."""
     seconds: float = 0.0
@@ -124,7 +125,7 @@ class Step:
     services: tuple[str, ...] = ()
     command: str = ""
     killed_after_s: float = 0.0
-    """When the command is killed."""
+    """When the command is killed, if it has not ended."""
 
     def as_json(self) -> dict[str, Any]:
         shown: dict[str, Any] = {"name": self.fault.name, "after_s": self.after_s}
@@ -148,8 +149,8 @@ def _drawn(fault: Fault, dice: random.Random, within_s: float) -> Step:
         dice.choice(fault.moments),
         round(dice.uniform(0.5, within_s), 2),
         tuple(sorted(dice.sample(fault.services, fault.count))) if fault.count else fault.services,
-        dice.choice(fault.commands) if fault.commands else "",
-        round(dice.uniform(0.1, fault.seconds), 2) if fault.commands else 0.0,
+        command := dice.choice(sorted(fault.commands)) if fault.commands else "",
+        round(dice.uniform(0.1, fault.commands[command]), 2) if command else 0.0,
     )
 
 
@@ -343,10 +344,10 @@ class Campaign:
         moment = await_moment(step.moment, self.folder / "flink" / "runs" / JOB / LIVE / self.live.run)
         victims = self.victims(step)
         if fault.act == "command":
-            self._break_off(step)
+            moment = "killed" if self._break_off(step) else "ended before"
         if fault.act == "roll":
             for name in step.services:
-                ended = find_services(self.folder)[name]
+                ended = self._awaited(name)
                 ended.signal(signal.SIGTERM)
                 self._await_replaced(name, ended)
         if fault.act in ("stop", "pause", "spoil"):
@@ -367,24 +368,33 @@ class Campaign:
         if fault.healing == "up":
             for each in victims:
                 each.wait(10)
-            self.lab = Lab.up(self.folder, timeout=PATIENCE_S)
+            # a command that was killed may have changed the parameters
+            self.lab = Lab.up(self.folder, timeout=PATIENCE_S, gap="10s", within="15s")
         return moment, over
 
-    def _break_off(self, step: Step) -> None:
-        """Run the commands of a step; the last one is killed."""
+    def _break_off(self, step: Step) -> bool:
+        """Run the commands of a step; the last one is killed. False when it had ended before."""
         *before, last = step.command.split("&&")
         for words in before:
             if not self._start(words).wait(PATIENCE_S):
                 raise ServiceError(f"`rtap {words.strip()}` did not end in {PATIENCE_S:.0f} s")
         broken = self._start(last)
         time.sleep(step.killed_after_s)  # the schedule's own time
-        broken.signal(signal.SIGKILL)
+        killed = broken.signal(signal.SIGKILL)
         broken.wait(10)
+        return killed
 
     def _start(self, words: str) -> Identity:
         command = [sys.executable, "-m", "rtap_lab.cli", *words.split()]
         log = self.folder.with_name("commands.log")
         return spawn(command, log=log, cwd=self.folder.parent, environment={"RTAP_STATE": str(self.folder)})
+
+    def _awaited(self, name: str) -> Identity:
+        """A service's process; one that is being restarted is waited for."""
+        gone = ServiceError(f"{name} is not there", service=name)
+        found = until(lambda: find_services(self.folder).get(name), PATIENCE_S, lambda: gone, every=0.2)
+        assert found is not None
+        return found
 
     def _await_replaced(self, name: str, ended: Identity) -> None:
         def replaced() -> bool:
@@ -394,10 +404,15 @@ class Campaign:
         until(replaced, PATIENCE_S, lambda: ServiceError(f"{name} is not back", service=name), every=0.2)
 
     def _orphans(self) -> list[str]:
-        """Processes of this lab that its supervisor does not know."""
-        listed = {name: each.pid for name, each in statuses_document(self.lab.state).read().items()}
-        running = marked(self.folder)
-        return [f"an orphan: {name} is process {each.pid}" for name, each in running if each.pid != listed.get(name)]
+        """Processes of this lab that its supervisor does not know, for longer than a restart takes."""
+
+        def strangers() -> list[str]:
+            running = marked(self.folder)
+            listed = {name: each.pid for name, each in statuses_document(self.lab.state).read().items()}
+            return [f"an orphan: {name}, process {each.pid}" for name, each in running if each.pid != listed.get(name)]
+
+        until(lambda: not strangers(), 10, every=0.5)
+        return strangers()
 
     # --- what became of it -----------------------------------------------------------------------
 

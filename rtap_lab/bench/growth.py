@@ -6,6 +6,8 @@ within the retention; result rows and points are kept for a week, and grow with 
 
 from __future__ import annotations
 
+import contextlib
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -14,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
+from rtap_lab.errors import ServiceError
 from rtap_lab.kafka.topics import Topics
 from rtap_lab.lab import Lab
 from rtap_lab.stack.supervisor import find_services
@@ -46,14 +49,14 @@ def look(lab: Lab, began: float) -> Sample:
             sample[f"handles {name}"] = process.num_fds()
         except psutil.NoSuchProcess:  # it is being replaced
             continue
-    for path in lab.state.folder.rglob("*"):
-        try:
-            size = path.stat().st_blocks * 512 if path.is_file() and not path.is_symlink() else 0
-        except FileNotFoundError:  # gone meanwhile
-            continue
-        part = f"disk {_part(path.relative_to(lab.state.folder))}"
-        sample[part] = sample.get(part, 0.0) + size / 1e6
-    sample["transactions"] = len(Topics(lab.endpoints.kafka).open_transactions())
+    for folder, _, names in os.walk(lab.state.folder):  # passes over folders that go meanwhile
+        for name in names:
+            path = Path(folder, name)
+            with contextlib.suppress(FileNotFoundError):  # gone meanwhile
+                part = f"disk {_part(path.relative_to(lab.state.folder))}"
+                sample[part] = sample.get(part, 0.0) + path.lstat().st_blocks * 512 / 1e6
+    with contextlib.suppress(ServiceError):  # a look without an answer is one that is missing
+        sample["transactions"] = len(Topics(lab.endpoints.kafka).open_transactions())
     return sample
 
 

@@ -2,37 +2,64 @@
 that the log has forgotten.
 
 Kafka forgets from the front only, so that rows which are needed and lie before one that is not are written again, to the end;
-readers ignore a repeat. What is before goes a while later: whoever reads now began before the copies were there.
+readers ignore a repeat. What is before goes only once the copies can be read, and a while later: whoever reads now may have
+begun before they were there.
 """
 
 from __future__ import annotations
 
 import re
+import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from rtap_lab.errors import ServiceError
 from rtap_lab.jobs.documents import runs_document, sources_document
-from rtap_lab.kafka.clients import producer, read_range
+from rtap_lab.kafka.auditor import GROUP
+from rtap_lab.kafka.clients import Record, producer, read_range
 from rtap_lab.kafka.names import COPIED, LATE, LIVE_EVENTS, REJECTED
+from rtap_lab.kafka.sender import Sender
 from rtap_lab.kafka.topics import Topics
 from rtap_lab.recordings.sources import Sources
 from rtap_lab.settings import LIVE
 from rtap_lab.stack.state import State
 
 Row = dict[str, Any]
+Starts = dict[int, int]
+"""Where each partition of the live topic begins."""
 
 SETTLED_S = 60.0
 """Seconds between the copies and the removal of what is before them."""
 
+EXPIRED_S = 900.0
+"""Seconds that rows about a live record outlive it: a verification that began when it was there asks for them at its end."""
+
+WORTH = 4
+"""Rows that are copied for each one that goes, at most, where the log alone has forgotten some."""
+
 _SOURCE = re.compile(r"[a-z][a-z0-9_-]{0,39}")
+_KINDS: dict[str, type] = {"partition": int, "offset": int, "run": str}
+
+
+def row_of(value: str | bytes | None) -> Row | None:
+    """A row of a shared topic; None when somebody else wrote it."""
+    try:
+        row = orjson.loads(value or b"")
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(row, dict) or not isinstance(row.get("source"), str):
+        return None
+    fits = all(row.get(name) is None or type(row[name]) is kind for name, kind in _KINDS.items())
+    return row if fits and (row.get("partition") is None) == (row.get("offset") is None) else None
 
 
 def is_needed(
-    row: Row, offset: int, *, sources: Sources, runs: Collection[str], starts: Mapping[int, int], first: bool
+    row: Row, offset: int, *, sources: Sources, runs: Collection[str], starts: Mapping[int, int], rejected: bool
 ) -> bool:
     """Whether a row still says something about a record that is there. Pure.
 
@@ -42,16 +69,26 @@ def is_needed(
         sources: The recorded sources.
         runs: The ids of all current runs.
         starts: Where each partition of the live topic begins.
-        first: Whether the topic is the one that `Source.refused_from` is about.
+        rejected: Whether it is one of `events.rejected`.
     """
     if row.get("run") is not None and row["run"] not in runs:
         return False
     if row["source"] != LIVE:
         found = sources.get(row["source"])
-        return found is not None and (not first or offset >= found.refused_from)
+        return found is not None and (not rejected or offset >= found.refused_from)
     if row.get("partition") is None:  # a line of a file that was played live
         return True
     return bool(row["offset"] >= starts.get(row["partition"], 0))
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """What may go from a topic, and when."""
+
+    before: int
+    copied_to: int
+    """The topic's end after the copies: before committed readers are there, nothing goes."""
+    due: float
 
 
 class Sweeper:
@@ -60,72 +97,105 @@ class Sweeper:
     Args:
         state: The lab's state.
         topics: Its topics.
+        stop: Ends a step early.
         settled_s: Seconds between copies and removal.
     """
 
-    def __init__(self, state: State, topics: Topics, *, settled_s: float = SETTLED_S) -> None:
+    def __init__(
+        self, state: State, topics: Topics, *, stop: threading.Event | None = None, settled_s: float = SETTLED_S
+    ) -> None:
         self.state = state
         self.topics = topics
+        self.stop = stop or threading.Event()
         self.settled_s = settled_s
         self.sources = sources_document(state)
         self.runs = runs_document(state)
-        self._due: dict[str, tuple[float, int]] = {}
-        """By topic: when what lies before an offset may go (`time.monotonic`)."""
-        self._seen: object = None
+        self._cuts: dict[str, _Cut] = {}
+        self._starts: deque[tuple[float, Starts]] = deque()
+        """What the live topic's starts were, and when."""
+        self._seen: tuple[object, Starts] | None = None
 
     def step(self) -> None:
-        """Remove what is due; look again where something has changed since the last look."""
-        for topic, (due, offset) in list(self._due.items()):
-            if time.monotonic() >= due:
-                self.topics.trim({topic: offset})
-                del self._due[topic]
-        starts = {partition: start for (_, partition), start in self.topics.starts([LIVE_EVENTS]).items()}
-        runs = {run.run for run in self.runs.read().values()}
-        seen = (starts, runs, set(self.sources.read()))
-        if self._due or seen == self._seen:
-            return
-        for topic in (LATE, REJECTED):
-            self._look(topic, starts)
-        self._seen = seen
+        """Remove what is due; look again where something has changed since the last look.
 
-    def _look(self, topic: str, starts: Mapping[int, int]) -> None:
+        Raises:
+            ServiceError: When Kafka does not answer, or refuses a copy: then nothing is removed.
+        """
+        for topic, cut in list(self._cuts.items()):
+            if time.monotonic() >= cut.due and self.topics.ends([topic], committed=True)[topic, 0] >= cut.copied_to:
+                self.topics.trim({topic: cut.before})
+                del self._cuts[topic]
+        starts = self._expired()
+        owners = (self._run_ids(), {name: source.refused_from for name, source in self.sources.read().items()})
+        if self._cuts or self._seen == (owners, starts):
+            return
+        whole = self._seen is None or self._seen[0] != owners  # something was removed: all of it goes
+        for topic in (LATE, REJECTED):
+            self._look(topic, starts, whole)
+        self._seen = (owners, starts)
+
+    def _run_ids(self) -> set[str]:
+        return {run.run for run in self.runs.read().values()}
+
+    def _expired(self) -> Starts:
+        """Before where the live records have been gone for a while."""
+        now = time.monotonic()
+        self._starts.append((now, {p: start for (_, p), start in self.topics.starts([LIVE_EVENTS]).items()}))
+        while len(self._starts) > 1 and self._starts[1][0] <= now - EXPIRED_S:
+            self._starts.popleft()
+        at, starts = self._starts[0]
+        return starts if at <= now - EXPIRED_S else {}
+
+    def _look(self, topic: str, starts: Starts, whole: bool) -> None:
         # first how far, then what is written down: a row's source and run were there before the row
         end = self.topics.ends([topic], committed=True)[topic, 0]
-        sources, runs = self.sources.read(), {run.run for run in self.runs.read().values()}
-        verdicts: dict[str, bool] = {}
+        if topic == LATE:  # what the auditor has not read has no content yet
+            end = min(end, self.topics.committed(GROUP, LATE).get(0, 0))
+        needed = self._judge(topic, starts)
+        last, kept, gone = None, 0, 0
+        for record in self._read(topic, end):
+            if needed(record):
+                kept += 1
+                continue
+            gone += 1
+            if whole or kept <= WORTH * gone:
+                last = record.offset()
+        if last is None or self.stop.is_set():
+            return
+        sender = Sender(producer(self.topics.kafka, linger_ms=20))
+        needed = self._judge(topic, starts)  # a source may have been replaced meanwhile
+        for record in self._read(topic, last):
+            if needed(record):
+                sender.send(topic, _bytes(record.value()) or b"", _bytes(record.key()), None, [(COPIED, b"")])
+        sender.finish()
+        if not self.stop.is_set():
+            copied_to = self.topics.ends([topic])[topic, 0]
+            self._cuts[topic] = _Cut(last + 1, copied_to, time.monotonic() + self.settled_s)
 
-        def needed(value: bytes | None, offset: int) -> bool:
-            row = row_of(value)
+    def _read(self, topic: str, end: int) -> Iterator[Record]:
+        for record in read_range(self.topics.kafka, self.topics.starts([topic]), {(topic, 0): end}):
+            if self.stop.is_set():
+                return
+            yield record
+
+    def _judge(self, topic: str, starts: Starts) -> Callable[[Record], bool]:
+        """What tells whether a record of a topic is needed, by what is written down now."""
+        sources, runs = self.sources.read(), self._run_ids()
+        being_made: dict[str, bool] = {}
+
+        def needed(record: Record) -> bool:
+            row = row_of(record.value())
             if row is None:  # somebody else's
                 return True
             name = row["source"]
-            if name != LIVE and name not in sources:
-                if name not in verdicts:
-                    verdicts[name] = self._is_being_made(name)
-                return verdicts[name]
-            return is_needed(row, offset, sources=sources, runs=runs, starts=starts, first=topic == REJECTED)
+            if name == LIVE or name in sources:
+                offset = record.offset() or 0
+                return is_needed(row, offset, sources=sources, runs=runs, starts=starts, rejected=topic == REJECTED)
+            if name not in being_made:
+                being_made[name] = self._is_being_made(name)
+            return being_made[name]
 
-        last = self._last_unneeded(topic, end, needed)
-        if last is None:
-            return
-        out = producer(self.topics.kafka, linger_ms=20)
-        for record in self._read(topic, last):
-            if needed(_bytes(record.value()), record.offset() or 0):
-                out.produce(topic, record.value(), record.key(), headers=[(COPIED, b"")])
-                out.poll(0)
-        if out.flush(60):
-            raise ServiceError(f"kafka: what is needed of {topic} could not be copied", service="kafka")
-        self._due[topic] = (time.monotonic() + self.settled_s, last + 1)
-
-    def _read(self, topic: str, end: int) -> Any:
-        return read_range(self.topics.kafka, self.topics.starts([topic]), {(topic, 0): end})
-
-    def _last_unneeded(self, topic: str, end: int, needed: Callable[[bytes | None, int], bool]) -> int | None:
-        last = None
-        for record in self._read(topic, end):
-            if not needed(_bytes(record.value()), record.offset() or 0):
-                last = record.offset()
-        return last
+        return needed
 
     def _is_being_made(self, source: str) -> bool:
         """Whether a source that is not written down is being written: its rows come before its entry."""
@@ -136,15 +206,6 @@ class Sweeper:
                 return source in self.sources.read()  # it may have been finished a moment ago
         except ServiceError:
             return True
-
-
-def row_of(value: bytes | None) -> Row | None:
-    """A row of a shared topic; None when somebody else wrote it."""
-    try:
-        row = orjson.loads(value or b"")
-    except orjson.JSONDecodeError:
-        return None
-    return row if isinstance(row, dict) and isinstance(row.get("source"), str) else None
 
 
 def _bytes(value: str | bytes | None) -> bytes | None:

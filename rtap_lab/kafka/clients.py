@@ -13,6 +13,9 @@ from rtap_lab.errors import RtapLabError, ServiceError
 from rtap_lab.events.model import MAX_ROW_BYTES
 from rtap_lab.settings import TRANSACTION_MS
 
+Record = Message
+"""A record as it was read."""
+
 
 def producer(kafka: Endpoint, *, transactional_id: str | None = None, linger_ms: int = 0) -> Producer:
     """An idempotent producer that places keys as Java clients do."""

@@ -10,93 +10,23 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from confluent_kafka import KafkaError, Message, Producer
 from msgspec import structs
 
 from rtap_lab.errors import ServiceError, SourceError
 from rtap_lab.events.codec import encode
 from rtap_lab.kafka.clients import producer, read_range
 from rtap_lab.kafka.names import LIVE_EVENTS, REJECTED, events_topic, import_id
+from rtap_lab.kafka.sender import Sender
 from rtap_lab.kafka.topics import Topics
 from rtap_lab.recordings.imported import Imported
 from rtap_lab.recordings.inputs import LineFormat, check_format, kept_of, lines_of, open_input, read_line
 from rtap_lab.recordings.rejects import encode_row, key_of, reject_row
 from rtap_lab.recordings.sources import ImportedFile, Pending, Source
 from rtap_lab.settings import LIVE
-
-PATIENCE_S = 30.0
-"""So long Kafka may accept nothing before an import gives up."""
-
-
-class _Sender:
-    """Hands records to a producer, and counts what the broker acknowledged: only that was sent."""
-
-    def __init__(self, out: Producer) -> None:
-        self.out = out
-        self.sent = 0
-        self.accepted: Counter[str] = Counter()
-        """Acknowledged records, by topic."""
-        self._errors: list[KafkaError] = []
-
-    def _delivered(self, error: KafkaError | None, message: Message) -> None:
-        if error is None:
-            self.accepted[str(message.topic())] += 1
-        else:
-            self._errors.append(error)
-
-    def send(self, topic: str, value: bytes, key: bytes, timestamp_ms: int | None, headers: Any) -> None:
-        """Hand over a record; waits while the producer's queue is full.
-
-        Raises:
-            ServiceError: When the broker refused one, or accepts nothing.
-        """
-        stamp = {"timestamp": max(0, timestamp_ms)} if timestamp_ms is not None else {}
-
-        def taken() -> bool:
-            try:
-                self.out.produce(topic, value, key, headers=headers, on_delivery=self._delivered, **stamp)
-            except BufferError:
-                return False
-            return True
-
-        self._while_it_moves(taken)
-        self.sent += 1
-
-    def finish(self) -> None:
-        """Wait until all of it is acknowledged.
-
-        Raises:
-            ServiceError: When the broker refused one, or accepts nothing.
-        """
-        self._while_it_moves(lambda: self.out.flush(0.2) == 0)
-        self._check()
-
-    def _while_it_moves(self, done: Callable[[], bool]) -> None:
-        moved, accepted = time.monotonic(), -1
-        while not done():
-            self._check()
-            self.out.poll(0.1)
-            if self.accepted.total() != accepted:
-                moved, accepted = time.monotonic(), self.accepted.total()
-            elif time.monotonic() - moved > PATIENCE_S:
-                raise ServiceError(
-                    f"kafka: nothing was accepted for {PATIENCE_S:.0f} s; {accepted} of {self.sent} records were before",
-                    service="kafka",
-                    hint="`rtap status` shows the broker; `rtap logs kafka` its log",
-                )
-
-    def _check(self) -> None:
-        if self._errors:
-            raise ServiceError(
-                f"kafka: {len(self._errors)} of {self.sent} records were refused ({self._errors[0]})",
-                service="kafka",
-                hint="`rtap status` shows the broker; `rtap logs kafka` its log",
-            )
 
 
 class Importer:
@@ -177,8 +107,8 @@ class Importer:
         latest, disorder = facts.latest_ms, facts.disorder_ms
         read = imported = rejected = content = 0
         out = producer(self.kafka, transactional_id=import_id(source), linger_ms=20)
-        refused = _Sender(producer(self.kafka, linger_ms=20))
-        sender = _Sender(out)
+        refused = Sender(producer(self.kafka, linger_ms=20))
+        sender = Sender(out)
         now_ms = time.time_ns() // 1_000_000
         marker: list[tuple[str, str | bytes | None]] = [("file", digest[:24])]
         try:
@@ -266,7 +196,7 @@ class Importer:
         late; the share is counted.
         """
         began, result = time.monotonic(), Imported(LIVE)
-        sender = _Sender(producer(self.kafka))
+        sender = Sender(producer(self.kafka))
         out = sender.out
         run = f"{time.time_ns():x}"
         first: int | None = None

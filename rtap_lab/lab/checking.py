@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rtap_lab.errors import JobError
-from rtap_lab.jobs.model import Run, need_run, runs_on
+from rtap_lab.jobs.model import OVER, Run, need_run, runs_on
 from rtap_lab.lab.context import Context
 from rtap_lab.lab.subjects import subject_of
 from rtap_lab.lab.truth import truths_of
@@ -15,6 +15,10 @@ from rtap_lab.store.port import Store
 from rtap_lab.verification.report import Report, Subject, Upto
 from rtap_lab.verification.scoring import Score
 from rtap_lab.verification.verifier import Verifier
+from rtap_lab.waiting import until
+
+RESUBMITTED_S = 60.0
+"""So long a verification waits for a job that is to run and does not."""
 
 
 @contextmanager
@@ -64,6 +68,20 @@ def score(context: Context, source: str, progress: Callable[[int], None]) -> Sco
         return verifier.score(subject, upto, truths_of(context.state, source), progress=progress)
 
 
+def _awaited(context: Context, run: Run) -> Run:
+    """The run, once it runs where it is to: after an `up`, or a failure, it is resubmitted a moment later."""
+
+    def settled() -> Run | None:
+        now = context.runs.read().get(run.key, run)
+        try:
+            runs = now.state == "running" and bool(context.site.flink.active(now.name))
+        except JobError:  # the JobManager is coming back
+            runs = False
+        return now if runs or now.desired != "running" or now.state in OVER else None
+
+    return until(settled, RESUBMITTED_S) or run
+
+
 def _upto(context: Context, verifier: Verifier, subject: Subject, run: Run) -> tuple[Upto, int]:
     """How far a run can be compared, and how many records came after it."""
     if run.state in ("finished", "drained"):
@@ -75,6 +93,7 @@ def _upto(context: Context, verifier: Verifier, subject: Subject, run: Run) -> t
         verifier.await_store(subject, 60)
         return Upto(ends, whole=True), later
     flink = context.site.flink
+    run = _awaited(context, run)
     if run.state != "running" or not flink.active(run.name):
         raise JobError(
             f"verify: job {run.job!r} on {run.source} is {run.state}: there is no watermark to compare up to"

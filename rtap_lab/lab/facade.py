@@ -98,7 +98,7 @@ class Lab:
             profile=profile or before.profile,  # type: ignore[arg-type]
             store=store or before.store,  # type: ignore[arg-type]
             java=str(java) if java else None,
-            retention_ms=duration_ms(retention, name="retention") if retention else before.retention_ms,
+            retention_ms=duration_ms(retention, name="retention") if retention is not None else before.retention_ms,
             transaction_ms=before.transaction_ms,
         )
         stack.up(
@@ -106,7 +106,7 @@ class Lab:
             settings,
             ports=ports or {},
             job=job_changes(**options) if job else None,
-            chosen=bool(profile or store or retention),
+            chosen=bool(profile or store) or retention is not None,
             timeout=timeout,
             on_status=on_status,
             on_note=on_note,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 from rtap_lab.jobs.refused import Sweeper
 from rtap_lab.kafka.auditor import Auditor
+from rtap_lab.kafka.clients import is_temporary
 from rtap_lab.services.process import ServiceProcess, log, own_service
 from rtap_lab.services.site import Site
 from rtap_lab.stack.service import Service
@@ -30,11 +32,12 @@ def main(process: ServiceProcess) -> None:
     """Audit what comes, until the stop."""
     document = counts_document(process.state)
     auditor = Auditor(process.site.topics, log.warning, document.read())
-    sweeper = Sweeper(process.state, process.site.topics)
-    saved = swept = time.monotonic()
+    sweep = threading.Thread(target=_sweep, args=(process,), name="sweep", daemon=True)
+    sweep.start()
+    saved = time.monotonic()
 
     def step() -> None:
-        nonlocal saved, swept
+        nonlocal saved
         try:
             auditor.step(0.5)
         except Exception:
@@ -43,9 +46,24 @@ def main(process: ServiceProcess) -> None:
         if auditor.changed and time.monotonic() - saved > 1:
             saved, auditor.changed = time.monotonic(), False
             document.write(auditor.counts)
-        if time.monotonic() - swept > SWEEP_S:
-            swept = time.monotonic()
-            sweeper.step()
+        if not sweep.is_alive() and not process.stop.is_set():
+            raise RuntimeError("the sweep has ended: the log says why")
 
     process.repeat(step)
     auditor.close()
+
+
+def _sweep(process: ServiceProcess) -> None:
+    """Let rows go that nobody needs, beside the audit: a look at all of them may take longer than a step."""
+    sweeper, said = Sweeper(process.state, process.site.topics, stop=process.stop), ""
+    while not process.stop.wait(SWEEP_S):
+        try:
+            sweeper.step()
+            said = ""
+        except Exception as error:
+            if not is_temporary(error):
+                log.exception("the sweep has ended")
+                raise
+            if str(error) != said:
+                log.warning("the sweep: %s", error)
+                said = str(error)

@@ -21,6 +21,9 @@ from rtap_lab.stack.state import Document, State
 
 _HEAP = ["-Xms96m", "-Xmx320m", "-XX:TieredStopAtLevel=1", "-Djava.net.preferIPv4Stack=true"]
 
+_COMPACTED_BYTES = 4_194_304
+"""Of a segment of the broker's own topics: only what is closed is compacted, and each checkpoint writes to them."""
+
 _LOG4J = """status=error
 appender.console.type=Console
 appender.console.name=console
@@ -108,9 +111,11 @@ def properties(nodes: Sequence[Node], node: Node, data: Path, settings: Settings
         "min.insync.replicas": 2 if copies == 3 else 1,
         "offsets.topic.replication.factor": copies,
         "offsets.topic.num.partitions": 3,
+        "offsets.topic.segment.bytes": _COMPACTED_BYTES,
         "transaction.state.log.replication.factor": copies,
         "transaction.state.log.min.isr": 2 if copies == 3 else 1,
         "transaction.state.log.num.partitions": 3,
+        "transaction.state.log.segment.bytes": _COMPACTED_BYTES,
         "transaction.max.timeout.ms": settings.transaction_ms,
         "share.coordinator.state.topic.replication.factor": copies,
         "share.coordinator.state.topic.min.isr": 2 if copies == 3 else 1,

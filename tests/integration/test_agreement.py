@@ -14,7 +14,7 @@ from rtap_lab.kafka.topics import Topics
 from rtap_lab.lab import Lab
 from rtap_lab.waiting import until
 
-CASES = 80
+CASES = 48
 SEED = 20_261_123
 
 
@@ -24,7 +24,7 @@ def test_flink_and_the_reference_agree(stack: Lab) -> None:
     assert not found.disagreements, str(found)
     assert found.cases == CASES
     # a campaign that compares nothing proves nothing
-    assert found.rows > 2_000
+    assert found.rows > 1_000
     assert found.patterns > CASES / 5
     assert found.empty < CASES / 2
     assert found.late > 0

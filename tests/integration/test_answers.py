@@ -187,7 +187,7 @@ def test_an_import_that_fails_leaves_nothing(stack: Lab, tmp_path: Path, monkeyp
         raise RuntimeError("the plug was pulled")
 
     with monkeypatch.context() as patch:
-        patch.setattr("rtap_lab.kafka.importer._Sender.send", explode)
+        patch.setattr("rtap_lab.kafka.sender.Sender.send", explode)
         with pytest.raises(ServiceError, match="nothing of it was imported"):
             stack.import_jsonl(path, source="broken")
     assert "broken" not in stack.sources()

@@ -58,7 +58,7 @@ def test_what_a_step_draws_is_of_its_fault() -> None:
     steps = [step for seed in range(3000) for step in schedule(seed, FAULTS)]
     commands = {step.command for step in steps if step.fault.act == "command"}
     assert commands == set(*(fault.commands for fault in FAULTS if fault.act == "command"))
-    assert all(0 < step.killed_after_s <= step.fault.seconds for step in steps if step.command)
+    assert all(0 < step.killed_after_s <= step.fault.commands[step.command] for step in steps if step.command)
     for step in steps:
         assert set(step.services) <= set(step.fault.services)
         assert len(step.services) == (step.fault.count or len(step.fault.services))

@@ -15,7 +15,7 @@ OF_A_FILE = {"source": "weblog", "partition": None, "offset": None, "line": 7, "
 
 
 @pytest.mark.parametrize(
-    ("row", "offset", "first", "needed"),
+    ("row", "offset", "rejected", "needed"),
     [
         (LIVE, 0, True, True),
         (LIVE | {"offset": 49}, 0, True, False),
@@ -30,10 +30,24 @@ OF_A_FILE = {"source": "weblog", "partition": None, "offset": None, "line": 7, "
         (OF_A_FILE | {"partition": 0, "offset": 1, "run": "given up"}, 3, False, False),
     ],
 )
-def test_what_is_needed(row: dict[str, Any], offset: int, first: bool, needed: bool) -> None:
-    assert is_needed(row, offset, sources=SOURCES, runs={"now"}, starts={3: 50}, first=first) == needed
+def test_what_is_needed(row: dict[str, Any], offset: int, rejected: bool, needed: bool) -> None:
+    assert is_needed(row, offset, sources=SOURCES, runs={"now"}, starts={3: 50}, rejected=rejected) == needed
 
 
-@pytest.mark.parametrize("value", [None, b"", b"[]", b"{}", b"\xff", b'{"source": 7}'])
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        b"",
+        b"[]",
+        b"{}",
+        b"\xff",
+        b'{"source": 7}',
+        b'{"source": "live", "partition": 0}',
+        b'{"source": "live", "partition": 0, "offset": null}',
+        b'{"source": "live", "partition": true, "offset": 1}',
+        b'{"source": "live", "run": []}',
+    ],
+)
 def test_what_somebody_else_wrote_is_no_row(value: bytes | None) -> None:
     assert row_of(value) is None
