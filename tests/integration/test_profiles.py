@@ -14,7 +14,7 @@ from rtap_lab.kafka.topics import Topics
 from rtap_lab.lab import Lab
 from rtap_lab.stack.supervisor import find_services
 from tests.integration.test_faults import healed, wait_for_new_results
-from tests.integration.test_own_queries import BROWSED, DEVICES
+from tests.integration.test_own_queries import DEVICES
 
 
 @pytest.mark.influxd
@@ -24,7 +24,6 @@ def test_full_profile_on_influxdb_survives_a_broker_and_a_store_change(tmp_path:
         names = {s["name"] for s in lab.status()["services"]}
         assert {"kafka-1", "kafka-2", "kafka-3", "store"} <= names
         lab.run("devices_5s", DEVICES)
-        lab.run("browsed_only", BROWSED)
         stop = threading.Event()
         shop = threading.Thread(target=lab.simulate, kwargs={"rate": 100, "seconds": 120, "stop": stop})
         shop.start()
@@ -39,7 +38,7 @@ def test_full_profile_on_influxdb_survives_a_broker_and_a_store_change(tmp_path:
             shop.join()
         report = lab.verify()
         assert report.exact, str(report)
-        assert {each.name for each in report.compared if each.rows} >= {"devices_5s", "browsed_only", "sessions"}
+        assert {each.name for each in report.compared if each.rows} >= {"devices_5s", "sessions"}
         with pytest.raises(SettingsError, match="is up with profile full"):
             Lab.up(tmp_path / "lab", profile="core")
         rows = lab.rows("sessions")
