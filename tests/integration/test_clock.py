@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -89,11 +90,16 @@ def test_ten_minutes_forward_back_and_forward_again(clock: Clock) -> None:
         clock.set(600)
         wait_for_new_results(lab, 90)
         wait_for(clock.ok, 90, "an ok status after the clock was put right")
+        clock.set(600 + 3600 - int(time.time() + 600) % 3600 + 150)  # an hour is over
+        wait_for_new_results(lab, 90)
+        wait_for(clock.ok, 90, "an ok status in another hour")
     finally:
         shop.terminate()
         shop.wait(60)
     again = clock.verify()
     assert again["ledger"]["counted"] > back["ledger"]["counted"]
+    rolled_up = {each["name"]: each["rows"] for each in again["compared"] if each["where"] == "rollup"}
+    assert rolled_up["page_views_1m"] > 0, "the hour that is over was compared with its rollup"
     after = {**find_services(lab.state.folder), "supervisor": find_supervisor(lab.state)}
     for each in (before, after):
         # Kafka's Java client counts its requests' time by the wall clock: a step forward makes those under way time out,
