@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from pathlib import Path
 
-from rtap_lab.jobs.refused import Sweeper
+from rtap_lab.jobs.refused import Sweeper, row_of
 from rtap_lab.kafka.clients import read_range
 from rtap_lab.kafka.names import LATE, REJECTED
 from rtap_lab.kafka.topics import Topics
@@ -19,14 +18,15 @@ def places(lab: Lab, topic: str, source: str) -> list[int]:
     """Where the rows of a source are."""
     topics = Topics(lab.endpoints.kafka)
     records = read_range(lab.endpoints.kafka, topics.starts([topic]), topics.ends([topic], committed=True))
-    return [record.offset() or 0 for record in records if json.loads(record.value() or b"")["source"] == source]
+    return [r.offset() or 0 for r in records if (row_of(r.value()) or {}).get("source") == source]
 
 
 def held(lab: Lab, topic: str) -> Counter[str]:
     """How many different rows a shared topic holds, by source."""
     topics = Topics(lab.endpoints.kafka)
     records = read_range(lab.endpoints.kafka, topics.starts([topic]), topics.ends([topic], committed=True))
-    return Counter(json.loads(value)["source"] for value in {bytes(record.value() or b"") for record in records})
+    rows = map(row_of, {bytes(record.value() or b"") for record in records})
+    return Counter(row["source"] for row in rows if row is not None)
 
 
 def test_rows_go_with_their_source_and_those_of_others_stay(stack: Lab, tmp_path: Path) -> None:
