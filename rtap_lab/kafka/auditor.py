@@ -54,14 +54,23 @@ class Auditor:
         self._assigned = False
 
     def _assign(self) -> None:
-        places = [*self._topics.partitions(LIVE_EVENTS), *self._topics.partitions(LATE)]
-        self._reader.assign(self._reader.committed(places, timeout=10))
+        self._reader.assign(self._reader.committed(self._places(), timeout=10))
         self._assigned = True
         self._looked = time.monotonic()
 
+    def _places(self) -> list[TopicPartition]:
+        return [*self._topics.partitions(LIVE_EVENTS), *self._topics.partitions(LATE)]
+
+    def _has_new_partitions(self) -> bool:
+        """Whether a partition was added; looked for every few seconds."""
+        if time.monotonic() - self._looked < LOOK_S:
+            return False
+        self._looked = time.monotonic()
+        return len(self._places()) != len(self._reader.assignment())
+
     def step(self, timeout: float) -> None:
         """Audit what has arrived."""
-        if not self._assigned or time.monotonic() - self._looked > LOOK_S:  # perhaps there is a partition more
+        if not self._assigned or self._has_new_partitions():
             self._assign()
         batch = drain(self._reader, timeout, most=20_000)
         late: dict[tuple[str, int], list[dict[str, Any]]] = defaultdict(list)
