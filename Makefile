@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 DEMO_STATE ?= .rtap-demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit check format lock
+.PHONY: help setup demo test long unit check format lock
 
 help: ## Print this help
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -29,6 +29,9 @@ demo: setup ## Set up and run the whole lab: start, simulate, show, verify, down
 
 test: setup ## Set up and run all tests (what is missing here is skipped and named)
 	$(BIN)/python -m pytest
+
+long: setup ## Run the tests that take minutes each, for a night (make test leaves them out)
+	$(BIN)/python -m pytest -m long
 
 unit: setup ## Run the fast tests only
 	$(BIN)/python -m pytest tests/unit tests/architecture

@@ -60,6 +60,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip("no C compiler: install gcc")
     if item.get_closest_marker("tmpfs") and not _may_mount():
         pytest.skip("this system lets nobody mount a tmpfs in a namespace (unshare -Urm)")
+    if item.get_closest_marker("nftables") and shutil.which("nft") is None:
+        pytest.skip("no nft: install nftables")
     if item.get_closest_marker("access_log") and not ACCESS_LOG.is_file():
         pytest.skip("no access log: ../shared/data/apache_access.log is not here")
 
@@ -72,6 +74,10 @@ def _may_mount() -> bool:
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     if report.skipped and not hasattr(report, "wasxfail"):
         _SKIPPED.append(report.nodeid)
+    if report.failed and os.environ.get("CI") == "true":
+        print(
+            f"\n{report.nodeid} ({report.when}):\n{report.longreprtext}", flush=True
+        )  # a run that is cut tells why, too
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
