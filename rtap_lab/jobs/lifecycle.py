@@ -62,6 +62,7 @@ log = logging.getLogger("rtap")
 
 PARTITION_ADDED = "a partition was added to its topic"
 OTHER_SQL = "this version of rtap_lab says its queries in other SQL"
+OUTSLEPT = "no checkpoint was completed for as long as its transactions may stay open"
 
 LOOK_S = 5.0
 """Seconds between two looks at what changes seldom."""
@@ -104,6 +105,7 @@ class Lifecycle:
         self.open_store = open_store
         self.settings = settings or Settings()
         self._looked: dict[str, float] = {}
+        self._newest: dict[str, int] = {}
         self.checkpoints = checkpoints or CheckpointFolder(state.folder / "flink" / "runs")
         self.runs = runs_document(state)
         self.jobs = jobs_document(state)
@@ -317,8 +319,11 @@ class Lifecycle:
                 case Nothing() | Wait():
                     if not run.checkpointed and self.checkpoints.any(run):
                         return self._update(run.key, checkpointed=True)
-                    if run.state == "running" and self._is_time_to_look(run) and self._partition_added(run):
-                        return self._submit_or_fail(self._begin_anew(run, PARTITION_ADDED))
+                    if run.state == "running" and self._is_time_to_look(run):
+                        if self._partition_added(run):
+                            return self._submit_or_fail(self._begin_anew(run, PARTITION_ADDED))
+                        if self._slept(run):
+                            return self._submit_or_fail(self._begin_anew(run, OUTSLEPT))
                     return run
                 case Adopt(job_id=job_id):
                     return self._update(run.key, state="running", job_id=job_id)
@@ -406,6 +411,28 @@ class Lifecycle:
         """
         return not run.bounded and 0 < run.partitions < len(self.topics.partitions(run.events))
 
+    @property
+    def _outlives_ms(self) -> float:
+        """What lies further apart may have a transaction between that the broker aborted for its age."""
+        return 0.9 * self.settings.transaction_ms  # one begins a little before the checkpoint that prepares it
+
+    def _slept(self, run: Run) -> bool:
+        """Whether a running job completed no checkpoint for so long that rows of it may be lost: what the broker aborted for its
+        age, though it was prepared, Flink's committer passes over with a line in its log.
+        """
+        if run.parameters.delivery != "exactly_once":
+            return False
+        newest = self.checkpoints.newest_ms(run)
+        before, self._newest[run.run] = self._newest.get(run.run, newest), newest
+        now = time.time_ns() // 1_000_000
+        return newest >= 0 and max(now - newest, newest - before) > self._outlives_ms
+
+    def _left_prepared(self, run: Run, place: str) -> bool:
+        """Whether a checkpoint is so old that the broker may have aborted what it was to commit; a stop has committed all of it."""
+        stopped = run.state == "stopped" and place.startswith(self.checkpoints.savepoints(run))
+        age_ms = time.time_ns() // 1_000_000 - self.checkpoints.completed_ms(place)
+        return not stopped and age_ms > self._outlives_ms
+
     def _obstacle(self, run: Run, candidates: Sequence[str]) -> str:
         """Why a run cannot go on with what is kept of it; empty when it can, or when it never got anywhere."""
         if candidates and self._partition_added(run):
@@ -416,8 +443,11 @@ class Lifecycle:
             return OTHER_SQL
         if not candidates and (run.checkpointed or self.checkpoints.any(run)):
             return "no checkpoint of it is left" if not run.passed_over else "no checkpoint of it could be restored"
-        if candidates and run.parameters.delivery == "exactly_once" and self._wrote_beyond(run, candidates):
-            return "rows were committed with a checkpoint that cannot be read"
+        if candidates and run.parameters.delivery == "exactly_once":
+            if self._wrote_beyond(run, candidates):
+                return "rows were committed with a checkpoint that cannot be read"
+            if self._left_prepared(run, candidates[0]):
+                return OUTSLEPT
         return ""
 
     def _wrote_beyond(self, run: Run, candidates: Sequence[str]) -> bool:

@@ -277,3 +277,5 @@ def test_of_copies_in_two_partitions_either_may_count(stack: Lab) -> None:
     report = stack.verify()
     assert report.exact, str(report)
     assert report.ledger["duplicate"] >= 12
+    score = stack.score()
+    assert score.exact, str(score)

@@ -13,6 +13,7 @@ import pytest
 SIZE = "2600m"
 
 
+@pytest.mark.long
 @pytest.mark.tmpfs
 def test_a_small_disk_that_fills_up_degrades_in_order_and_heals(tmp_path: Path) -> None:
     script = Path(__file__).with_name("small_disk.py")

@@ -8,6 +8,7 @@ import random
 import time
 from pathlib import Path
 
+import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewPartitions
 
@@ -54,6 +55,7 @@ def send(lab: Lab, seconds: float, tag: str, dice: random.Random) -> tuple[int, 
     return good, bad
 
 
+@pytest.mark.long
 def test_garbage_one_key_many_visitors_a_short_log_and_a_partition_more(tmp_path: Path) -> None:
     dice = random.Random(SEED)
     print("seed", SEED)

@@ -6,6 +6,7 @@ import json
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
@@ -38,6 +39,14 @@ def names_compared(lab: Lab) -> set[str]:
     assert report.exact, str(report)
     assert not report.not_compared
     return {each.name for each in report.compared if each.rows > 0}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _gone_at_the_end(stack: Lab) -> Iterator[None]:
+    """Three jobs at once are much for two cores: the tests after these have one."""
+    yield
+    for name in {"devices_5s", "browsed_only"} & set(stack.catalog.names):
+        stack.remove_job(name)
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from tests.integration.test_faults import healed, wait_for_new_results
 from tests.integration.test_own_queries import DEVICES
 
 
+@pytest.mark.long
 @pytest.mark.influxd
 def test_full_profile_on_influxdb_survives_a_broker_and_a_store_change(tmp_path: Path) -> None:
     lab = Lab.up(tmp_path / "lab", profile="full", store="influxdb", gap="10s", within="15s", timeout=500)

@@ -13,7 +13,7 @@ import pytest
 from rtap_lab.endpoints import Endpoint, Endpoints
 from rtap_lab.errors import JobError, SettingsError, SourceError, StatementError
 from rtap_lab.jobs import lifecycle as module
-from rtap_lab.jobs.lifecycle import Lifecycle
+from rtap_lab.jobs.lifecycle import OUTSLEPT, Lifecycle
 from rtap_lab.jobs.model import catalog
 from rtap_lab.jobs.reconcile import TRIES
 from rtap_lab.queries.aggregates import count, distinct, last
@@ -333,3 +333,47 @@ def test_a_partition_that_was_added_begins_a_new_run_which_says_so(life: Lifecyc
     life._looked.clear()
     life.reconcile_all()
     assert life.runs.read()["standard/live"].run == run.run
+
+
+def test_a_gap_between_checkpoints_that_outlives_transactions_begins_a_new_run(
+    life: Lifecycle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a long sleep Flink passes over prepared transactions that the broker aborted: rows would be missing for good."""
+    before = life.request("standard", "live")
+    newest = [time.time_ns() // 1_000_000]
+    monkeypatch.setattr(life.checkpoints, "newest_ms", lambda run: newest[0])
+
+    def look() -> str:
+        life._looked.clear()
+        life.reconcile_all()
+        return life.runs.read()["standard/live"].run
+
+    for _ in range(3):
+        assert look() == before.run
+    newest[0] += life.settings.transaction_ms // 2
+    assert look() == before.run, "half a day is no harm"
+    newest[0] += life.settings.transaction_ms
+    assert look() != before.run
+    assert OUTSLEPT in life.runs.read()["standard/live"].note
+    life.request("standard", "live", {"delivery": "low_latency"})
+    run = look()
+    newest[0] += 2 * life.settings.transaction_ms
+    assert look() == run, "without transactions none is lost"
+
+
+@pytest.mark.parametrize(("state", "goes_on"), [("stopped", True), ("running", False)])
+def test_an_old_checkpoint_is_gone_on_from_only_after_a_stop(
+    life: Lifecycle, monkeypatch: pytest.MonkeyPatch, state: str, goes_on: bool
+) -> None:
+    """A stop has committed all; what died days ago has not, and the broker has aborted it since."""
+    before = life.request("standard", "live")
+    life.reconcile_all()
+    run = life._update("standard/live", state=state, plan=life._plan(before))
+    place = life.checkpoints.savepoints(run) + "/savepoint-1"
+    old = time.time_ns() // 1_000_000 - 2 * life.settings.transaction_ms
+    for name, value in (("candidates", [place]), ("completed_ms", old), ("newest_ms", old)):
+        monkeypatch.setattr(life.checkpoints, name, lambda _, value=value: value)
+    monkeypatch.setattr(life.checkpoints, "tidy", lambda _: None)
+    after = life._submit(run)
+    assert (after.run == before.run) is goes_on
+    assert (OUTSLEPT in after.note) is not goes_on
