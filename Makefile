@@ -33,7 +33,7 @@ test: setup ## Set up and run all tests (what is missing here is skipped and nam
 long: setup ## Run the tests that take minutes each, for a night (make test leaves them out)
 	$(BIN)/python -m pytest -m long
 
-unit: setup ## Run the fast tests only
+unit: setup ## Run the tests without a stack
 	$(BIN)/python -m pytest tests/unit tests/architecture
 
 check: setup ## Format, lint, types, contracts
