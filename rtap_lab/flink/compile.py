@@ -9,9 +9,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rtap_lab.errors import SettingsError
-from rtap_lab.flink.text import interval, literal
+from rtap_lab.flink.text import interval, like, literal
 from rtap_lab.queries.aggregates import Aggregate
-from rtap_lab.queries.conditions import FIELDS, Both, Compared, Condition, Either, Literal_, Missing, Not, Operand
+from rtap_lab.queries.conditions import (
+    FIELDS,
+    Both,
+    Compared,
+    Condition,
+    Contains,
+    Either,
+    Literal_,
+    Missing,
+    Not,
+    Operand,
+)
 from rtap_lab.queries.patterns import Measure, Step
 from rtap_lab.queries.query import Definition, PatternQuery, WindowQuery
 from rtap_lab.queries.windows import CumulateWindow, HopWindow, SessionWindow, TumbleWindow
@@ -71,6 +82,9 @@ def _condition(condition: Condition, row: str = "", own: str | None = None) -> s
         case Compared(operator=sign, left=left, right=right):
             other = _operand(right, row, own) if isinstance(right, Operand) else _literal(left, right)
             return f"{_operand(left, row, own)} {sign} {other}"
+        case Contains(place=place, operand=operand, text=text):
+            before, after = "%" * (place != "begin"), "%" * (place != "end")
+            return f"{_operand(operand, row, own)} LIKE {like(text, before, after)}"
         case Missing(operand=operand):
             return f"{_operand(operand, row, own)} IS NULL"
         case Both(left=a, right=b):

@@ -16,3 +16,10 @@ def interval(milliseconds: int) -> str:
 def literal(text: str) -> str:
     """A SQL string literal's content."""
     return text.replace("'", "''")
+
+
+def like(text: str, before: str, after: str) -> str:
+    """A pattern of LIKE, quoted: a text that stands for itself, between wildcards of ours."""
+    escaped = "".join(f"!{each}" if each in "!%_" else each for each in text)
+    # without ESCAPE a backslash would be nothing special either (SQL:2016, 8.5)
+    return f"'{before}{literal(escaped)}{after}'" + (" ESCAPE '!'" if escaped != text else "")

@@ -5,6 +5,7 @@ and only what is true passes.
 
     field("page") == "/checkout"
     (field("value") > 100) & (field("country").is_in("DE", "FR"))
+    field("page").starts_with("/product/")
     field("value") > earlier("cart", "value")        # in a pattern: a step before, or the row before in a loop
 """
 
@@ -97,6 +98,18 @@ class Operand(msgspec.Struct, frozen=True, eq=False, omit_defaults=True):
             found = found | Compared("=", self, self._right(value))
         return found
 
+    def starts_with(self, text: str) -> Condition:
+        """The field's text begins with this one, letter by letter: there are no wildcards."""
+        return Contains("begin", self, text)
+
+    def ends_with(self, text: str) -> Condition:
+        """The field's text ends with this one."""
+        return Contains("end", self, text)
+
+    def contains(self, text: str) -> Condition:
+        """This text is somewhere in the field's."""
+        return Contains("anywhere", self, text)
+
     def is_missing(self) -> Condition:
         """The field is not there."""
         return Missing(self)
@@ -140,6 +153,13 @@ class _Combined(msgspec.Struct, frozen=True, eq=False, tag_field="is"):
     def __invert__(self) -> Condition:
         return Not(cast("Condition", self))
 
+    def __bool__(self) -> bool:
+        # `a and b` would quietly be b
+        raise SettingsError(
+            "a condition is no truth value: it is asked of each event",
+            hint="join conditions with & | ~, not with `and` `or` `not`, and put each in brackets",
+        )
+
     def operands(self) -> list[Operand]:
         """All fields it looks at."""
         raise NotImplementedError
@@ -154,6 +174,36 @@ class Compared(_Combined, frozen=True, eq=False, tag="compared"):
 
     def operands(self) -> list[Operand]:
         return [self.left, self.right] if isinstance(self.right, Operand) else [self.left]
+
+
+class Contains(_Combined, frozen=True, eq=False, tag="contains"):
+    """A text in a field's text.
+
+    Args:
+        place: Where it must be.
+        operand: The field.
+        text: The text.
+
+    Raises:
+        SettingsError: When the field is no text, or the text is empty.
+    """
+
+    place: Literal["begin", "end", "anywhere"]
+    operand: Operand
+    text: str
+
+    def __post_init__(self) -> None:
+        name = {"begin": "starts_with", "end": "ends_with", "anywhere": "contains"}[self.place]
+        if self.operand.kind != "text":
+            raise SettingsError(f"{self.operand.name} is a {self.operand.kind}: {name}() is for texts")
+        if not isinstance(self.text, str) or not self.text:
+            raise SettingsError(
+                f"{self.operand.name} {name}({self.text!r}): it must be a text, and not empty",
+                hint="any text at all is is_present()",
+            )
+
+    def operands(self) -> list[Operand]:
+        return [self.operand]
 
 
 class Missing(_Combined, frozen=True, eq=False, tag="missing"):
@@ -194,5 +244,5 @@ class Not(_Combined, frozen=True, eq=False, tag="not"):
         return self.condition.operands()
 
 
-Condition = Compared | Missing | Both | Either | Not
+Condition = Compared | Contains | Missing | Both | Either | Not
 """A condition; as JSON, `is` tells which."""

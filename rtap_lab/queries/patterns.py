@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import Literal
+from typing import Literal, Self
 
 import msgspec
 
@@ -69,7 +69,7 @@ class Pattern(msgspec.Struct, frozen=True, eq=False, omit_defaults=True):
     absence: Absence | None = None
 
     @classmethod
-    def begin(cls, name: str, condition: Condition, *, times: int | tuple[int, int | None] = 1) -> Pattern:
+    def begin(cls, name: str, condition: Condition, *, times: int | tuple[int, int | None] = 1) -> Self:
         """The first step.
 
         Args:
@@ -79,7 +79,7 @@ class Pattern(msgspec.Struct, frozen=True, eq=False, omit_defaults=True):
         """
         return cls(())._with(name, condition, times, False, None)
 
-    def next(self, name: str, condition: Condition, *, times: int | tuple[int, int | None] = 1) -> Pattern:
+    def next(self, name: str, condition: Condition, *, times: int | tuple[int, int | None] = 1) -> Self:
         """A step that comes right after the one before; `times=(0, 1)` makes it optional."""
         return self._with(name, condition, times, False, None)
 
@@ -90,11 +90,11 @@ class Pattern(msgspec.Struct, frozen=True, eq=False, omit_defaults=True):
         *,
         unless: Condition | None = None,
         times: int | tuple[int, int | None] = 1,
-    ) -> Pattern:
+    ) -> Self:
         """A step that comes some time after the one before, with no row in between that is `unless`."""
         return self._with(name, condition, times, True, unless)
 
-    def then_not(self, condition: Condition, within: str | float | timedelta) -> Pattern:
+    def then_not(self, condition: Condition, within: str | float | timedelta) -> Self:
         """A match counts only when no row for which `condition` holds follows its last row within so long.
 
         A row exactly `within` later does not spoil it.
@@ -105,23 +105,23 @@ class Pattern(msgspec.Struct, frozen=True, eq=False, omit_defaults=True):
             raise SettingsError("pattern: then_not() cannot look back at a step")
         return msgspec.structs.replace(self, absence=Absence(condition, duration_ms(within, name="then_not within")))
 
-    def within(self, duration: str | float | timedelta) -> Pattern:
+    def within(self, duration: str | float | timedelta) -> Self:
         """A match's last row must come less than `duration` after its first."""
         return msgspec.structs.replace(self, within_ms=duration_ms(duration, name="within"))
 
-    def skip_past_last_row(self) -> Pattern:
+    def skip_past_last_row(self) -> Self:
         """After a match, go on behind its last row (the default)."""
         return msgspec.structs.replace(self, skip="past_last_row", skip_to=None)
 
-    def skip_to_next_row(self) -> Pattern:
+    def skip_to_next_row(self) -> Self:
         """After a match, go on at the row after its first."""
         return msgspec.structs.replace(self, skip="to_next_row", skip_to=None)
 
-    def skip_to_first(self, step: str) -> Pattern:
+    def skip_to_first(self, step: str) -> Self:
         """After a match, go on at the first row of a step."""
         return msgspec.structs.replace(self, skip="to_first", skip_to=step)
 
-    def skip_to_last(self, step: str) -> Pattern:
+    def skip_to_last(self, step: str) -> Self:
         """After a match, go on at the last row of a step."""
         return msgspec.structs.replace(self, skip="to_last", skip_to=step)
 
@@ -132,7 +132,7 @@ class Pattern(msgspec.Struct, frozen=True, eq=False, omit_defaults=True):
         times: int | tuple[int, int | None],
         relaxed: bool,
         unless: Condition | None,
-    ) -> Pattern:
+    ) -> Self:
         least, most = (times, times) if isinstance(times, int) else times
         step = Step(name, condition, least, most, relaxed, unless)
         if not re.fullmatch(r"[a-z][a-z0-9_]{0,29}", name):
@@ -169,7 +169,7 @@ class Pattern(msgspec.Struct, frozen=True, eq=False, omit_defaults=True):
                     hint=f"known here: {', '.join(sorted(known)) or 'none'}",
                 )
 
-    def checked(self) -> Pattern:
+    def checked(self) -> Self:
         """The whole pattern, checked.
 
         Raises:

@@ -135,6 +135,14 @@ class PatternQuery(msgspec.Struct, frozen=True, eq=False, tag_field="kind", tag=
             measure.function in ("first", "last") and (step.least, step.most) == (1, 1)
         )
 
+    def telling(self, **measures: Measure) -> PatternQuery:
+        """The same query, with these columns of a match: `page=Measure("last", "view", "page")`.
+
+        Raises:
+            SettingsError: When they do not fit together.
+        """
+        return msgspec.structs.replace(self, measures=dict(measures))
+
     def identified(self) -> PatternQuery:
         """The same query whose rows tell apart any two matches, and when each happened.
 

@@ -6,7 +6,7 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from rtap_lab.queries.conditions import Both, Compared, Condition, Either, Missing, Not, Operand
+from rtap_lab.queries.conditions import Both, Compared, Condition, Contains, Either, Missing, Not, Operand
 
 Bound = Mapping[str, Sequence[Any]]
 """In a pattern: the rows that each step has taken so far."""
@@ -28,6 +28,8 @@ def predicate(condition: Condition, *, own: str | None = None) -> Test:
     match condition:
         case Compared():
             return _compared(condition, own)
+        case Contains():
+            return _contains(condition, own)
         case Missing(operand=operand):
             get = _getter(operand, own)
             return lambda event, bound: get(event, bound) is None
@@ -63,6 +65,21 @@ def _compared(condition: Compared, own: str | None) -> Test:
         return None if a is None else compare(a, value)
 
     return of_step
+
+
+def _contains(condition: Contains, own: str | None) -> Test:
+    get, text = _getter(condition.operand, own), condition.text
+    found: Callable[[str], bool] = {
+        "begin": lambda whole: whole.startswith(text),
+        "end": lambda whole: whole.endswith(text),
+        "anywhere": lambda whole: text in whole,
+    }[condition.place]
+
+    def contains(event: Any, bound: Bound) -> bool | None:
+        whole = get(event, bound)
+        return None if whole is None else found(whole)
+
+    return contains
 
 
 def _both(left: Test, right: Test) -> Test:

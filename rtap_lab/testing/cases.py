@@ -22,7 +22,8 @@ from rtap_lab.queries.windows import CumulateWindow, HopWindow, SessionWindow, T
 START_MS = 1_767_261_600_000
 """2026-01-01T10:00:00Z."""
 
-_PAGES = ("/", "/a", "/b", "/é", "/z'z")
+_PAGES = ("/", "/a", "/b", "/é", "/z'z", "/a/100%_b\\!c", "/a\n/")
+_PIECES = ("/", "/a", "a", "'", "é", "%", "_", "\\", "!c", "/a/1", "z'z", "\n")
 _NAMES = ("a", "b", "c")
 _KEYS = ("page", "name", "device", "visitor_id", "country")
 
@@ -134,6 +135,9 @@ def _simple(random: Random) -> Condition:
         lambda: field("name") == random.choice(_NAMES),
         lambda: field("page") != random.choice(_PAGES),
         lambda: field("page") < "/b",
+        lambda: field("page").starts_with(random.choice(_PIECES)),
+        lambda: field("page").ends_with(random.choice(_PIECES)),
+        lambda: field("page").contains(random.choice(_PIECES)),
         lambda: field("event_type") == random.choice(["page_view", "custom", "conversion"]),
         lambda: field("value") > random.choice([0, 1, 5]),
         lambda: field("value") <= 2.5,

@@ -1,0 +1,191 @@
+"""Queries said as the question is asked. Everything needed to ask is here.
+
+    tumble("1m").by("page").where(field("event_type") == "page_view").agg(views=count(), visitors=distinct("visitor_id"))
+    begin("view", field("page").starts_with("/product/")).then_not(field("name") == "add_to_cart", within="20s").by("visitor_id")
+
+They make `WindowQuery` and `PatternQuery` values and nothing else: `rtap_lab.queries.query` checks them.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import msgspec
+
+from rtap_lab.errors import SettingsError
+from rtap_lab.queries.aggregates import (
+    Aggregate,
+    count,
+    distinct,
+    first,
+    greatest,
+    last,
+    mean,
+    percentile,
+    rate,
+    smallest,
+    total,
+)
+from rtap_lab.queries.conditions import Condition, earlier, field
+from rtap_lab.queries.patterns import Measure, Pattern
+from rtap_lab.queries.query import PatternQuery, WindowQuery
+from rtap_lab.queries.windows import CumulateWindow, HopWindow, SessionWindow, TumbleWindow, Window
+from rtap_lab.settings import duration_ms
+
+__all__ = [
+    "Measure",
+    "begin",
+    "count",
+    "cumulate",
+    "distinct",
+    "earlier",
+    "field",
+    "first",
+    "greatest",
+    "hop",
+    "last",
+    "mean",
+    "percentile",
+    "rate",
+    "session",
+    "smallest",
+    "total",
+    "tumble",
+]
+
+Span = str | float | timedelta
+"""A duration: "10s", "1 min", a `timedelta`, or a number of seconds."""
+
+
+def tumble(size: Span) -> WindowBuilder:
+    """Windows of one size, one after the other.
+
+    Raises:
+        SettingsError: When the size is no duration.
+    """
+    return WindowBuilder(TumbleWindow(duration_ms(size, name="tumble")))
+
+
+def hop(size: Span, every: Span) -> WindowBuilder:
+    """Windows of one size that begin every so often; they overlap (sliding windows).
+
+    Raises:
+        SettingsError: When these are no durations, or the size is no multiple of `every`.
+    """
+    return WindowBuilder(HopWindow(duration_ms(size, name="hop"), duration_ms(every, name="hop every")))
+
+
+def cumulate(size: Span, step: Span) -> WindowBuilder:
+    """Windows that begin together and grow by a step up to their size: the hour so far, by the minute.
+
+    Raises:
+        SettingsError: When these are no durations, or the size is no multiple of the step.
+    """
+    return WindowBuilder(CumulateWindow(duration_ms(size, name="cumulate"), duration_ms(step, name="cumulate step")))
+
+
+def session(gap: Span) -> WindowBuilder:
+    """A key's events, none more than `gap` after the one before; it needs a `by`.
+
+    Raises:
+        SettingsError: When the gap is no duration.
+    """
+    return WindowBuilder(SessionWindow(duration_ms(gap, name="session")))
+
+
+class WindowBuilder(msgspec.Struct, frozen=True, eq=False):
+    """Windows, and which events fall into them by what; `agg` makes the query."""
+
+    window: Window
+    keys: dict[str, str] = {}
+    condition: Condition | None = None
+
+    def by(self, *fields: str, **columns: str) -> WindowBuilder:
+        """Windows of each value of these fields.
+
+        Args:
+            fields: Fields whose columns have their names.
+            columns: Fields by another name for their column: `by(goal="name")`.
+
+        Raises:
+            SettingsError: When one is there twice.
+        """
+        return msgspec.structs.replace(self, keys=_keys(self.keys, fields, columns))
+
+    def where(self, condition: Condition) -> WindowBuilder:
+        """Only events for which this holds; of several, all must."""
+        return msgspec.structs.replace(self, condition=_all(self.condition, condition))
+
+    def agg(self, **measures: Aggregate) -> WindowQuery:
+        """The query: what is measured, by the name of its column.
+
+        Raises:
+            SettingsError: When it does not fit together; it says what.
+        """
+        for name, each in measures.items():
+            if not isinstance(each, Aggregate):
+                raise SettingsError(
+                    f"measure {name!r}: {each!r} is no aggregate", hint="such as count() or distinct(field)"
+                )
+        return WindowQuery(self.window, dict(measures), dict(self.keys), self.condition)
+
+
+class PatternBuilder(Pattern, frozen=True, eq=False):
+    """A pattern, and which events it looks at; `by` makes the query."""
+
+    condition: Condition | None = None
+
+    def where(self, condition: Condition) -> PatternBuilder:
+        """Only events for which this holds are there at all, for `next` too; of several, all must."""
+        return msgspec.structs.replace(self, condition=_all(self.condition, condition))
+
+    def by(self, *fields: str, **columns: str) -> PatternQuery:
+        """The query: events of other values of these fields are other streams.
+
+        Of each step a match tells when its last row was (`<step>_time`) and that row's page (`<step>_page`), of a step that
+        takes several rows how many (`<step>_count`); `PatternQuery.telling` chooses others.
+
+        Args:
+            fields: Fields whose columns have their names.
+            columns: Fields by another name for their column.
+
+        Raises:
+            SettingsError: When it does not fit together; it says what.
+        """
+        measures: dict[str, Measure] = {}
+        for step in self.steps:
+            measures[f"{step.name}_time"] = Measure("last", step.name)
+            measures[f"{step.name}_page"] = Measure("last", step.name, "page")
+            if (step.least, step.most) != (1, 1):
+                measures[f"{step.name}_count"] = Measure("count", step.name)
+        pattern = Pattern(self.steps, self.within_ms, self.skip, self.skip_to, self.absence)
+        return PatternQuery(pattern, measures, _keys({}, fields, columns), self.condition)
+
+
+def begin(name: str, condition: Condition, *, times: int | tuple[int, int | None] = 1) -> PatternBuilder:
+    """A pattern's first step; go on with `next`, `followed_by`, `then_not`, `within`, and end with `by`.
+
+    Args:
+        name: What the step is called.
+        condition: What an event must be.
+        times: How many, one after the other: a number, or least and most (None: no limit).
+
+    Raises:
+        SettingsError: When the step is impossible.
+    """
+    return PatternBuilder.begin(name, condition, times=times)
+
+
+def _keys(known: dict[str, str], fields: tuple[str, ...], columns: dict[str, str]) -> dict[str, str]:
+    found = dict(known)
+    for column, name in [*((each, each) for each in fields), *columns.items()]:
+        if column in found:
+            raise SettingsError(f"by: column {column!r} is there twice")
+        found[column] = name
+    return found
+
+
+def _all(known: Condition | None, more: Condition) -> Condition:
+    if not isinstance(more, Condition):
+        raise SettingsError(f"where: {more!r} is no condition", hint='such as field("page") == "/checkout"')
+    return more if known is None else known & more
