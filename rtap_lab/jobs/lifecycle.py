@@ -423,9 +423,11 @@ class Lifecycle:
         if run.parameters.delivery != "exactly_once":
             return False
         newest = self.checkpoints.newest_ms(run)
+        if newest < 0:  # there is none yet
+            return False
         before, self._newest[run.run] = self._newest.get(run.run, newest), newest
         now = time.time_ns() // 1_000_000
-        return newest >= 0 and max(now - newest, newest - before) > self._outlives_ms
+        return max(now - newest, newest - before) > self._outlives_ms
 
     def _left_prepared(self, run: Run, place: str) -> bool:
         """Whether a checkpoint is so old that the broker may have aborted what it was to commit; a stop has committed all of it."""

@@ -340,7 +340,7 @@ def test_a_gap_between_checkpoints_that_outlives_transactions_begins_a_new_run(
 ) -> None:
     """After a long sleep Flink passes over prepared transactions that the broker aborted: rows would be missing for good."""
     before = life.request("standard", "live")
-    newest = [time.time_ns() // 1_000_000]
+    newest = [-1]
     monkeypatch.setattr(life.checkpoints, "newest_ms", lambda run: newest[0])
 
     def look() -> str:
@@ -348,8 +348,8 @@ def test_a_gap_between_checkpoints_that_outlives_transactions_begins_a_new_run(
         life.reconcile_all()
         return life.runs.read()["standard/live"].run
 
-    for _ in range(3):
-        assert look() == before.run
+    for newest[0] in (-1, -1, time.time_ns() // 1_000_000):
+        assert look() == before.run, "the first one is no gap"
     newest[0] += life.settings.transaction_ms // 2
     assert look() == before.run, "half a day is no harm"
     newest[0] += life.settings.transaction_ms
