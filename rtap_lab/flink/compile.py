@@ -141,14 +141,26 @@ def _windowed(name: str, query: WindowQuery) -> Compiled:
             # sessions begin at any event: what is filtered must be filtered before, in the view
             windows = f"SESSION({table} PARTITION BY ({', '.join(keys)}), {rowtime}, {interval(gap)})"
             length = None
-    chosen = [
-        "CAST(window_start AS TIMESTAMP_LTZ(3)) AS window_start",
-        "CAST(window_end AS TIMESTAMP_LTZ(3)) AS window_end",
+    edges = [f"CAST({each} AS TIMESTAMP_LTZ(3)) AS {each}" for each in ("window_start", "window_end")]
+    measured = [
         *(f"{_quoted(f)} AS {_quoted(column)}" for column, f in query.keys.items()),
         *(f"{_aggregate(column, each, length)} AS {_quoted(column)}" for column, each in query.measures.items()),
     ]
     groups = ", ".join(dict.fromkeys([*keys, "window_start", "window_end"]))
-    return Compiled(views, f"SELECT {', '.join(chosen)} FROM TABLE({windows}) GROUP BY {groups}")
+    grouped = f"FROM TABLE({windows}) GROUP BY {groups}"
+    if query.ranked is None:
+        return Compiled(views, f"SELECT {', '.join([*edges, *measured])} {grouped}")
+    # ranked by the windows' own edges: of what was cast Flink no longer knows that it is a window's
+    measure = _quoted(query.ranked.measure)
+    if query.measures[query.ranked.measure].kind == "number":
+        measure = f"ROUND({measure}, 6)"
+    order = ", ".join([f"{measure} DESC", *map(_quoted, query.keys)])
+    listed = ", ".join([*edges, *map(_quoted, [*query.keys, *query.measures])])
+    return Compiled(
+        views,
+        f"SELECT {listed} FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY window_start, window_end ORDER BY {order}) AS `_rank` "
+        f"FROM (SELECT window_start, window_end, {', '.join(measured)} {grouped})) WHERE `_rank` <= {query.ranked.rows}",
+    )
 
 
 def _aggregate(column: str, aggregate: Aggregate, length_ms: int | None) -> str:

@@ -37,6 +37,24 @@ def _check_columns(keys: Iterable[str], measures: Iterable[str]) -> None:
         seen.add(name.lower())
 
 
+class Top(msgspec.Struct, frozen=True):
+    """The rows of each window with the greatest values of a measure.
+
+    A missing value is below all others; of equal values, the least key comes first. Numbers are compared rounded to 6
+    decimals: the last digits of a sum hang on the order in which it was added up.
+
+    Args:
+        rows: How many of each window.
+        measure: The column.
+    """
+
+    rows: int
+    measure: str
+
+
+MOST_TOP = 1_000
+
+
 class WindowQuery(msgspec.Struct, frozen=True, eq=False, tag_field="kind", tag="window", omit_defaults=True):
     """A window query: which events, over which windows, by which keys, measured how.
 
@@ -45,6 +63,7 @@ class WindowQuery(msgspec.Struct, frozen=True, eq=False, tag_field="kind", tag="
         measures: Aggregates by column.
         keys: Event fields by column.
         where: Only events for which this holds.
+        ranked: Only these rows of each window.
 
     Raises:
         SettingsError: When they do not fit together.
@@ -54,6 +73,7 @@ class WindowQuery(msgspec.Struct, frozen=True, eq=False, tag_field="kind", tag="
     measures: dict[str, Aggregate]
     keys: dict[str, str] = {}
     where: Condition | None = None
+    ranked: Top | None = None
 
     def __post_init__(self) -> None:
         if not self.measures:
@@ -68,12 +88,34 @@ class WindowQuery(msgspec.Struct, frozen=True, eq=False, tag_field="kind", tag="
                 raise SettingsError("rate over session windows: their length differs; use count()")
         if self.where is not None and any(o.step for o in self.where.operands()):
             raise SettingsError("where: a window has no steps to look back at")
+        if self.ranked is not None:
+            self._check_top(self.ranked)
+
+    def _check_top(self, top: Top) -> None:
+        if isinstance(top.rows, bool) or not isinstance(top.rows, int) or not 1 <= top.rows <= MOST_TOP:
+            raise SettingsError(f"top: {top.rows!r} must be a whole number from 1 to {MOST_TOP:,}")
+        if top.measure not in self.measures:
+            raise SettingsError(f"top: there is no measure {top.measure!r}", hint=f"one of {', '.join(self.measures)}")
+        if self.measures[top.measure].kind == "boolean":
+            raise SettingsError(f"top: {top.measure!r} is yes or no; rank by a count")
+        if not self.keys:
+            raise SettingsError("top: each window has one row; the top of what? Give it keys")
+        if isinstance(self.window, SessionWindow):
+            raise SettingsError("top: each session is a window of its own; use tumble, hop or cumulate windows")
+
+    def top(self, rows: int, measure: str) -> WindowQuery:
+        """The same query, of each window only the rows with the greatest values of a measure; see `Top`.
+
+        Raises:
+            SettingsError: When there is nothing to rank so.
+        """
+        return msgspec.structs.replace(self, ranked=Top(rows, measure))
 
     @property
     def schema(self) -> Schema:
         """The columns of its rows."""
         additive: tuple[str, ...] = ()
-        if isinstance(self.window, TumbleWindow) and HOUR_MS % self.window.size_ms == 0:
+        if self.ranked is None and isinstance(self.window, TumbleWindow) and HOUR_MS % self.window.size_ms == 0:
             additive = tuple(n for n, a in self.measures.items() if a.function in ("count", "sum") and a.equals is None)
         return Schema(
             {column: FIELDS[name] for column, name in self.keys.items()},

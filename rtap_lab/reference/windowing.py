@@ -7,13 +7,14 @@ change it afterwards. State is plain data, so it can be written down and gone on
 from __future__ import annotations
 
 import copy
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
+from decimal import ROUND_HALF_UP, Decimal
 from operator import attrgetter
 from typing import Any
 
 from rtap_lab.errors import SettingsError
-from rtap_lab.queries.query import WindowQuery
+from rtap_lab.queries.query import Top, WindowQuery
 from rtap_lab.queries.windows import AlignedWindow, SessionWindow
 from rtap_lab.reference.accumulators import Accumulator, accumulator
 from rtap_lab.reference.conditions import predicate
@@ -25,6 +26,7 @@ END = 2**62
 """A watermark after every event: all windows close."""
 BEGIN = -(2**62)
 """A watermark before every event."""
+_SIX = Decimal("0.000001")
 
 
 class Windowing:
@@ -73,6 +75,8 @@ class Windowing:
             for name, each, kept in zip(measures, self._accumulators, state, strict=True):
                 row[name] = each.read(kept, end - start)
             rows.append(row)
+        if self.query.ranked is not None:
+            rows = _top(rows, self.query.ranked, columns)
         rows.sort(key=lambda r: (r["window_end"], r["window_start"], *((r[c] is not None, r[c]) for c in columns)))
         return rows
 
@@ -87,6 +91,26 @@ class Windowing:
     def restore(self, snapshot: Any) -> None:
         """Go on from a snapshot of the same query."""
         self.watermark, self._parts.state = copy.deepcopy(snapshot)
+
+
+def _top(rows: list[Row], top: Top, keys: list[str]) -> list[Row]:
+    """The first rows of each window, by the measure from the greatest on, then by the keys; what is missing is the least."""
+    by_keys = sorted(rows, key=lambda row: [(row[key] is not None, row[key]) for key in keys])
+    ranked = sorted(by_keys, key=lambda row: _rank(row[top.measure]), reverse=True)  # stable, reversed too
+    taken: Counter[tuple[int, int]] = Counter()
+    found = []
+    for row in ranked:
+        window = (row["window_start"], row["window_end"])
+        taken[window] += 1
+        if taken[window] <= top.rows:
+            found.append(row)
+    return found
+
+
+def _rank(value: Any) -> tuple[bool, Any]:
+    if isinstance(value, float):
+        value = Decimal(repr(value)).quantize(_SIX, ROUND_HALF_UP)
+    return value is not None, value
 
 
 def _key(fields: list[str]) -> Callable[[Any], tuple[Any, ...]]:

@@ -105,7 +105,8 @@ def _window(random: Random) -> WindowQuery:
     if isinstance(window, CumulateWindow | SessionWindow):
         measures = {n: a for n, a in measures.items() if a.function != "rate"} or {"n": agg.count()}
     where = _condition(random) if random.random() < 0.5 else None
-    return WindowQuery(window, measures, {f"k{n}": name for n, name in enumerate(keys)}, where)
+    made = WindowQuery(window, measures, {f"k{n}": name for n, name in enumerate(keys)}, where)
+    return made.top(random.randint(1, 3), random.choice(list(measures))) if random.random() < 0.3 else made
 
 
 def _aggregate(random: Random) -> Aggregate:

@@ -403,3 +403,26 @@ def test_conditions_are_three_valued() -> None:
 def test_every_standard_query_can_be_made() -> None:
     for each in standard_queries():
         assert operator(each.definition).close() == []
+
+
+def test_the_top_of_each_window_is_what_sorting_all_its_rows_says() -> None:
+    for seed in range(30):
+        events, _ = counted(seed)
+        for measure in (agg.count(), agg.mean("value"), agg.greatest("name")):
+            query = WindowQuery(HopWindow(10_000, 5_000), {"m": measure}, {"page": "page", "device": "device"})
+            whole, best = rows_of(query, events), rows_of(query.top(2, "m"), events)
+
+            def worse(row: dict[str, Any]) -> tuple[Any, ...]:
+                value = row["m"]
+                if isinstance(value, str):
+                    value = [-ord(letter) for letter in value] + [1]
+                elif value is not None:
+                    value = -round(value, 6)
+                return (value is None, value, row["page"] or "", row["device"] or "")
+
+            by_window: dict[tuple[int, int], list[dict[str, Any]]] = {}
+            for row in whole:
+                by_window.setdefault((row["window_start"], row["window_end"]), []).append(row)
+            wanted = [row for rows in by_window.values() for row in sorted(rows, key=worse)[:2]]
+            assert {tuple(row.items()) for row in best} == {tuple(row.items()) for row in wanted}
+            assert len(best) == len(wanted)
