@@ -15,22 +15,22 @@ from rtap_lab.errors import JobError, NotRunningError, SettingsError, SourceErro
 from rtap_lab.kafka.names import results_topic
 from rtap_lab.kafka.topics import Topics
 from rtap_lab.lab import Lab
-from rtap_lab.queries.aggregates import count, distinct
-from rtap_lab.queries.conditions import field
-from rtap_lab.queries.patterns import Measure, Pattern
-from rtap_lab.queries.query import PatternQuery, WindowQuery
-from rtap_lab.queries.windows import TumbleWindow
+from rtap_lab.queries.builders import Measure, begin, count, distinct, field, tumble
 from rtap_lab.stack.supervisor import find_services
 from rtap_lab.waiting import until
 from tests.integration.test_answers import rtap
 
-DEVICES = WindowQuery(
-    TumbleWindow(5_000), {"views": count(), "visitors": distinct("visitor_id")}, {"device": "device"}, field("event_type") == "page_view"
-)  # fmt: skip
-PRODUCT = (field("page") >= "/product/") & (field("page") < "/product0")
-BROWSED = PatternQuery(
-    Pattern.begin("product", PRODUCT).then_not(field("name") == "add_to_cart", "5s"),
-    {"page": Measure("last", "product", "page")},
+DEVICES = (
+    tumble("5s")
+    .by("device")
+    .where(field("event_type") == "page_view")
+    .agg(views=count(), visitors=distinct("visitor_id"))
+)
+BROWSED = (
+    begin("product", field("page").starts_with("/product/"))
+    .then_not(field("name") == "add_to_cart", within="5s")
+    .by("visitor_id")
+    .telling(page=Measure("last", "product", "page"))
 )
 
 
