@@ -46,7 +46,7 @@ class CheckpointStorage(Protocol):
         ...
 
     def completed_ms(self, place: str) -> int:
-        """When a checkpoint was completed, milliseconds since the epoch."""
+        """When a checkpoint was completed, milliseconds since the epoch; -1: it is not there."""
         ...
 
     def tidy(self, run: Run) -> None:
@@ -117,11 +117,13 @@ class CheckpointFolder:
         return max((_written_ms(path) for path in self._of(run).glob("*/*/_metadata")), default=-1)
 
     def completed_ms(self, place: str) -> int:
-        return _written_ms(Path(place.removeprefix("file:")) / "_metadata")
+        path = Path(place.removeprefix("file:")) / "_metadata"
+        return _written_ms(path) if place and path.exists() else -1
 
     def tidy(self, run: Run) -> None:
         folder = self._of(run)
-        kept = [Path(place.removeprefix("file:")) for place in self.candidates(run)[:2]]
+        usable = [place for place in self.candidates(run) if place not in run.passed_over]
+        kept = [Path(place.removeprefix("file:")) for place in usable[:2]]
         needed = {path if path.parent.name == "savepoints" else path.parent for path in kept}
         jobs = (
             [each for each in folder.iterdir() if each.name not in ("savepoints", "drained")] if folder.is_dir() else []

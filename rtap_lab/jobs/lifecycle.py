@@ -258,7 +258,10 @@ class Lifecycle:
 
     def _stop_jobs(self, run: Run) -> None:
         """End what still runs of a run; its checkpoints stay, so that it can go on if nothing comes of its successor."""
-        for job_id in self.flink.active(run.name):
+        active = self.flink.active(run.name)
+        if active and run.state == "running":  # else a job that has ended so would pass for a finished one
+            self._update(run.key, state="stopped")
+        for job_id in active:
             try:  # a stop closes its transactions; one left open would hide what comes after it
                 self._await(partial(self.flink.is_running, job_id), 10, "waiting for the job")
                 request = self.flink.stop(job_id, drain=False, directory=self.checkpoints.savepoints(run))
@@ -423,15 +426,16 @@ class Lifecycle:
         if run.parameters.delivery != "exactly_once":
             return False
         newest = self.checkpoints.newest_ms(run)
-        if newest < 0:  # there is none yet
+        restored = self.checkpoints.completed_ms(run.restored or "")  # was judged when it was gone on from
+        if newest <= restored:  # none yet
             return False
         before, self._newest[run.run] = self._newest.get(run.run, newest), newest
-        now = time.time_ns() // 1_000_000
-        return max(now - newest, newest - before) > self._outlives_ms
+        gap = newest - before if before > restored else 0
+        return max(time.time_ns() // 1_000_000 - newest, gap) > self._outlives_ms
 
     def _left_prepared(self, run: Run, place: str) -> bool:
         """Whether a checkpoint is so old that the broker may have aborted what it was to commit; a stop has committed all of it."""
-        stopped = run.state == "stopped" and place.startswith(self.checkpoints.savepoints(run))
+        stopped = bool(run.stopped_at) and place.rsplit("/", 1)[-1] == run.stopped_at.rsplit("/", 1)[-1]
         age_ms = time.time_ns() // 1_000_000 - self.checkpoints.completed_ms(place)
         return not stopped and age_ms > self._outlives_ms
 
@@ -564,15 +568,19 @@ class Lifecycle:
 
     def _stop(self, run: Run, job_id: str, *, patience: float = 60) -> Run:
         """Stop a job with a savepoint, or where it cannot take one, at its newest checkpoint."""
+        self._update(
+            run.key, state="stopped", stopped_at=""
+        )  # before: a bounded job that has ended so is not a finished one
         try:
             self._await(lambda: self.flink.is_running(job_id), patience, "waiting for the job")
             request = self.flink.stop(job_id, drain=False, directory=self.checkpoints.savepoints(run))
-            self._await_savepoint(job_id, request, 60)
+            place = self._await_savepoint(job_id, request, 60)
             self._await_end(job_id, 30, "the stop")
         except JobError:
             self.flink.cancel(job_id)
             self._await_end(job_id, 30, "the cancel")
-        return self._update(run.key, state="stopped")
+            return self._update(run.key, state="stopped")
+        return self._update(run.key, state="stopped", stopped_at=place)
 
     def _drain(self, run: Run, job_id: str) -> Run:
         self._await(lambda: self.flink.is_running(job_id), 60, "waiting for the job")

@@ -54,6 +54,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     error: str = ""
     restored: str | None = None
     """The checkpoint that its newest job went on from."""
+    stopped_at: str = ""
+    """The savepoint of its last stop, if that came to its end: then everything up to it is committed."""
     parallelism: int | None = None
     checkpointed: bool = False
     """Whether it ever completed a checkpoint: then it is never begun from nothing again."""

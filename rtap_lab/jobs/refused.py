@@ -30,6 +30,8 @@ from rtap_lab.settings import LIVE
 from rtap_lab.stack.state import State
 
 Row = dict[str, Any]
+Owners = tuple[set[str], dict[str, int]]
+"""The ids of all runs, and where the rows of each source begin."""
 Starts = dict[int, int]
 """Where each partition of the live topic begins."""
 
@@ -113,7 +115,7 @@ class Sweeper:
         self._cuts: dict[str, _Cut] = {}
         self._starts: deque[tuple[float, Starts]] = deque()
         """What the live topic's starts were, and when."""
-        self._seen: tuple[object, Starts] | None = None
+        self._seen: tuple[Owners, Starts] | None = None
 
     def step(self) -> None:
         """Remove what is due; look again where something has changed since the last look.
@@ -129,10 +131,9 @@ class Sweeper:
         owners = (self._run_ids(), {name: source.refused_from for name, source in self.sources.read().items()})
         if self._cuts or self._seen == (owners, starts):
             return
-        whole = self._seen is None or self._seen[0] != owners  # something was removed: all of it goes
-        for topic in (LATE, REJECTED):
-            self._look(topic, starts, whole)
-        self._seen = (owners, starts)
+        whole = self._seen is None or _left(self._seen[0], owners)  # something was removed: all of it goes
+        if all(self._look(topic, starts, whole) for topic in (LATE, REJECTED)):
+            self._seen = (owners, starts)
 
     def _run_ids(self) -> set[str]:
         return {run.run for run in self.runs.read().values()}
@@ -146,12 +147,17 @@ class Sweeper:
         at, starts = self._starts[0]
         return starts if at <= now - EXPIRED_S else {}
 
-    def _look(self, topic: str, starts: Starts, whole: bool) -> None:
+    def _look(self, topic: str, starts: Starts, whole: bool) -> bool:
+        """Copy what is needed and lies before what is not; False when it has to be done again, for a source is being made.
+
+        Its own rows and those of one that had its name before cannot be told apart until it says where its rows begin.
+        """
         # first how far, then what is written down: a row's source and run were there before the row
         end = self.topics.ends([topic], committed=True)[topic, 0]
         if topic == LATE:  # what the auditor has not read has no content yet
             end = min(end, self.topics.committed(GROUP, LATE).get(0, 0))
-        needed = self._judge(topic, starts)
+        making: set[str] = set()
+        needed = self._judge(topic, starts, making)
         last, kept, gone = None, 0, 0
         for record in self._read(topic, end):
             if needed(record):
@@ -160,17 +166,24 @@ class Sweeper:
             gone += 1
             if whole or kept <= WORTH * gone:
                 last = record.offset()
+        if making:
+            return False
         if last is None or self.stop.is_set():
-            return
+            return True
         sender = Sender(producer(self.topics.kafka, linger_ms=20))
-        needed = self._judge(topic, starts)  # a source may have been replaced meanwhile
+        needed = self._judge(topic, starts, making)  # a source may have been replaced meanwhile
         for record in self._read(topic, last):
-            if needed(record):
+            wanted = needed(record)
+            if making:
+                sender.finish()
+                return False
+            if wanted:
                 sender.send(topic, _bytes(record.value()) or b"", _bytes(record.key()), None, [(COPIED, b"")])
         sender.finish()
         if not self.stop.is_set():
             copied_to = self.topics.ends([topic])[topic, 0]
             self._cuts[topic] = _Cut(last + 1, copied_to, time.monotonic() + self.settled_s)
+        return True
 
     def _read(self, topic: str, end: int) -> Iterator[Record]:
         for record in read_range(self.topics.kafka, self.topics.starts([topic]), {(topic, 0): end}):
@@ -178,8 +191,8 @@ class Sweeper:
                 return
             yield record
 
-    def _judge(self, topic: str, starts: Starts) -> Callable[[Record], bool]:
-        """What tells whether a record of a topic is needed, by what is written down now."""
+    def _judge(self, topic: str, starts: Starts, making: set[str]) -> Callable[[Record], bool]:
+        """What tells whether a record of a topic is needed, by what is written down now; notes sources that are being made."""
         sources, runs = self.sources.read(), self._run_ids()
         being_made: dict[str, bool] = {}
 
@@ -193,6 +206,8 @@ class Sweeper:
                 return is_needed(row, offset, sources=sources, runs=runs, starts=starts, rejected=topic == REJECTED)
             if name not in being_made:
                 being_made[name] = self._is_being_made(name)
+                if being_made[name] and name not in self.sources.read():
+                    making.add(name)
             return being_made[name]
 
         return needed
@@ -206,6 +221,11 @@ class Sweeper:
                 return source in self.sources.read()  # it may have been finished a moment ago
         except ServiceError:
             return True
+
+
+def _left(before: Owners, now: Owners) -> bool:
+    """Whether a run or a source has gone, or a source was made anew."""
+    return bool(before[0] - now[0]) or any(now[1].get(name) != begin for name, begin in before[1].items())
 
 
 def _bytes(value: str | bytes | None) -> bytes | None:

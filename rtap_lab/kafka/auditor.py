@@ -88,7 +88,7 @@ class Auditor:
                 self._count(LIVE, "read")
                 for row in rejected(record, LIVE):
                     self._count(LIVE, "rejected")
-                    self._out.produce(REJECTED, encode_row(row), key_of(row))
+                    self._write(REJECTED, row)
         if late:
             self._complete(late)
         positions = batch.positions()
@@ -136,7 +136,17 @@ class Auditor:
             arrival_ms=record.timestamp()[1],
         )
         full["event_time"] = row.get("event_time")
-        self._out.produce(LATE, encode_row(full), key_of(full))
+        self._write(LATE, full)
+
+    def _write(self, topic: str, row: dict[str, Any]) -> None:
+        """Hand a row over; where the client's queue is full (one record may make many rows), once there is room."""
+        while True:
+            try:
+                self._out.produce(topic, encode_row(row), key_of(row))
+                return
+            except BufferError:
+                if not self._out.poll(30):
+                    raise
 
     def close(self) -> None:
         self._out.flush(10)
@@ -152,7 +162,7 @@ def late_row(value: bytes | None) -> dict[str, Any] | None:
         row = orjson.loads(value or b"")
     except orjson.JSONDecodeError:
         return None
-    if not isinstance(row, dict) or "event_id" not in row:
+    if not isinstance(row, dict) or not isinstance(row.get("event_id", 0), str | None):
         return None
     return row if all(isinstance(row.get(name), kind) for name, kind in _NEEDED.items()) else None
 

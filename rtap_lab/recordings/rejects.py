@@ -70,22 +70,22 @@ def key_of(row: dict[str, Any]) -> bytes:
 def rejected_rows(
     record: bytes | None, source: str, partition: int, offset: int, *, arrival_ms: int
 ) -> list[dict[str, Any]]:
-    """The rows that a record gives rise to, one for each of its rejected rows; none when all of it fits."""
+    """The rows that a record gives rise to; none when all of it fits.
+
+    A record may be an array of many rows: there is one for each of its ids and reasons, and the first alone keeps the content.
+    """
     rows = decode(record)
-    reasons: list[tuple[str, str | None]] = [] if rows else [("parse", None)]
+    reasons: dict[tuple[str, str | None], None] = {} if rows else {("parse", None): None}
     for row in rows:
         reason = None if row.is_tick else unfit(row, arrival_ms)
         if reason:
-            reasons.append((reason, row.event_id))
+            reasons[reason, row.event_id[:MAX_TEXT] if row.event_id is not None else None] = None
+    if not reasons:
+        return []
+    whole = reject_row(
+        source=source, reason="", record=record, arrival_ms=arrival_ms, partition=partition, offset=offset
+    )
     return [
-        reject_row(
-            source=source,
-            reason=reason,
-            record=record,
-            event_id=event_id,
-            arrival_ms=arrival_ms,
-            partition=partition,
-            offset=offset,
-        )
-        for reason, event_id in reasons
+        whole | {"reason": reason, "event_id": event_id} | ({"record": ""} if n else {})
+        for n, (reason, event_id) in enumerate(reasons)
     ]

@@ -88,7 +88,10 @@ class Link:
         async def read() -> None:
             piece = b"-"
             while piece:
-                piece = await reader.read(16_384)
+                try:
+                    piece = await reader.read(16_384)
+                except OSError:  # cut off: the end, for the other side too
+                    piece = b""
                 await pieces.put((time.monotonic() + self.toxic.latency_s, piece))
 
         reading = asyncio.create_task(read())

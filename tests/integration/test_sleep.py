@@ -25,6 +25,7 @@ ASLEEP_S = 40
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1_200)
 def test_a_sleep_and_a_death_that_outlive_transactions(tmp_path: Path) -> None:
     state = State(tmp_path / "state")
     state.create()

@@ -361,19 +361,45 @@ def test_a_gap_between_checkpoints_that_outlives_transactions_begins_a_new_run(
     assert look() == run, "without transactions none is lost"
 
 
-@pytest.mark.parametrize(("state", "goes_on"), [("stopped", True), ("running", False)])
+@pytest.mark.parametrize("stopped", [True, False])
 def test_an_old_checkpoint_is_gone_on_from_only_after_a_stop(
-    life: Lifecycle, monkeypatch: pytest.MonkeyPatch, state: str, goes_on: bool
+    life: Lifecycle, monkeypatch: pytest.MonkeyPatch, stopped: bool
 ) -> None:
     """A stop has committed all; what died days ago has not, and the broker has aborted it since."""
     before = life.request("standard", "live")
     life.reconcile_all()
-    run = life._update("standard/live", state=state, plan=life._plan(before))
-    place = life.checkpoints.savepoints(run) + "/savepoint-1"
+    place = life.checkpoints.savepoints(before) + "/savepoint-1"
+    run = life._update("standard/live", stopped_at=place if stopped else "", plan=life._plan(before))
     old = time.time_ns() // 1_000_000 - 2 * life.settings.transaction_ms
-    for name, value in (("candidates", [place]), ("completed_ms", old), ("newest_ms", old)):
+    for name, value in (("candidates", [place]), ("newest_ms", old)):
         monkeypatch.setattr(life.checkpoints, name, lambda _, value=value: value)
+    monkeypatch.setattr(life.checkpoints, "completed_ms", lambda place: old if place else -1)
     monkeypatch.setattr(life.checkpoints, "tidy", lambda _: None)
     after = life._submit(run)
-    assert (after.run == before.run) is goes_on
-    assert (OUTSLEPT in after.note) is not goes_on
+    assert (after.run == before.run) is stopped
+    assert (OUTSLEPT in after.note) is not stopped
+    if stopped:
+        for newest in (old, old, time.time_ns() // 1_000_000):
+            monkeypatch.setattr(life.checkpoints, "newest_ms", lambda _, newest=newest: newest)
+            life._looked.clear()
+            life.reconcile_all()
+            assert life.runs.read()["standard/live"].run == before.run, "nor is it given up a moment later"
+
+
+def test_a_recorded_run_that_was_stopped_to_be_replaced_is_not_taken_for_finished(
+    life: Lifecycle, flink: FakeFlink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = life.request("standard", "weblog")
+    life.reconcile_all()
+
+    def kill(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(life.topics, "ends", kill)
+        with pytest.raises(KeyboardInterrupt):
+            life.request("standard", "weblog", anew=True)
+    life.reconcile_all()
+    run = life.runs.read()["standard/weblog"]
+    assert (run.run, run.state) == (before.run, "running"), "its job had read a part; it goes on"
+    assert len(flink.known) == 2
