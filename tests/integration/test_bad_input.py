@@ -130,6 +130,9 @@ def corpus(tag: str, now_ms: int) -> dict[str, bytes | None]:
         "tick: with fields": made(event_type="_tick"),
         "two counted: array": b"[" + made() + b"," + made() + b"]",
         "counted and missing: array": b"[" + made() + b", {}, 1]",
+        "missing: very many in an array": b"[" + b",".join([b"{}"] * 20_000) + b"]",
+        "event_type: and missing, under one id": b"[%s, %s]"
+        % (made(event_id=f"{tag}-twice", event_type="bogus"), json.dumps({"event_id": f"{tag}-twice"}).encode()),
     }
     cases |= sizes(made)
     again = made()
