@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from rtap_lab.bench.agreement import again, campaign
 from rtap_lab.events.codec import encode
 from rtap_lab.flink.rest import FlinkRest
@@ -58,6 +60,7 @@ def test_a_match_across_the_wrap_of_milliseconds_in_an_int(stack: Lab, tmp_path:
     assert stack.results("cart_to_purchase", "wrap")["seconds"].tolist() == [10.0]
 
 
+@pytest.mark.long
 def test_the_standard_queries_agree_whole_stopped_and_at_another_parallelism(stack: Lab, tmp_path: Path) -> None:
     lines = tmp_path / "brisk.jsonl"
     command = [sys.executable, "-m", "rtap_lab.cli", "simulate", "--scenario", "brisk", "--seed", "5"]

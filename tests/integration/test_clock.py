@@ -20,7 +20,7 @@ from rtap_lab.stack.supervisor import find_services, find_supervisor
 from tests.conftest import COMPILER
 from tests.integration.test_faults import wait_for, wait_for_new_results
 
-pytestmark = pytest.mark.compiler
+pytestmark = [pytest.mark.compiler, pytest.mark.long]
 
 
 class Clock:
