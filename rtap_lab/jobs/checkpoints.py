@@ -45,6 +45,10 @@ class CheckpointStorage(Protocol):
         """When the newest checkpoint was completed, readable or not, milliseconds since the epoch; -1: there is none."""
         ...
 
+    def has_later(self, run: Run, place: str) -> bool:
+        """Whether a run completed a checkpoint after this one, readable or not; by their numbers."""
+        ...
+
     def completed_ms(self, place: str) -> int:
         """When a checkpoint was completed, milliseconds since the epoch; -1: it is not there."""
         ...
@@ -64,6 +68,13 @@ class CheckpointStorage(Protocol):
     def remove(self, run: Run) -> None:
         """Remove all that is kept of a job on a source."""
         ...
+
+
+def _number(folder: Path) -> int | None:
+    """The number of a checkpoint: what it says, else what its folder is called; None of a savepoint that cannot be read."""
+    said = checkpoint_number((folder / "_metadata").read_bytes())
+    name = folder.name.removeprefix("chk-")
+    return int(name) if said is None and name.isdecimal() else said
 
 
 def _written_ms(path: Path) -> int:
@@ -112,6 +123,13 @@ class CheckpointFolder:
             if number is not None:
                 numbered.append((number, path.parent.as_uri()))
         return [place for _, place in sorted(numbered, reverse=True)]
+
+    def has_later(self, run: Run, place: str) -> bool:
+        # not by the files' times either
+        this = _number(Path(place.removeprefix("file:")))
+        others = (path.parent for path in self._of(run).glob("*/*/_metadata") if path.parent.parent.name != "drained")
+        numbers = [_number(other) for other in others if other.as_uri() != place]
+        return this is None or any(number is None or number > this for number in numbers)
 
     def newest_ms(self, run: Run) -> int:
         return max((_written_ms(path) for path in self._of(run).glob("*/*/_metadata")), default=-1)

@@ -462,7 +462,7 @@ class Lifecycle:
         That is so when a later checkpoint was passed over, and a row was written since the one before completed: rows of a
         checkpoint are written after the one before it.
         """
-        if self.checkpoints.newest_ms(run) <= self.checkpoints.completed_ms(candidates[0]):
+        if not self.checkpoints.has_later(run, candidates[0]):
             return False
         since_ms = self.checkpoints.completed_ms(candidates[1]) if len(candidates) > 1 else -1
         return self.topics.last_written_ms(run.topics.values()) > since_ms

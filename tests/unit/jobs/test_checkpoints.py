@@ -59,6 +59,16 @@ def test_what_was_never_readable_was_there_all_the_same(tmp_path: Path) -> None:
     assert storage.candidates(run()) == []
 
 
+def test_what_came_later_is_told_by_numbers_too(tmp_path: Path) -> None:
+    """A clock that was set back made a later checkpoint look older, whose rows would then have come twice."""
+    storage = CheckpointFolder(tmp_path)
+    usable = keep(tmp_path, "r1/job1/chk-9", 9, age_s=0)
+    keep(tmp_path, "r1/savepoints/savepoint-a", 8, age_s=-600)
+    assert not storage.has_later(run(), usable.as_uri()), "its time is greater, its number is not"
+    keep(tmp_path, "r1/job1/chk-10", None, age_s=600)
+    assert storage.has_later(run(), usable.as_uri()), "it cannot be read, and its name tells"
+
+
 def test_only_a_checkpoint_has_a_number() -> None:
     whole = struct.pack(">iiqq", 0x4960672D, 6, 7, 0)
     assert checkpoint_number(whole) == 7

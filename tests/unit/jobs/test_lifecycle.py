@@ -374,6 +374,7 @@ def test_an_old_checkpoint_is_gone_on_from_only_after_a_stop(
     for name, value in (("candidates", [place]), ("newest_ms", old)):
         monkeypatch.setattr(life.checkpoints, name, lambda _, value=value: value)
     monkeypatch.setattr(life.checkpoints, "completed_ms", lambda place: old if place else -1)
+    monkeypatch.setattr(life.checkpoints, "has_later", lambda *_: False)
     monkeypatch.setattr(life.checkpoints, "tidy", lambda _: None)
     after = life._submit(run)
     assert (after.run == before.run) is stopped
