@@ -118,7 +118,7 @@ def campaign(
     while result.cases < number:
         first = seed * 1_000_000 + result.cases
         batch = range(first, first + min(PER_STREAM, number - result.cases))
-        _batch(lab, first, {n: cases.query(n) for n in batch}, parallelism, result)
+        _batch(lab, first, cases.stream(first), {n: cases.query(n) for n in batch}, parallelism, result)
         progress(result.cases)
     result.seconds = time.monotonic() - began
     return result
@@ -137,13 +137,25 @@ def again(lab: Lab, stream: int, query: int, *, parallelism: int = 2) -> Campaig
         JobError: When the stack fails.
     """
     began, result = time.monotonic(), Campaign(stream)
-    _batch(lab, stream, {query: cases.query(query)}, parallelism, result)
+    _batch(lab, stream, cases.stream(stream), {query: cases.query(query)}, parallelism, result)
     result.seconds = time.monotonic() - began
     return result
 
 
-def _batch(lab: Lab, number: int, queries: dict[int, Definition], parallelism: int, result: Campaign) -> None:
-    drawn = cases.stream(number)
+def kept(lab: Lab, case: cases.Case, *, parallelism: int = 2) -> Campaign:
+    """Run a case that was written down: seeds draw others once the generator changes.
+
+    Raises:
+        JobError: When the stack fails.
+    """
+    result = Campaign(0)
+    _batch(lab, 0, case.stream, {0: case.query}, parallelism, result)
+    return result
+
+
+def _batch(
+    lab: Lab, number: int, drawn: cases.Stream, queries: dict[int, Definition], parallelism: int, result: Campaign
+) -> None:
     source = f"agreement-{number}"
     folder = Path(tempfile.mkdtemp(prefix="rtap-agreement-"))
     try:

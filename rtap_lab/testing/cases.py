@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+import msgspec
+
 from rtap_lab.errors import SettingsError
 from rtap_lab.queries import aggregates as agg
 from rtap_lab.queries.aggregates import Aggregate
@@ -36,6 +38,18 @@ class Stream:
     """`event_time` in milliseconds since the epoch; some ids are there twice."""
     bound_ms: int
     """A bound that makes some of them late."""
+
+
+class Case(msgspec.Struct, frozen=True):
+    """A case that was written down, for good."""
+
+    bound_ms: int
+    query: Definition
+    events: list[dict[str, Any]]
+
+    @property
+    def stream(self) -> Stream:
+        return Stream(self.events, self.bound_ms)
 
 
 def stream(seed: int, size: int = 300) -> Stream:
