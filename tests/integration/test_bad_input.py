@@ -235,7 +235,7 @@ def test_bad_records_never_stop_the_job_and_each_is_accounted(stack: Lab, rounds
 
     assert report.exact, str(report)
     rejected = [json.loads(r.value() or b"{}") for r in read_range(bootstrap, at, Topics(bootstrap).ends([REJECTED]))]
-    whole = {(r["partition"], r["offset"], r["event_id"]): r for r in rejected if r.get("sha256")}
+    whole = {(r["partition"], r["offset"], r["event_id"], r["reason"]): r for r in rejected if r.get("sha256")}
     reasons = [r["reason"] for r in whole.values() if r["reason"] is not None]
     for reason in ("parse", "missing", "event_type", "time", "future", "type", "size"):
         wanted = sum(name.startswith(f"{reason}:") for name in sent)
