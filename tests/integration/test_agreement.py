@@ -18,7 +18,7 @@ from rtap_lab.lab import Lab
 from rtap_lab.testing.cases import Case
 from rtap_lab.waiting import until
 
-CASES = 48
+CASES = 24
 SEED = 20_261_123
 
 
