@@ -47,9 +47,17 @@ class FlinkRest:
             raise JobError(f"flink: {method} {path}: {answer.status_code} {cause(answer.text)}")
         return answer.json() if answer.content else None
 
-    def slots(self, *, patience: float = 10) -> int:
-        """How many task slots are registered, asked for so many seconds at most."""
-        return int(self._call("GET", "/overview", timeout=patience)["slots-total"])
+    def slots(self, *, of: str | None = None, patience: float = 10) -> int:
+        """How many task slots are registered, asked for so many seconds at most.
+
+        Args:
+            of: Only those of the TaskManager with this resource id: one that died stays registered for some seconds.
+            patience: Seconds.
+        """
+        if of is None:
+            return int(self._call("GET", "/overview", timeout=patience)["slots-total"])
+        found = self._call("GET", "/taskmanagers", timeout=patience)["taskmanagers"]
+        return sum(int(each["slotsNumber"]) for each in found if each["id"] == of)
 
     def free_slots(self) -> int:
         """How many task slots no job has."""

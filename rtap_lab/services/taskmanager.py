@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 from dataclasses import replace
 
@@ -31,6 +32,9 @@ _MEMORY = {
 }
 
 
+_ID = "taskmanager.resource-id"
+
+
 def ports(settings: Settings) -> list[str]:
     return ["taskmanager-data"]
 
@@ -44,15 +48,25 @@ def declare(site: Site) -> list[Service]:
             if not any(left.name in command for command in commands):
                 shutil.rmtree(left, ignore_errors=True)
         main = ["org.apache.flink.runtime.taskexecutor.TaskManagerRunner", "--configDir", str(cluster.conf)]
-        for key, value in _MEMORY.items():
+        for key, value in {**_MEMORY, _ID: f"taskmanager-{secrets.token_hex(4)}"}.items():
             main += ["-D", f"{key}={value}"]
         made = cluster.jvm("taskmanager", main, ["-Xms192m", "-Xmx1152m", "-XX:MaxDirectMemorySize=224m"])
         # while it catches up it takes all the cores it gets: who asks it, and the broker, must still be heard in time
         return replace(made, command=["nice", "-n", "5", *made.command])
 
-    def probe() -> str | None:
-        slots = site.flink.slots(patience=2)
+    def probe(pid: int) -> str | None:
+        # its own: with those of the one before it would look ready, and then, once that is forgotten, stuck
+        slots = site.flink.slots(of=_id_of(pid), patience=2)
         return None if slots >= SLOTS else f"{slots} of {SLOTS} slots"
 
-    service = jvm_service("taskmanager", build, probe, depends=("jobmanager",), environment=cluster.environment())
-    return [replace(service, patience=8)]  # to a JobManager that came back it comes back a few seconds later
+    service = jvm_service(
+        "taskmanager", build, lambda: None, depends=("jobmanager",), environment=cluster.environment()
+    )
+    # to a JobManager that came back it comes back a few seconds later
+    return [replace(service, probe=probe, patience=8)]
+
+
+def _id_of(pid: int) -> str | None:
+    """The resource id that a TaskManager was started with; None of one that an earlier version started."""
+    words = psutil.Process(pid).cmdline()
+    return next((word.removeprefix(f"{_ID}=") for word in words if word.startswith(f"{_ID}=")), None)

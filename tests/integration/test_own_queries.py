@@ -110,7 +110,7 @@ def test_they_survive_a_taskmanagers_death_and_down_and_up(two_queries: Lab) -> 
         assert find_services(lab.state.folder)["taskmanager"].signal(signal.SIGKILL)
         until(
             lambda: all(new > old for new, old in zip(rows(), before, strict=True)),
-            60,
+            120,  # three jobs come back on two cores
             lambda: AssertionError(str(rows())),
         )
         until(lambda: lab.status()["ok"], 60, lambda: AssertionError(str(lab.status()["jobs"])))
