@@ -127,8 +127,9 @@ def lead(links: dict[str, Link]) -> None:
 
     threading.Thread(target=lambda: asyncio.run(run()), daemon=True).start()
     started.wait(10)
-    table = "table ip bad_links { chain output { type nat hook output priority -100; meta mark %d accept; %s; } }"
-    subprocess.run(["nft", "-f", "-"], input=table % (MARK, "; ".join(rules)), text=True, check=True)
+    lines = ["type nat hook output priority -100", f"meta mark {MARK} accept", *rules]
+    table = "table ip bad_links {\nchain output {\n" + "\n".join(lines) + "\n}\n}\n"
+    subprocess.run(["nft", "-f", "-"], input=table, text=True, check=True)
 
 
 def main(folder: Path) -> None:
