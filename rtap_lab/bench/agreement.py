@@ -219,7 +219,6 @@ def _flink(
         JobParameters(bound_ms=bound_ms),
         name=f"agreement {source}",
         bounded=True,
-        packaged=False,
         checkpoints=(folder / "checkpoints").as_uri(),
         restore=None,
         parallelism=parallelism,

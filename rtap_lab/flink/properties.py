@@ -5,15 +5,12 @@ from __future__ import annotations
 from rtap_lab.endpoints import Tls
 from rtap_lab.settings import JobParameters, Settings
 
-CHECKPOINT_MS = {"exactly_once": 150, "low_latency": 1000}
-"""How often the packaged job takes a checkpoint while live: in `exactly_once` results wait for it."""
-
-OWN_CHECKPOINT_MS = 500
-"""The same of a job of one's own, of which there may be several: each checkpoint costs what the packaged job's costs."""
+CHECKPOINT_MS = 2000
+"""How often a live job takes a checkpoint by itself. In `exactly_once` results are committed by checkpoints, and the service
+`checkpointer` asks for one as soon as a row waits: this is for a lab that is idle, and a net under that service."""
 
 MIN_PAUSE_MS = 100
-"""Between two checkpoints at least: more than there is left of the interval when a machine is at its limit, so that taking
-checkpoints cannot fill it."""
+"""Between two checkpoints that Flink takes by itself at least."""
 
 TERMINAL = ("FINISHED", "CANCELED", "FAILED", "SUSPENDED")
 """States of a job that has ended."""
@@ -35,7 +32,6 @@ def job_properties(
     *,
     name: str,
     bounded: bool,
-    packaged: bool,
     checkpoints: str,
     restore: str | None,
     parallelism: int | None = None,
@@ -48,14 +44,11 @@ def job_properties(
         name: The job's name.
         bounded: A recorded source: state on the heap (MATCH_RECOGNIZE catches up quadratically on
             RocksDB), no expiry.
-        packaged: Whether it is the packaged job.
         checkpoints: Where its checkpoints go (a URI).
         restore: The checkpoint or savepoint to continue from.
         parallelism: None: 2 for a recorded source, 1 live.
         settings: The lab's: how long an event_id is remembered.
     """
-    live = CHECKPOINT_MS[parameters.delivery]
-    every = 2000 if bounded else live if packaged else max(live, OWN_CHECKPOINT_MS)
     properties = COMMON | {
         "pipeline.name": name,
         # one Deduplicate and one late split for all branches, so that they cannot disagree
@@ -64,8 +57,8 @@ def job_properties(
         "pipeline.object-reuse": "true",
         "parallelism.default": str(parallelism or (2 if bounded else 1)),
         "pipeline.auto-watermark-interval": "200 ms" if bounded else "50 ms",
-        "execution.buffer-timeout.interval": "100 ms" if bounded else "1 ms",
-        "execution.checkpointing.interval": f"{every} ms",
+        "execution.buffer-timeout.interval": "100 ms" if bounded else "5 ms",
+        "execution.checkpointing.interval": f"{CHECKPOINT_MS} ms",
         "execution.checkpointing.min-pause": f"{MIN_PAUSE_MS} ms",
         "execution.checkpointing.timeout": "2 min",
         "execution.checkpointing.dir": checkpoints,

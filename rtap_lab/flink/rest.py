@@ -92,6 +92,24 @@ class FlinkRest:
     def checkpoints(self, job_id: str) -> dict[str, Any]:
         return dict(self._call("GET", f"/jobs/{job_id}/checkpoints"))
 
+    def checkpoint(self, job_id: str) -> str:
+        """Ask for a checkpoint now; the request's id."""
+        return str(self._call("POST", f"/jobs/{job_id}/checkpoints", json={})["request-id"])
+
+    def is_checkpoint_complete(self, job_id: str, request: str) -> bool:
+        """Whether a checkpoint that was asked for is there.
+
+        Raises:
+            JobError: When it failed, or the job knows nothing of it (any more).
+        """
+        found = self._call("GET", f"/jobs/{job_id}/checkpoints/{request}")
+        if found["status"]["id"] != "COMPLETED":
+            return False
+        failure = found["operation"].get("failureCause")
+        if failure:
+            raise JobError(f"flink: the checkpoint failed: {cause(failure['stack-trace'])}")
+        return True
+
     def watermark_ms(self, job_id: str) -> int | None:
         """The least watermark that a sink-side vertex has seen, milliseconds; None before the first."""
         least: int | None = None

@@ -487,7 +487,6 @@ class Lifecycle:
             run.parameters,
             name=run.name,
             bounded=run.bounded,
-            packaged=run.job == JOB,
             checkpoints=self.checkpoints.place(run),
             restore=restore,
             parallelism=run.parallelism,

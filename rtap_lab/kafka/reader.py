@@ -22,15 +22,16 @@ class Arrived:
 
 
 class TopicReader:
-    """Reads what is committed.
+    """Reads what is committed, or all.
 
     Args:
         kafka: Where Kafka is.
         group: The consumer group in which positions are shown.
+        committed: False: also what is not committed yet, or was taken back.
     """
 
-    def __init__(self, kafka: Endpoint, group: str) -> None:
-        self._consumer = consumer(kafka, group=group)
+    def __init__(self, kafka: Endpoint, group: str, *, committed: bool = True) -> None:
+        self._consumer = consumer(kafka, group=group, committed=committed)
         self._assigned = False
 
     def follow(self, topics: Mapping[str, int]) -> None:

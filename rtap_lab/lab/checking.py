@@ -106,9 +106,12 @@ def _upto(context: Context, verifier: Verifier, subject: Subject, run: Run) -> t
             hint=f"`rtap jobs run {run.job}` continues it",
         )
 
-    def checkpoints() -> int:
-        # the job may be resubmitted meanwhile
-        active = flink.active(run.name)
-        return int(flink.checkpoints(active[0])["counts"]["completed"]) if active else 0
+    def take_checkpoint() -> bool:
+        try:
+            active = flink.active(run.name)  # the job may be resubmitted meanwhile
+            request = flink.checkpoint(active[0]) if active else ""
+            return bool(request) and until(lambda: flink.is_checkpoint_complete(active[0], request), 30, every=0.05)
+        except JobError:  # it cannot take one now: it is starting, or the JobManager is
+            return False
 
-    return verifier.live_upto(subject, checkpoints), 0
+    return verifier.live_upto(subject, take_checkpoint), 0

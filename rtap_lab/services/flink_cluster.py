@@ -64,6 +64,8 @@ def config(folder: Path, ports: FlinkPorts, tls: Tls) -> dict[str, str | int]:
         "execution.checkpointing.tolerable-failed-checkpoints": 40,
         "state.backend.type": "rocksdb",
         "execution.checkpointing.incremental": "true",
+        # managed memory, when it is on, hides what is fixed: 5 MB of write buffers for all states, flushed all the time
+        "state.backend.rocksdb.memory.managed": "false",
         "state.backend.rocksdb.memory.fixed-per-tm": "192mb",
         "restart-strategy.type": "exponential-delay",
         "restart-strategy.exponential-delay.initial-backoff": "200 ms",

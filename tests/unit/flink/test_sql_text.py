@@ -46,7 +46,7 @@ def test_low_latency_has_no_transactions() -> None:
 
 def test_idle_timeout_is_never_set_and_the_options_that_make_it_exact_are() -> None:
     for bounded in (True, False):
-        found = job_properties(JobParameters(), name="n", bounded=bounded, packaged=True, checkpoints="c", restore=None)
+        found = job_properties(JobParameters(), name="n", bounded=bounded, checkpoints="c", restore=None)
         assert "table.exec.source.idle-timeout" not in found
         assert found["table.optimizer.reuse-optimize-block-with-digest-enabled"] == "true"
         assert found["state.backend.type"] == ("hashmap" if bounded else "rocksdb")

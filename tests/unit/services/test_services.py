@@ -35,7 +35,7 @@ def test_the_profile_decides_what_is_declared(
     tmp_path: Path, settings: Settings, brokers: list[str], store: bool
 ) -> None:
     declared = {service.name: service for service in daemon.all_services(site_of(tmp_path / "lab", settings))}
-    wanted = {*brokers, "registry", "jobmanager", "taskmanager", "gateway", "writer", "hub", "ticker", "auditor"}
+    wanted = {*brokers, "registry", "jobmanager", "taskmanager", "gateway", "writer", "hub", "ticker", "auditor", "checkpointer"}
     assert set(declared) == wanted | {"dashboard"} | ({"store"} if store else set())
     for service in declared.values():
         assert set(service.depends) <= set(declared), service.name
@@ -45,7 +45,7 @@ def test_the_profile_decides_what_is_declared(
 def test_every_module_with_a_main_declares_a_service_of_its_name(tmp_path: Path) -> None:
     site = site_of(tmp_path / "lab", Settings())
     mains = [each for each in modules() if hasattr(each, "main")]
-    assert len(mains) == 4
+    assert len(mains) == 5
     for each in mains:
         assert [service.name for service in each.declare(site)] == [each.__name__.rpartition(".")[2]]
 
