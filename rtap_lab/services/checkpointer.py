@@ -11,7 +11,7 @@ from rtap_lab.jobs.commits import Commits
 from rtap_lab.jobs.documents import runs_document
 from rtap_lab.jobs.model import Run
 from rtap_lab.kafka.auditor import late_row
-from rtap_lab.kafka.names import LATE
+from rtap_lab.kafka.names import LATE, REJECTED
 from rtap_lab.kafka.reader import TopicReader
 from rtap_lab.services.process import ServiceProcess, own_service
 from rtap_lab.services.site import Site
@@ -53,13 +53,13 @@ class _Follower:
         arrived = self.reader.poll(min(self.wait, LOOK_S))
         self.positions.update(arrived.positions)
         for topic, _, value, _ in arrived.rows:
-            job = self.of_topic.get(topic) or self._late(value)
+            job = self.of_topic.get(topic) or self._refused(value)
             if job:
                 self.commits.came(job)
         self.wait = self.commits.step()
 
-    def _late(self, value: bytes) -> str | None:
-        """The job that says so of a record; the auditor's rows, which have its content, wait for nothing."""
+    def _refused(self, value: bytes) -> str | None:
+        """The job that tells of a late or rejected record; the auditor's rows, which have its content, wait for nothing."""
         row = late_row(value)
         return self.of_run.get(row["run"]) if row and row.get("sha256") is None else None
 
@@ -76,7 +76,7 @@ class _Follower:
             return
         self.of_run = {run.run: str(run.job_id) for run in wanted.values()}
         self.of_topic = {topic: str(run.job_id) for run in wanted.values() for topic in run.topics.values()}
-        topics = {*self.of_topic, LATE} if wanted else set()
+        topics = {*self.of_topic, LATE, REJECTED} if wanted else set()
         ends = {topic: end for (topic, _), end in self.topics.ends(topics).items()} if topics else {}
         self.positions = {topic: self.positions.get(topic, ends.get(topic, 0)) for topic in topics}
         self.reader.follow(self.positions)

@@ -175,17 +175,19 @@ def test_a_foreign_row_is_set_aside_named_and_a_difference(stack: Lab) -> None:
     for topic, value in (("sessions", b'{"x": 1}'), ("sessions", None), ("traffic_hop", b"garbage")):
         out.produce(f"results.{topic}", value)
     assert out.flush(10) == 0
-    with traffic(stack):
-        wait_for_new_results(stack, 60)
-        wait_for(lambda: len(stack.status()["notices"]) == 2, 30, "naming what was set aside")
-        healed(stack)
-    report = stack.verify()
-    assert {(c.name, c.where): c.differences for c in report.compared if c.differences} == {
-        ("sessions", "topic"): 2,
-        ("traffic_hop", "topic"): 1,
-    }, str(report)
-    stack.run_standard(gap="21s")  # a new run leaves them behind
-    stack.run_standard(gap="20s")
+    try:
+        with traffic(stack):
+            wait_for_new_results(stack, 60)
+            wait_for(lambda: len(stack.status()["notices"]) == 2, 30, "naming what was set aside")
+            healed(stack)
+        report = stack.verify()
+        assert {(c.name, c.where): c.differences for c in report.compared if c.differences} == {
+            ("sessions", "topic"): 2,
+            ("traffic_hop", "topic"): 1,
+        }, str(report)
+    finally:
+        stack.run_standard(gap="21s")  # a new run leaves them behind
+        stack.run_standard(gap="20s")
     wait_for(lambda: stack.status()["notices"] == [], 30, "forgetting what a new run left behind")
     report = stack.verify()
     assert report.exact, str(report)
