@@ -114,15 +114,23 @@ def _row(tree: dict[str, Any], size: int) -> Decoded | None:
         return None
     time = tree.get("event_time")
     moment = instant_ms(time) if type(time) is str else None
-    properties = tree.get("properties") if size > SMALL else None
-    if type(properties) is dict and not all(type(each) is str for each in properties.values()):
+    properties = tree.get("properties")
+    if properties is not None and (
+        type(properties) is not dict or not all(type(each) is str for each in properties.values())
+    ):
         return None
-    return _decoded(texts, moment, value, size > SMALL and oversized([*texts, value], _mapping(properties)))
+    return _decoded(texts, moment, value, properties, size > SMALL and oversized([*texts, value], properties))
 
 
-def _decoded(texts: list[str | None], moment: int | None, value: str | None, too_large: bool) -> Decoded:
+def _decoded(
+    texts: list[str | None],
+    moment: int | None,
+    value: str | None,
+    properties: dict[str, str | None] | None,
+    too_large: bool,
+) -> Decoded:
     a, b, *rest = texts  # in the order of STRING_FIELDS, which is that of the fields
-    return Decoded(a, b, moment, *rest, value, too_large)  # type: ignore[call-arg, arg-type]
+    return Decoded(a, b, moment, *rest, value, properties, too_large)  # type: ignore[call-arg, arg-type]
 
 
 def _mapping(value: Any) -> dict[str, str | None] | None:
@@ -136,7 +144,8 @@ def _slow_row(tree: dict[str, Any]) -> Decoded:
     is_text = isinstance(time, str) and not isinstance(time, _Float)
     moment = instant_ms(str(time)) if is_text else None
     value = _text(tree.get("value"))
-    return _decoded(texts, moment, value, oversized([*texts, value], _mapping(tree.get("properties"))))
+    properties = _mapping(tree.get("properties"))
+    return _decoded(texts, moment, value, properties, oversized([*texts, value], properties))
 
 
 def _text(value: Any) -> str | None:

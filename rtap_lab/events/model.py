@@ -52,6 +52,7 @@ class Decoded:
     device: str | None = None
     country: str | None = None
     value: str | None = None
+    properties: dict[str, str | None] | None = None
     oversized: bool = False
     """Whether a text of it is longer than an event may hold (`limits.oversized`)."""
 

@@ -6,6 +6,8 @@ two against each other (`rtap_lab.bench.agreement`).
 
 from __future__ import annotations
 
+import hashlib
+import re
 from dataclasses import dataclass
 
 from rtap_lab.errors import SettingsError
@@ -22,6 +24,8 @@ from rtap_lab.queries.conditions import (
     Missing,
     Not,
     Operand,
+    known_field,
+    property_key,
 )
 from rtap_lab.queries.patterns import Measure, Step
 from rtap_lab.queries.query import Definition, PatternQuery, WindowQuery
@@ -63,6 +67,38 @@ def _quoted(column: str) -> str:
     return f"`{column}`"
 
 
+def _field(name: str) -> str:
+    """A field's column in a query's input."""
+    key = property_key(name)
+    if key is None:
+        return _quoted(name)
+    if re.fullmatch(r"[a-z0-9_]{1,40}", key):
+        return f"`property_{key}`"
+    return f"`property_x{hashlib.sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}`"
+
+
+def _input(definition: Definition, *more: str) -> str:
+    """The view that a query reads: all fields, the properties that it asks for, and further expressions."""
+    keys = {name: key for name in _names(definition) if (key := property_key(name)) is not None}
+    taken = [f"properties['{literal(key)}'] AS {_field(name)}" for name, key in keys.items()]
+    table = f"(SELECT *, {', '.join(taken)} FROM events)" if taken else "events"
+    columns = ", ".join([*map(_quoted, FIELDS), *map(_field, keys), *more, "rowtime"])
+    return f"SELECT {columns} FROM {table}{_where(definition.where)}"
+
+
+def _names(definition: Definition) -> dict[str, None]:
+    """Every field that a query looks at."""
+    conditions = [definition.where]
+    names = [*definition.keys.values(), *(each.field for each in definition.measures.values() if each.field)]
+    if isinstance(definition, WindowQuery):
+        conditions += [each.where for each in definition.measures.values()]
+    else:
+        pattern = definition.pattern
+        conditions += [each for step in pattern.steps for each in (step.condition, step.unless)]
+        conditions += [pattern.absence.condition] if pattern.absence else []
+    return dict.fromkeys([*names, *(o.name for each in conditions if each is not None for o in each.operands())])
+
+
 def _where(condition: Condition | None) -> str:
     return f" WHERE {_condition(condition)}" if condition is not None else ""
 
@@ -97,7 +133,7 @@ def _condition(condition: Condition, row: str = "", own: str | None = None) -> s
 
 
 def _operand(operand: Operand, row: str, own: str | None) -> str:
-    name = _quoted(operand.name)
+    name = _field(operand.name)
     if operand.step is None:
         return f"{row}.{name}" if row else name
     if operand.step == own:  # the row before in the same loop
@@ -124,10 +160,9 @@ def _literal(operand: Operand, value: Literal_) -> str:
 
 def _windowed(name: str, query: WindowQuery) -> Compiled:
     view = f"{name}_input"
-    columns = ", ".join([*map(_quoted, FIELDS), "rowtime"])
-    views = [f"CREATE TEMPORARY VIEW {view} AS SELECT {columns} FROM events{_where(query.where)}"]
+    views = [f"CREATE TEMPORARY VIEW {view} AS {_input(query)}"]
     table, rowtime = f"TABLE {view}", "DESCRIPTOR(rowtime)"
-    keys = [_quoted(each) for each in query.keys.values()]
+    keys = [_field(each) for each in query.keys.values()]
     length: int | None = None
     match query.window:
         case TumbleWindow(size_ms=size):
@@ -143,7 +178,7 @@ def _windowed(name: str, query: WindowQuery) -> Compiled:
             length = None
     edges = [f"CAST({each} AS TIMESTAMP_LTZ(3)) AS {each}" for each in ("window_start", "window_end")]
     measured = [
-        *(f"{_quoted(f)} AS {_quoted(column)}" for column, f in query.keys.items()),
+        *(f"{_field(f)} AS {_quoted(column)}" for column, f in query.keys.items()),
         *(f"{_aggregate(column, each, length)} AS {_quoted(column)}" for column, each in query.measures.items()),
     ]
     groups = ", ".join(dict.fromkeys([*keys, "window_start", "window_end"]))
@@ -165,8 +200,8 @@ def _windowed(name: str, query: WindowQuery) -> Compiled:
 
 def _aggregate(column: str, aggregate: Aggregate, length_ms: int | None) -> str:
     kept = f" FILTER (WHERE {_condition(aggregate.where)})" if aggregate.where is not None else ""
-    name = _quoted(aggregate.field or "")
-    kind = FIELDS[aggregate.field] if aggregate.field else None
+    name = _field(aggregate.field or "")
+    kind = known_field(aggregate.field) if aggregate.field else None
     match aggregate.function:
         case "count":
             text = f"COUNT(*){kept}"
@@ -208,10 +243,9 @@ def _aggregate(column: str, aggregate: Aggregate, length_ms: int | None) -> str:
 
 def _matched(name: str, query: PatternQuery) -> Compiled:
     view = f"{name}_input"
-    columns = ", ".join([*map(_quoted, FIELDS), f"{_AT_MS} AS at_ms", "rowtime"])
-    views = [f"CREATE TEMPORARY VIEW {view} AS SELECT {columns} FROM events{_where(query.where)}"]
+    views = [f"CREATE TEMPORARY VIEW {view} AS {_input(query, f'{_AT_MS} AS at_ms')}"]
     absence = query.pattern.absence
-    keys = [_quoted(each) for each in query.keys.values()]
+    keys = [_field(each) for each in query.keys.values()]
     last = _variable(query.pattern.steps[-1].name)
     extra = [
         ("`_last_id`", f"LAST({last}.event_id)"),
@@ -229,7 +263,7 @@ def _matched(name: str, query: PatternQuery) -> Compiled:
         f"MEASURES {found} ONE ROW PER MATCH AFTER MATCH SKIP {skip} PATTERN ({pattern})"
         f"{f' WITHIN {interval(within)}' if within else ''} DEFINE {', '.join(defines)})"
     )
-    chosen = [f"{_quoted(f)} AS {_quoted(column)}" for column, f in query.keys.items()]
+    chosen = [f"{_field(f)} AS {_quoted(column)}" for column, f in query.keys.items()]
     chosen += [_quoted(column) for column in query.measures]
     if absence is None:
         return Compiled(views, f"SELECT {', '.join(chosen)} FROM ({matches})")
@@ -263,7 +297,7 @@ def _measure(measure: Measure) -> str:
             until = _variable(measure.until or "")
             return f"CAST(LAST({until}.at_ms) - LAST({row}.at_ms) AS DOUBLE) / 1000"
         case "first" | "last":
-            return f"{measure.function.upper()}({row}.{_quoted(measure.field)})"
+            return f"{measure.function.upper()}({row}.{_field(measure.field)})"
 
 
 def _steps(steps: tuple[Step, ...]) -> tuple[str, list[str]]:

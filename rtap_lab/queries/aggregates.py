@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from rtap_lab.errors import SettingsError
-from rtap_lab.queries.conditions import Condition, known_field
+from rtap_lab.queries.conditions import Condition, Operand, field_name, known_field
 from rtap_lab.queries.schema import Kind
 
 Function = Literal["count", "sum", "min", "max", "mean", "distinct", "first", "last", "percentile", "rate"]
@@ -69,49 +69,53 @@ class Aggregate(msgspec.Struct, frozen=True, eq=False, omit_defaults=True):
         return Aggregate(self.function, self.field, self.where, equals=number)
 
 
+Field = str | Operand
+"""`"page"`, `field("page")` or `properties["plan"]`."""
+
+
 def count(where: Condition | None = None) -> Aggregate:
     """How many events."""
     return Aggregate("count", where=where)
 
 
-def distinct(field: str, where: Condition | None = None) -> Aggregate:
+def distinct(field: Field, where: Condition | None = None) -> Aggregate:
     """How many different values."""
-    return Aggregate("distinct", field, where)
+    return Aggregate("distinct", field_name(field), where)
 
 
-def total(field: str, *, default: float | None = None, where: Condition | None = None) -> Aggregate:
+def total(field: Field, *, default: float | None = None, where: Condition | None = None) -> Aggregate:
     """The sum."""
-    return Aggregate("sum", field, where, default=None if default is None else float(default))
+    return Aggregate("sum", field_name(field), where, default=None if default is None else float(default))
 
 
-def smallest(field: str, where: Condition | None = None) -> Aggregate:
+def smallest(field: Field, where: Condition | None = None) -> Aggregate:
     """The smallest value; of texts, by their UTF-8 bytes."""
-    return Aggregate("min", field, where)
+    return Aggregate("min", field_name(field), where)
 
 
-def greatest(field: str, where: Condition | None = None) -> Aggregate:
+def greatest(field: Field, where: Condition | None = None) -> Aggregate:
     """The greatest value; of texts, by their UTF-8 bytes."""
-    return Aggregate("max", field, where)
+    return Aggregate("max", field_name(field), where)
 
 
-def mean(field: str, where: Condition | None = None) -> Aggregate:
+def mean(field: Field, where: Condition | None = None) -> Aggregate:
     """The arithmetic mean."""
-    return Aggregate("mean", field, where)
+    return Aggregate("mean", field_name(field), where)
 
 
-def first(field: str, where: Condition | None = None) -> Aggregate:
+def first(field: Field, where: Condition | None = None) -> Aggregate:
     """The value of the earliest event that has one; of equal times the smallest."""
-    return Aggregate("first", field, where)
+    return Aggregate("first", field_name(field), where)
 
 
-def last(field: str, where: Condition | None = None) -> Aggregate:
+def last(field: Field, where: Condition | None = None) -> Aggregate:
     """The value of the latest event that has one; of equal times the greatest."""
-    return Aggregate("last", field, where)
+    return Aggregate("last", field_name(field), where)
 
 
-def percentile(field: str, share: float, where: Condition | None = None) -> Aggregate:
+def percentile(field: Field, share: float, where: Condition | None = None) -> Aggregate:
     """The value below which a share of them lies, linear between neighbours (SQL's PERCENTILE_CONT)."""
-    return Aggregate("percentile", field, where, share=share)
+    return Aggregate("percentile", field_name(field), where, share=share)
 
 
 def rate(per_ms: int = 1000, where: Condition | None = None) -> Aggregate:

@@ -26,7 +26,7 @@ from rtap_lab.queries.aggregates import (
     smallest,
     total,
 )
-from rtap_lab.queries.conditions import Condition, earlier, field
+from rtap_lab.queries.conditions import Condition, Operand, earlier, field, field_name, properties, property_key
 from rtap_lab.queries.patterns import Measure, Pattern
 from rtap_lab.queries.query import PatternQuery, WindowQuery
 from rtap_lab.queries.windows import CumulateWindow, HopWindow, SessionWindow, TumbleWindow, Window
@@ -46,6 +46,7 @@ __all__ = [
     "last",
     "mean",
     "percentile",
+    "properties",
     "rate",
     "session",
     "smallest",
@@ -100,12 +101,12 @@ class WindowBuilder(msgspec.Struct, frozen=True, eq=False):
     keys: dict[str, str] = {}
     condition: Condition | None = None
 
-    def by(self, *fields: str, **columns: str) -> WindowBuilder:
+    def by(self, *fields: str | Operand, **columns: str | Operand) -> WindowBuilder:
         """Windows of each value of these fields.
 
         Args:
             fields: Fields whose columns have their names.
-            columns: Fields by another name for their column: `by(goal="name")`.
+            columns: Fields by another name for their column: `by(goal="name", plan=properties["plan"])`.
 
         Raises:
             SettingsError: When one is there twice.
@@ -139,7 +140,7 @@ class PatternBuilder(Pattern, frozen=True, eq=False):
         """Only events for which this holds are there at all, for `next` too; of several, all must."""
         return msgspec.structs.replace(self, condition=_all(self.condition, condition))
 
-    def by(self, *fields: str, **columns: str) -> PatternQuery:
+    def by(self, *fields: str | Operand, **columns: str | Operand) -> PatternQuery:
         """The query: events of other values of these fields are other streams.
 
         Of each step a match tells when its last row was (`<step>_time`) and that row's page (`<step>_page`), of a step that
@@ -176,9 +177,14 @@ def begin(name: str, condition: Condition, *, times: int | tuple[int, int | None
     return PatternBuilder.begin(name, condition, times=times)
 
 
-def _keys(known: dict[str, str], fields: tuple[str, ...], columns: dict[str, str]) -> dict[str, str]:
+def _keys(
+    known: dict[str, str], fields: tuple[str | Operand, ...], columns: dict[str, str | Operand]
+) -> dict[str, str]:
     found = dict(known)
-    for column, name in [*((each, each) for each in fields), *columns.items()]:
+    chosen = [*((field_name(each), each) for each in fields), *columns.items()]
+    for column, name in ((column, field_name(each)) for column, each in chosen):
+        if column == name and property_key(name) is not None:
+            raise SettingsError(f"by: {name} needs a name for its column", hint=f"such as by(plan={name})")
         if column in found:
             raise SettingsError(f"by: column {column!r} is there twice")
         found[column] = name

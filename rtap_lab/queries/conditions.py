@@ -11,6 +11,7 @@ and only what is true passes.
 
 from __future__ import annotations
 
+import json
 from typing import Literal, cast
 
 import msgspec
@@ -39,15 +40,34 @@ Operator = Literal["=", "<>", "<", "<=", ">", ">="]
 Literal_ = str | int | float
 
 
+def property_key(name: str) -> str | None:
+    """The key of a field that is a property, `properties["plan"]`; None of any other."""
+    if not (name.startswith("properties[") and name.endswith("]")):
+        return None
+    try:
+        key = json.loads(name[len("properties[") : -1])
+    except ValueError:
+        return None
+    return key if isinstance(key, str) and name == _property(key) else None
+
+
+def _property(key: str) -> str:
+    return f"properties[{json.dumps(key, ensure_ascii=False)}]"
+
+
 def known_field(name: str) -> FieldKind:
-    """The kind of a field.
+    """The kind of a field, or of a property: that is a text.
 
     Raises:
         SettingsError: When events have no such field.
     """
-    if name not in FIELDS:
-        raise SettingsError(f"field {name!r} is not known", hint=f"one of {', '.join(FIELDS)}")
-    return FIELDS[name]
+    if name in FIELDS:
+        return FIELDS[name]
+    if isinstance(name, str) and property_key(name) is not None:
+        return "text"
+    raise SettingsError(
+        f"field {name!r} is not known", hint=f'one of {", ".join(FIELDS)}, or a property: properties["plan"]'
+    )
 
 
 class Operand(msgspec.Struct, frozen=True, eq=False, omit_defaults=True):
@@ -67,7 +87,7 @@ class Operand(msgspec.Struct, frozen=True, eq=False, omit_defaults=True):
 
     @property
     def kind(self) -> FieldKind:
-        return FIELDS[self.name]
+        return known_field(self.name)
 
     def __eq__(self, other: object) -> Condition:  # type: ignore[override]
         return Compared("=", self, self._right(other))
@@ -136,9 +156,38 @@ def field(name: str) -> Operand:
     return Operand(name)
 
 
-def earlier(step: str, name: str) -> Operand:
+class Properties:
+    """What a site tells of its events beside the contract's fields: `properties["plan"]` is a field, always text."""
+
+    def __getitem__(self, key: str) -> Operand:
+        """The property of this name; missing where an event has none."""
+        if not isinstance(key, str):
+            raise SettingsError(f"properties[{key!r}]: a property's name is a text")
+        return Operand(_property(key))
+
+    def __repr__(self) -> str:
+        return "properties"
+
+
+properties = Properties()
+
+
+def earlier(step: str, name: str | Operand) -> Operand:
     """A field of the last row that a pattern's step took."""
-    return Operand(name, step)
+    return Operand(field_name(name), step)
+
+
+def field_name(field: str | Operand) -> str:
+    """A field's name, of `"page"`, `field("page")` or `properties["plan"]`.
+
+    Raises:
+        SettingsError: When it is a field of a pattern's step.
+    """
+    if not isinstance(field, Operand):
+        return field
+    if field.step is not None:
+        raise SettingsError(f"{field.name} of step {field.step!r}: a field of this event is wanted")
+    return field.name
 
 
 class _Combined(msgspec.Struct, frozen=True, eq=False, tag_field="is"):

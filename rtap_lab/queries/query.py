@@ -11,7 +11,7 @@ import msgspec
 
 from rtap_lab.errors import SettingsError
 from rtap_lab.queries.aggregates import Aggregate
-from rtap_lab.queries.conditions import FIELDS, Condition, known_field
+from rtap_lab.queries.conditions import Condition, known_field
 from rtap_lab.queries.patterns import Measure, Pattern
 from rtap_lab.queries.schema import Schema
 from rtap_lab.queries.windows import SessionWindow, TumbleWindow, Window
@@ -118,7 +118,7 @@ class WindowQuery(msgspec.Struct, frozen=True, eq=False, tag_field="kind", tag="
         if self.ranked is None and isinstance(self.window, TumbleWindow) and HOUR_MS % self.window.size_ms == 0:
             additive = tuple(n for n, a in self.measures.items() if a.function in ("count", "sum") and a.equals is None)
         return Schema(
-            {column: FIELDS[name] for column, name in self.keys.items()},
+            {column: known_field(name) for column, name in self.keys.items()},
             {column: each.kind for column, each in self.measures.items()},
             span_ms=self.window.gap_ms if isinstance(self.window, SessionWindow) else 0,
             additive=additive,
@@ -213,7 +213,7 @@ class PatternQuery(msgspec.Struct, frozen=True, eq=False, tag_field="kind", tag=
             )
         absence = self.pattern.absence
         return Schema(
-            {column: FIELDS[name] for column, name in self.keys.items()},
+            {column: known_field(name) for column, name in self.keys.items()},
             {column: each.kind for column, each in self.measures.items()},
             windowed=False,
             time_column=self._last_time,

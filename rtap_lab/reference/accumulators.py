@@ -13,6 +13,7 @@ from typing import Any
 
 from rtap_lab.queries.aggregates import Aggregate, Function
 from rtap_lab.reference.conditions import predicate
+from rtap_lab.reference.fields import Read, reader
 
 _State = Any
 
@@ -44,9 +45,9 @@ def accumulator(aggregate: Aggregate) -> Accumulator:
     )
 
 
-def _field(aggregate: Aggregate) -> str:
+def _field(aggregate: Aggregate) -> Read:
     assert aggregate.field is not None
-    return aggregate.field
+    return reader(aggregate.field)
 
 
 def _count(aggregate: Aggregate) -> Accumulator:
@@ -59,10 +60,10 @@ def _rate(aggregate: Aggregate) -> Accumulator:
 
 
 def _distinct(aggregate: Aggregate) -> Accumulator:
-    name = _field(aggregate)
+    get = _field(aggregate)
 
     def add(seen: set[Any], event: Any) -> set[Any]:
-        value = getattr(event, name)
+        value = get(event)
         if value is not None:
             seen.add(value)
         return seen
@@ -71,10 +72,10 @@ def _distinct(aggregate: Aggregate) -> Accumulator:
 
 
 def _terms(aggregate: Aggregate, read: Callable[[list[float]], float | None]) -> Accumulator:
-    name, default = _field(aggregate), aggregate.default
+    get, default = _field(aggregate), aggregate.default
 
     def add(terms: list[float], event: Any) -> list[float]:
-        value = getattr(event, name)
+        value = get(event)
         if value is None:
             value = default
         if value is not None:
@@ -117,13 +118,13 @@ def _percentile(aggregate: Aggregate) -> Accumulator:
 
 def _best(better: Callable[[Any, Any], Any], timed: bool) -> Callable[[Aggregate], Accumulator]:
     def made(aggregate: Aggregate) -> Accumulator:
-        name = _field(aggregate)
+        get = _field(aggregate)
 
         def merge(a: Any, b: Any) -> Any:
             return a if b is None else b if a is None else better(a, b)
 
         def add(best: Any, event: Any) -> Any:
-            value = getattr(event, name)
+            value = get(event)
             if value is None:
                 return best
             return merge(best, (event.event_time, value) if timed else value)

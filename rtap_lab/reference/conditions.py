@@ -6,7 +6,8 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from rtap_lab.queries.conditions import Both, Compared, Condition, Contains, Either, Missing, Not, Operand
+from rtap_lab.queries.conditions import Both, Compared, Condition, Contains, Either, Missing, Not, Operand, property_key
+from rtap_lab.reference.fields import reader
 
 Bound = Mapping[str, Sequence[Any]]
 """In a pattern: the rows that each step has taken so far."""
@@ -52,7 +53,7 @@ def _compared(condition: Compared, own: str | None) -> Test:
 
         return of_fields
     value, name = condition.right, condition.left.name
-    if condition.left.step is None:  # most conditions are of this kind
+    if condition.left.step is None and property_key(name) is None:  # most conditions are of this kind
 
         def of_value(event: Any, bound: Bound) -> bool | None:
             a = getattr(event, name)
@@ -113,12 +114,12 @@ def _opposite(inner: Test) -> Test:
 
 
 def _getter(operand: Operand, own: str | None) -> Callable[[Any, Bound], Any]:
-    name, step = operand.name, operand.step
+    read, step = reader(operand.name), operand.step
     if step is None:
-        return lambda event, bound: getattr(event, name)
+        return lambda event, bound: read(event)
 
     def of_step(event: Any, bound: Bound) -> Any:
         rows = bound.get(step)
-        return getattr(rows[-1], name) if rows else None
+        return read(rows[-1]) if rows else None
 
     return of_step

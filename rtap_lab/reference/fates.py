@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from rtap_lab.events.codec import decode, number, unfit
@@ -36,6 +36,7 @@ class Event:
     campaign: str | None = None
     device: str | None = None
     country: str | None = None
+    properties: Mapping[str, str | None] | None = field(default=None, hash=False)
 
 
 @dataclass(slots=True, frozen=True)
@@ -138,6 +139,7 @@ class Judge:
                 row.campaign,
                 row.device,
                 row.country,
+                row.properties,
             )
             if row.event_id in self._seen:
                 yield Judged("duplicate", place, row.event_id, None, None, event, late)

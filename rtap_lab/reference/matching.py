@@ -18,6 +18,7 @@ from typing import Any, Literal
 from rtap_lab.queries.patterns import Measure
 from rtap_lab.queries.query import PatternQuery
 from rtap_lab.reference.conditions import Test, predicate
+from rtap_lab.reference.fields import reader
 from rtap_lab.reference.windowing import BEGIN, END, Row
 
 Ended = Literal["open", "matched", "failed", "timed_out"]
@@ -78,7 +79,7 @@ class Matching:
         self.trace = trace
         self.traced: list[Traced] = []
         self._where = predicate(query.where) if query.where is not None else None
-        self._fields = list(query.keys.values())
+        self._fields = [reader(name) for name in query.keys.values()]
         self._steps = [
             (
                 step,
@@ -105,7 +106,7 @@ class Matching:
             if event.event_time <= self.watermark:
                 left_out += 1
                 continue
-            of = tuple(getattr(event, name) for name in fields)
+            of = tuple(read(event) for read in fields)
             keyed = keys.get(of)
             if keyed is None:
                 keyed = keys[of] = _Keyed()
@@ -283,4 +284,4 @@ def value_of(measure: Measure, bound: dict[str, list[Any]]) -> Any:
     if measure.function == "elapsed":
         others = bound.get(measure.until or "") or []
         return (others[-1].event_time - rows[-1].event_time) / 1000 if rows and others else None
-    return getattr(rows[0 if measure.function == "first" else -1], measure.field) if rows else None
+    return reader(measure.field)(rows[0 if measure.function == "first" else -1]) if rows else None

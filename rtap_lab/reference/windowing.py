@@ -14,10 +14,12 @@ from operator import attrgetter
 from typing import Any
 
 from rtap_lab.errors import SettingsError
+from rtap_lab.queries.conditions import property_key
 from rtap_lab.queries.query import Top, WindowQuery
 from rtap_lab.queries.windows import AlignedWindow, SessionWindow
 from rtap_lab.reference.accumulators import Accumulator, accumulator
 from rtap_lab.reference.conditions import predicate
+from rtap_lab.reference.fields import reader
 
 Row = dict[str, Any]
 """Columns by name; times are milliseconds since the epoch."""
@@ -117,9 +119,12 @@ def _key(fields: list[str]) -> Callable[[Any], tuple[Any, ...]]:
     if not fields:
         return lambda event: ()
     if len(fields) == 1:
-        name = fields[0]
-        return lambda event: (getattr(event, name),)
-    return attrgetter(*fields)
+        get = reader(fields[0])
+        return lambda event: (get(event),)
+    if all(property_key(name) is None for name in fields):
+        return attrgetter(*fields)  # in one call
+    readers = [reader(name) for name in fields]
+    return lambda event: tuple(read(event) for read in readers)
 
 
 def _merged(accumulators: list[Accumulator], a: list[Any], b: list[Any]) -> list[Any]:

@@ -16,7 +16,7 @@ import msgspec
 from rtap_lab.errors import SettingsError
 from rtap_lab.queries import aggregates as agg
 from rtap_lab.queries.aggregates import Aggregate
-from rtap_lab.queries.conditions import Condition, earlier, field
+from rtap_lab.queries.conditions import Condition, earlier, field, properties
 from rtap_lab.queries.patterns import Measure, Pattern
 from rtap_lab.queries.query import Definition, PatternQuery, WindowQuery
 from rtap_lab.queries.windows import CumulateWindow, HopWindow, SessionWindow, TumbleWindow, Window
@@ -27,7 +27,8 @@ START_MS = 1_767_261_600_000
 _PAGES = ("/", "/a", "/b", "/é", "/z'z", "/a/100%_b\\!c", "/a\n/")
 _PIECES = ("/", "/a", "a", "'", "é", "%", "_", "\\", "!c", "/a/1", "z'z", "\n")
 _NAMES = ("a", "b", "c")
-_KEYS = ("page", "name", "device", "visitor_id", "country")
+_PROPERTIES = ("plan", "Größe 'x'", 'a"b`c\\')
+_KEYS = ("page", "name", "device", "visitor_id", "country", properties["plan"].name, properties[_PROPERTIES[1]].name)
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,10 @@ def stream(seed: int, size: int = 300) -> Stream:
             event["country"] = random.choice(["DE", "FR"])
         if random.random() < 0.7:
             event["value"] = random.choice([0, 1, 2.5, 10, -3.25, 0.1])
+        if random.random() < 0.6:
+            event["properties"] = {
+                key: random.choice(["", "pro", "/a"]) for key in _PROPERTIES if random.random() < 0.6
+            }
         delay = random.uniform(0, disorder)
         sent.append((at + delay, event))
         if random.random() < 0.04:
@@ -125,7 +130,7 @@ def _window(random: Random) -> WindowQuery:
 
 def _aggregate(random: Random) -> Aggregate:
     where = _condition(random) if random.random() < 0.3 else None
-    text = random.choice(["page", "name", "device", "visitor_id"])
+    text = random.choice(["page", "name", "device", "visitor_id", properties["plan"].name])
     made: list[Callable[[], Aggregate]] = [
         lambda: agg.count(where),
         lambda: agg.distinct(text, where),
@@ -160,6 +165,9 @@ def _simple(random: Random) -> Condition:
         lambda: field("country").is_present(),
         lambda: field("name").is_in("a", "c"),
         lambda: field("event_time") >= START_MS + 5_000,
+        lambda: properties[random.choice(_PROPERTIES)] == random.choice(["", "pro"]),
+        lambda: properties["plan"].is_missing(),
+        lambda: properties["plan"] <= field("page"),
     ]
     return random.choice(draws)()
 

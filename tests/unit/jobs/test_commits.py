@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from rtap_lab.errors import JobError
@@ -79,7 +81,7 @@ def test_checkpoints_take_half_of_the_time_at_most(flink: Flink, commits: Commit
         flink.pass_time(commits, 0.01)
     moments = [moment for moment, _ in flink.asked]
     assert len(moments) > 1
-    assert all(b - a >= max(2 * takes, takes + REST_S) - 0.011 for a, b in zip(moments, moments[1:], strict=False))
+    assert all(b - a >= max(2 * takes, takes + REST_S) - 0.011 for a, b in itertools.pairwise(moments))
 
 
 def test_one_jobs_trouble_is_not_anothers_and_is_tried_again(flink: Flink, commits: Commits) -> None:

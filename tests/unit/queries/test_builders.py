@@ -11,7 +11,19 @@ from hypothesis import strategies as st
 
 from rtap_lab.errors import SettingsError
 from rtap_lab.flink.compile import compile_query
-from rtap_lab.queries.builders import Measure, begin, count, cumulate, distinct, field, hop, session, tumble
+from rtap_lab.queries.builders import (
+    Measure,
+    begin,
+    count,
+    cumulate,
+    distinct,
+    field,
+    hop,
+    properties,
+    session,
+    total,
+    tumble,
+)
 from rtap_lab.queries.conditions import Compared, Condition, Contains
 from rtap_lab.queries.patterns import Pattern
 from rtap_lab.queries.query import Definition, PatternQuery, Query, WindowQuery, query
@@ -52,9 +64,47 @@ def test_patterns_read_as_the_question_does() -> None:
     assert list(logins.telling(at=Measure("last", "failed")).measures) == ["at"]
 
 
+def test_properties_are_fields_of_text_by_any_name() -> None:
+    plan = properties["plan"]
+    built = tumble("1m").by(plan=plan).where(plan != "free").agg(users=distinct(plan), visitors=distinct("visitor_id"))
+    assert built.keys == {"plan": 'properties["plan"]'}
+    assert built.schema.columns["plan"] == "text"
+    assert same(
+        built,
+        tumble("1m")
+        .by(plan=plan.name)
+        .where(plan != "free")
+        .agg(users=distinct(plan.name), visitors=distinct("visitor_id")),
+    )
+    sql = compile_query("q", built)
+    assert "properties['plan'] AS `property_plan` FROM events)" in sql.views[0]
+    assert sql.views[0].endswith("WHERE `property_plan` <> 'free'")
+    assert "COUNT(DISTINCT `property_plan`) AS `users`" in sql.select
+    again = msgspec.json.decode(msgspec.json.encode(query("q", built)), type=Query)
+    assert again == query("q", built)
+
+
+@given(st.text(st.characters(codec="utf-8"), max_size=30))
+def test_a_propertys_name_is_text_in_the_sql_whatever_it_is(key: str) -> None:
+    built = begin("a", properties[key] == "x").by(k=properties[key])
+    view = compile_query("q", built).views[0]
+    quoted = "properties['" + key.replace("'", "''") + "'] AS `property_"
+    assert quoted in view
+    plain = compile_query("q", begin("a", properties["plan"] == "x").by(k=properties["plan"])).views[0]
+    alias = view.partition(quoted)[2].partition("`")[0]
+    assert alias.isalnum() or alias == key
+    assert view.replace(quoted + alias, "").replace(f"`property_{alias}`", "") == plain.replace(
+        "properties['plan'] AS `property_plan", ""
+    ).replace("`property_plan`", "")
+
+
 @pytest.mark.parametrize(
     ("mistake", "words"),
     [
+        (lambda: tumble("1s").by(properties["plan"]), "needs a name for its column"),
+        (lambda: total(properties["plan"]), "not a number"),
+        (lambda: field("properties[plan]"), "not known"),
+        (lambda: properties[1], "a property's name is a text"),
         (lambda: tumble("1x"), "not a duration"),
         (lambda: hop("10s", every="3s"), "multiple of the slide"),
         (lambda: tumble("1s").by("page", "page"), "there twice"),

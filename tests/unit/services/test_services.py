@@ -35,7 +35,18 @@ def test_the_profile_decides_what_is_declared(
     tmp_path: Path, settings: Settings, brokers: list[str], store: bool
 ) -> None:
     declared = {service.name: service for service in daemon.all_services(site_of(tmp_path / "lab", settings))}
-    wanted = {*brokers, "registry", "jobmanager", "taskmanager", "gateway", "writer", "hub", "ticker", "auditor", "checkpointer"}
+    wanted = {
+        *brokers,
+        "registry",
+        "jobmanager",
+        "taskmanager",
+        "gateway",
+        "writer",
+        "hub",
+        "ticker",
+        "auditor",
+        "checkpointer",
+    }
     assert set(declared) == wanted | {"dashboard"} | ({"store"} if store else set())
     for service in declared.values():
         assert set(service.depends) <= set(declared), service.name
