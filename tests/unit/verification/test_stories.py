@@ -194,9 +194,18 @@ def test_a_score_shows_what_is_not_explained() -> None:
     assert "NOT EXPLAINED" in str(score)
 
 
-@pytest.mark.parametrize("factor", [0.5, 3.6, 20])
+STORIES = [("checkout_outage", "outage"), ("bot_attack", "bots"), ("broken_tracker", "broken")]
+FACTORS = [0.5, 3.6, 20]
+
+
 @pytest.mark.parametrize(
-    ("name", "kind"), [("checkout_outage", "outage"), ("bot_attack", "bots"), ("broken_tracker", "broken")]
+    ("name", "kind", "factor"),
+    [
+        # each story at one rate, each rate with one story; all pairs are for a night
+        pytest.param(*story, factor, marks=[] if at == with_ else [pytest.mark.long])
+        for at, story in enumerate(STORIES)
+        for with_, factor in enumerate(FACTORS)
+    ],
 )
 def test_a_story_played_to_its_end_shows_its_anomaly_at_any_rate(name: str, kind: str, factor: float) -> None:
     website, lab = load_scenario(name), OfflineLab()
