@@ -94,7 +94,7 @@ class FlinkRest:
 
     def checkpoint(self, job_id: str) -> str:
         """Ask for a checkpoint now; the request's id."""
-        return str(self._call("POST", f"/jobs/{job_id}/checkpoints", json={})["request-id"])
+        return str(self._call("POST", f"/jobs/{job_id}/checkpoints", json={}, timeout=4)["request-id"])
 
     def is_checkpoint_complete(self, job_id: str, request: str) -> bool:
         """Whether a checkpoint that was asked for is there.
@@ -102,7 +102,7 @@ class FlinkRest:
         Raises:
             JobError: When it failed, or the job knows nothing of it (any more).
         """
-        found = self._call("GET", f"/jobs/{job_id}/checkpoints/{request}")
+        found = self._call("GET", f"/jobs/{job_id}/checkpoints/{request}", timeout=4)
         if found["status"]["id"] != "COMPLETED":
             return False
         failure = found["operation"].get("failureCause")

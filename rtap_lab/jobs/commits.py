@@ -11,25 +11,42 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from rtap_lab.errors import JobError
+from rtap_lab.waiting import backoff
 
 REST_S = 0.05
-"""From the end of one checkpoint to the next at least, and as long as the last one took: more than half of a machine's time
-cannot go into them."""
+"""From the end of one checkpoint to the next of its job at least."""
 
-AGAIN_S = 1.0
-"""After one that failed: the job is restarting, stopping, or taking a savepoint."""
+LONGEST_REST_S = 2.0
+"""A longer one would mean nothing: Flink's own interval is no longer."""
 
 FIRST_LOOK_S = 0.03
 """No checkpoint is complete sooner."""
 
+GIVEN_UP_S = 130.0
+"""A checkpoint that is not complete by then has timed out."""
+
+
+@dataclass
+class _Request:
+    """A checkpoint that was asked for."""
+
+    name: str
+    asked: float
+    look_at: float
+
+    def looked(self, now: float) -> None:
+        """The next look, the later the longer it takes: looking costs the JobManager something too."""
+        self.look_at = now + min(0.5, max(0.02, (now - self.asked) / 8))
+
 
 @dataclass
 class _Job:
-    waiting: bool = False
-    """Rows came since the newest checkpoint was asked for."""
-    request: str | None = None
-    asked: float = 0.0
+    waiting: bool = True
+    """Rows came since the newest checkpoint was asked for, or may have come before anybody looked."""
+    request: _Request | None = None
     rests_until: float = 0.0
+    failures: int = 0
+    """Requests in a row that came to nothing: the job is restarting, or the JobManager is."""
 
 
 class Commits:
@@ -51,10 +68,15 @@ class Commits:
         self._is_complete = is_complete
         self._clock = clock
         self._jobs: dict[str, _Job] = {}
+        self._left: list[tuple[str, _Request]] = []
+        """Of jobs that are followed no more. A JobManager that ends waits until somebody has looked at them."""
 
     def follow(self, job_ids: Collection[str]) -> None:
-        """These jobs, and no others; one that is new may have rows that nobody saw coming."""
-        self._jobs = {each: self._jobs.get(each) or _Job(waiting=True) for each in job_ids}
+        """These jobs, and no others."""
+        for job_id, job in self._jobs.items():
+            if job_id not in job_ids and job.request is not None:
+                self._left.append((job_id, job.request))
+        self._jobs = {each: self._jobs.get(each) or _Job() for each in job_ids}
 
     def came(self, job_id: str) -> None:
         """Rows of a job came."""
@@ -67,27 +89,57 @@ class Commits:
         Returns:
             Seconds until there is something to do, should no row come.
         """
-        now = self._clock()
+        self._left = [(job_id, request) for job_id, request in self._left if not self._is_answered(job_id, request)]
         for job_id, job in self._jobs.items():
             try:
-                self._look_after(job_id, job, now)
+                self._look_after(job_id, job)
             except JobError:  # Flink's own interval commits meanwhile; what stays so is in `rtap status`
-                job.waiting, job.request, job.rests_until = True, None, self._clock() + AGAIN_S
-        due = [self._due(job, self._clock()) for job in self._jobs.values()]
-        return min([max(each, 0.0) for each in due if each is not None], default=0.5)
+                self._failed(job)
+        now = self._clock()
+        due = [self._due(job) for job in self._jobs.values()] + [request.look_at for _, request in self._left]
+        return max(0.0, min([each - now for each in due if each is not None], default=0.5))
 
-    def _look_after(self, job_id: str, job: _Job, now: float) -> None:
-        if job.request is not None:
-            if now - job.asked < FIRST_LOOK_S or not self._is_complete(job_id, job.request):
-                return
-            now = self._clock()
-            job.request, job.rests_until = None, now + max(REST_S, now - job.asked)
-        if job.waiting and now >= job.rests_until:
-            job.waiting, job.asked = False, now
-            job.request = self._trigger(job_id)
+    def finish(self, seconds: float) -> None:
+        """Ask for nothing more, and look until what was asked for is answered, for so many seconds at most."""
+        self.follow([])
+        end = self._clock() + seconds
+        while self._left and self._clock() < end:
+            time.sleep(self.step())
+
+    def _look_after(self, job_id: str, job: _Job) -> None:
+        request = job.request
+        if request is not None and self._clock() >= request.look_at:
+            if self._is_complete(job_id, request.name):
+                took = self._clock() - request.asked
+                # several jobs share the machine
+                rest = min(max(REST_S, took * len(self._jobs)), LONGEST_REST_S)
+                job.request, job.failures, job.rests_until = None, 0, self._clock() + rest
+            elif self._clock() - request.asked > GIVEN_UP_S:
+                self._failed(job)
+            else:
+                request.looked(self._clock())
+        if job.request is None and job.waiting and self._clock() >= job.rests_until:
+            asked = self._clock()
+            name = self._trigger(job_id)
+            job.waiting, job.request = False, _Request(name, asked, asked + FIRST_LOOK_S)
+
+    def _failed(self, job: _Job) -> None:
+        job.failures += 1
+        job.waiting, job.request = True, None
+        job.rests_until = self._clock() + backoff(job.failures, first=0.2, longest=2)
+
+    def _is_answered(self, job_id: str, request: _Request) -> bool:
+        if self._clock() < request.look_at:
+            return False
+        try:
+            answered = self._is_complete(job_id, request.name)
+        except JobError:  # that is an answer, too
+            return True
+        request.looked(self._clock())
+        return answered or self._clock() - request.asked > GIVEN_UP_S
 
     @staticmethod
-    def _due(job: _Job, now: float) -> float | None:
+    def _due(job: _Job) -> float | None:
         if job.request is not None:
-            return max(job.asked + FIRST_LOOK_S - now, 0.01)
-        return job.rests_until - now if job.waiting else None
+            return job.request.look_at
+        return job.rests_until if job.waiting else None

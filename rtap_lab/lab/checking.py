@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rtap_lab.errors import JobError
+from rtap_lab.flink.rest import FlinkRest
 from rtap_lab.jobs.model import OVER, Run, need_run, runs_on
 from rtap_lab.kafka.clients import read_range
 from rtap_lab.lab.context import Context
@@ -106,12 +107,39 @@ def _upto(context: Context, verifier: Verifier, subject: Subject, run: Run) -> t
             hint=f"`rtap jobs run {run.job}` continues it",
         )
 
-    def take_checkpoint() -> bool:
-        try:
-            active = flink.active(run.name)  # the job may be resubmitted meanwhile
-            request = flink.checkpoint(active[0]) if active else ""
-            return bool(request) and until(lambda: flink.is_checkpoint_complete(active[0], request), 30, every=0.05)
-        except JobError:  # it cannot take one now: it is starting, or the JobManager is
-            return False
+    checkpoints = _Checkpoints(flink, run.name)
+    try:
+        return verifier.live_upto(subject, checkpoints.completed), 0
+    except JobError as error:
+        if checkpoints.trouble:
+            raise JobError(f"{error.message} ({checkpoints.trouble})", hint=error.hint) from error
+        raise
 
-    return verifier.live_upto(subject, take_checkpoint), 0
+
+class _Checkpoints:
+    """Asks a job for one checkpoint after the other.
+
+    Args:
+        flink: The JobManager.
+        name: The name of the run's jobs: it may be resubmitted meanwhile.
+    """
+
+    def __init__(self, flink: FlinkRest, name: str) -> None:
+        self._flink = flink
+        self._name = name
+        self._pending: tuple[str, str] | None = None
+        self._completed = 0
+        self.trouble = ""
+        """Why the last one could not be taken."""
+
+    def completed(self) -> int:
+        """How many are complete so far; asks for the next. Each was begun after the one before was counted."""
+        try:
+            if self._pending is None:
+                for job_id in self._flink.active(self._name)[:1]:
+                    self._pending = (job_id, self._flink.checkpoint(job_id))
+            elif self._flink.is_checkpoint_complete(*self._pending):
+                self._pending, self._completed, self.trouble = None, self._completed + 1, ""
+        except JobError as error:  # it cannot take one now: it is starting, or the JobManager is
+            self._pending, self.trouble = None, error.message
+        return self._completed

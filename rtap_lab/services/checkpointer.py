@@ -32,7 +32,7 @@ class _Follower:
     def __init__(self, process: ServiceProcess) -> None:
         site = process.site
         self.stop = process.stop
-        self.topics = site.topics
+        self.topics = site.topics_at_a_glance
         self.runs = runs_document(process.state)
         self.commits = Commits(site.flink.checkpoint, site.flink.is_checkpoint_complete)
         self.reader = TopicReader(site.endpoints.kafka, "rtap-checkpointer", committed=False)
@@ -77,7 +77,8 @@ class _Follower:
         self.of_run = {run.run: str(run.job_id) for run in wanted.values()}
         self.of_topic = {topic: str(run.job_id) for run in wanted.values() for topic in run.topics.values()}
         topics = {*self.of_topic, LATE, REJECTED} if wanted else set()
-        ends = {topic: end for (topic, _), end in self.topics.ends(topics).items()} if topics else {}
+        new = topics - self.positions.keys()
+        ends = {topic: end for (topic, _), end in self.topics.ends(new).items()} if new else {}
         self.positions = {topic: self.positions.get(topic, ends.get(topic, 0)) for topic in topics}
         self.reader.follow(self.positions)
         self.commits.follow(self.of_run.values())
@@ -88,4 +89,5 @@ def main(process: ServiceProcess) -> None:
     """Ask for checkpoints, until the stop."""
     follower = _Follower(process)
     process.repeat(follower.step)
+    follower.commits.finish(3)
     follower.reader.close()

@@ -77,12 +77,12 @@ class Verifier:
         self.rejected = rejected
         self.patience = patience
 
-    def live_upto(self, subject: Subject, take_checkpoint: Callable[[], bool], *, patience: float = 60.0) -> Upto:
+    def live_upto(self, subject: Subject, checkpoints: Callable[[], int], *, patience: float = 60.0) -> Upto:
         """Wait until a live job and the store have passed the topic's ends as they are now.
 
         Args:
             subject: The run.
-            take_checkpoint: Lets the job take one, if it can; whether it is complete.
+            checkpoints: Lets the job take one after the other, one at a call at most; how many are complete.
             patience: Seconds to wait at most.
 
         Raises:
@@ -100,23 +100,18 @@ class Verifier:
         done: dict[int, int] = {}
 
         def read() -> bool:
-            take_checkpoint()
+            checkpoints()
             done.update(self.topics.committed(subject.group, topic))
             return all(done.get(p, 0) >= end or end == starts[t, p] for (t, p), end in ends.items())
 
         wait(read, "the job did not read to the topic's ends")
         offsets = {(topic, p): done.get(p, starts[topic, p]) for (_, p) in ends}
-        # a watermark leaves the source up to 50 ms after its record: what it closes is in a
-        # checkpoint or two after the one with these offsets
-        begun, taken = time.monotonic(), 0
-
-        def closed() -> bool:
-            nonlocal taken
-            taken += take_checkpoint()
-            return taken >= 2 and time.monotonic() - begun > 0.5
-
-        wait(closed, "the job completed no checkpoints")
-        self.await_store(subject, deadline - time.monotonic())
+        # a watermark leaves the source up to 50 ms after its record: what it closes is in the checkpoint
+        # that begins half a second later
+        time.sleep(0.5)
+        count = checkpoints()
+        wait(lambda: checkpoints() >= count + 2, "the job completed no checkpoints")
+        self.await_store(subject, max(10, deadline - time.monotonic()))
         return Upto(offsets, whole=False)
 
     def await_store(self, subject: Subject, patience: float) -> None:

@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from rtap_lab.errors import JobError
-from rtap_lab.jobs.commits import AGAIN_S, REST_S, Commits
+from rtap_lab.jobs.commits import GIVEN_UP_S, LONGEST_REST_S, REST_S, Commits
 
 
 class Flink:
@@ -16,6 +16,7 @@ class Flink:
     def __init__(self) -> None:
         self.now = 100.0
         self.asked: list[tuple[float, str]] = []
+        self.looks = 0
         self.takes = 0.2
         self.refuses = False
 
@@ -26,6 +27,7 @@ class Flink:
         return str(len(self.asked))
 
     def is_complete(self, job_id: str, request: str) -> bool:
+        self.looks += 1
         return self.now >= self.asked[int(request) - 1][0] + self.takes
 
     def pass_time(self, commits: Commits, seconds: float) -> None:
@@ -72,16 +74,49 @@ def test_a_row_that_comes_meanwhile_waits_for_another(flink: Flink, commits: Com
     assert len(flink.asked) == 2
 
 
-@pytest.mark.parametrize("takes", [0.02, 0.2, 3.0])
-def test_checkpoints_take_half_of_the_time_at_most(flink: Flink, commits: Commits, takes: float) -> None:
-    flink.takes = takes
-    end = flink.now + 60
+def moments(flink: Flink, commits: Commits, seconds: float, *jobs: str) -> list[float]:
+    """When checkpoints were asked for, while rows of all jobs come all the time."""
+    flink.asked.clear()
+    end = flink.now + seconds
     while flink.now < end:
-        commits.came("a")
+        for job in jobs:
+            commits.came(job)
         flink.pass_time(commits, 0.01)
-    moments = [moment for moment, _ in flink.asked]
-    assert len(moments) > 1
-    assert all(b - a >= max(2 * takes, takes + REST_S) - 0.011 for a, b in itertools.pairwise(moments))
+    return [moment for moment, _ in flink.asked]
+
+
+@pytest.mark.parametrize("takes", [0.02, 0.2, 1.5])
+def test_checkpoints_take_half_of_the_time_at_most_whatever_the_number_of_jobs(
+    flink: Flink, commits: Commits, takes: float
+) -> None:
+    flink.takes = takes
+    found = moments(flink, commits, 60, "a")
+    assert len(found) > 10
+    assert all(b - a >= max(2 * takes, takes + REST_S) - 0.011 for a, b in itertools.pairwise(found))
+    commits.follow(["a", "b", "c"])
+    flink.pass_time(commits, 10)
+    found = moments(flink, commits, 60, "a", "b", "c")
+    rest = min(max(3 * takes, REST_S), LONGEST_REST_S)
+    assert len(found) <= 3 * (60 / (takes + rest) + 1)
+
+
+def test_a_long_one_is_looked_at_seldom_and_not_rested_from_as_long(flink: Flink, commits: Commits) -> None:
+    flink.takes, flink.looks = 60.0, 0
+    commits.came("a")
+    flink.pass_time(commits, 61)
+    assert len(flink.asked) == 1
+    assert flink.looks < 160
+    flink.takes = 0.1
+    commits.came("a")
+    flink.pass_time(commits, LONGEST_REST_S + 0.1)
+    assert len(flink.asked) == 2
+
+
+def test_one_that_never_ends_is_given_up(flink: Flink, commits: Commits) -> None:
+    flink.takes = 1e9
+    commits.came("a")
+    flink.pass_time(commits, GIVEN_UP_S + 5)
+    assert len(flink.asked) == 2
 
 
 def test_one_jobs_trouble_is_not_anothers_and_is_tried_again(flink: Flink, commits: Commits) -> None:
@@ -97,12 +132,20 @@ def test_one_jobs_trouble_is_not_anothers_and_is_tried_again(flink: Flink, commi
     flink.pass_time(commits, 5)
     found = {job: moment for moment, job in flink.asked}
     assert found.keys() == {"a", "b"}
-    assert found["a"] - began <= AGAIN_S
-
-
-def test_what_is_not_followed_any_more_is_forgotten(flink: Flink, commits: Commits) -> None:
+    assert found["a"] - began <= 2.1
     commits.came("a")
+    flink.pass_time(commits, 0.5)
+    assert flink.asked[-1][1] == "a", "what failed before is forgotten"
+
+
+def test_what_is_not_followed_any_more_is_asked_for_nothing_but_looked_after(flink: Flink, commits: Commits) -> None:
+    """A JobManager that ends waits for somebody to look at what was asked for."""
+    commits.came("a")
+    flink.pass_time(commits, 0.01)
+    assert len(flink.asked) == 1
+    flink.looks = 0
     commits.follow([])
     commits.came("a")
     flink.pass_time(commits, 5)
-    assert flink.asked == []
+    assert len(flink.asked) == 1
+    assert 0 < flink.looks < 20
