@@ -194,7 +194,7 @@ class _Runner(threading.Thread):
                 self.report("ready", detail="", ready=time.time())
                 return None
             if answer != missing:
-                missing = answer
+                missing = str(answer)
                 self.report("starting", detail=missing)
             self.identity.wait(0.15)
         return missing

@@ -95,7 +95,8 @@ def test_trouble_and_dependencies_are_no_reason_to_end_a_service(
     monkeypatch.setattr(supervisor, "PROBE_S", 0.01)
     state = State(tmp_path / "lab")
     state.create()
-    answers = iter([None, *[Retrying("the disk is full")] * 9, None, *["no answer"] * 9, None])
+    trouble = Retrying("the disk is full")
+    answers = iter([trouble, None, *[trouble] * 9, None, *["no answer"] * 9, None])
     seen: list[tuple[str, str]] = []
     runner = runner_of(state, Service("mine", lambda: SLEEPER, lambda pid: next(answers, None), depends=("kafka",)))
 
@@ -107,12 +108,13 @@ def test_trouble_and_dependencies_are_no_reason_to_end_a_service(
     times = iter([[], *[[]] * 10])
     monkeypatch.setattr(runner.supervisor, "not_ready", lambda names: next(times, ["kafka"]))
     runner.start()
-    until(lambda: len(seen) >= 6, 20, lambda: AssertionError(str(seen)))
+    until(lambda: len(seen) >= 7, 20, lambda: AssertionError(str(seen)))
     runner.supervisor.stopping.set()
     assert runner.identity
     runner.identity.stop(1)
     runner.join(20)
     assert seen[1:] == [
+        ("starting", "the disk is full"),
         ("ready", ""),
         ("retrying", "the disk is full"),
         ("ready", ""),
