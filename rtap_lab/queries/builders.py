@@ -153,14 +153,19 @@ class PatternBuilder(Pattern, frozen=True, eq=False):
         Raises:
             SettingsError: When it does not fit together; it says what.
         """
-        measures: dict[str, Measure] = {}
-        for step in self.steps:
-            measures[f"{step.name}_time"] = Measure("last", step.name)
-            measures[f"{step.name}_page"] = Measure("last", step.name, "page")
-            if (step.least, step.most) != (1, 1):
-                measures[f"{step.name}_count"] = Measure("count", step.name)
         pattern = Pattern(self.steps, self.within_ms, self.skip, self.skip_to, self.absence)
-        return PatternQuery(pattern, measures, _keys({}, fields, columns), self.condition)
+        return PatternQuery(pattern, told(pattern), _keys({}, fields, columns), self.condition)
+
+
+def told(pattern: Pattern) -> dict[str, Measure]:
+    """What a match tells when nobody chooses: of each step when its last row was, its page, and how many there were."""
+    measures: dict[str, Measure] = {}
+    for step in pattern.steps:
+        measures[f"{step.name}_time"] = Measure("last", step.name)
+        measures[f"{step.name}_page"] = Measure("last", step.name, "page")
+        if (step.least, step.most) != (1, 1):
+            measures[f"{step.name}_count"] = Measure("count", step.name)
+    return measures
 
 
 def begin(name: str, condition: Condition, *, times: int | tuple[int, int | None] = 1) -> PatternBuilder:

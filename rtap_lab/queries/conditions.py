@@ -12,6 +12,7 @@ and only what is true passes.
 from __future__ import annotations
 
 import json
+import math
 from typing import Literal, cast
 
 import msgspec
@@ -148,6 +149,8 @@ class Operand(msgspec.Struct, frozen=True, eq=False, omit_defaults=True):
             hint = "compare a missing field with is_missing()" if other is None else None
             raise SettingsError(f"{self.name} is a {self.kind}: it cannot be compared with {other!r}", hint=hint)
         assert isinstance(other, (str, int, float))
+        if isinstance(other, float) and not math.isfinite(other):
+            raise SettingsError(f"{self.name} cannot be compared with {other}: no event has such a value")
         return other
 
 
