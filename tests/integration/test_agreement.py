@@ -19,7 +19,7 @@ from rtap_lab.testing.cases import Case
 from rtap_lab.waiting import until
 
 CASES = 24
-SEED = 20_261_123
+SEED = 20_261_127
 
 
 def test_flink_and_the_reference_agree(stack: Lab) -> None:
