@@ -9,11 +9,11 @@ import sys
 
 from rich.markup import escape
 
-from rtap_lab.cli import answers, bench, jobs, simulate, slices, sources, stack
+from rtap_lab.cli import answers, bench, jobs, queries, simulate, slices, sources, stack
 from rtap_lab.cli.app import app, notes
 from rtap_lab.errors import RtapLabError, SettingsError
 
-for group in (stack, simulate, sources, slices, jobs, answers, bench):
+for group in (stack, simulate, sources, slices, queries, jobs, answers, bench):
     group.register(app)
 
 

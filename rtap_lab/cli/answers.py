@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rtap_lab.cli.app import AsJson, Form, Source, counting, notes, open_lab, print_json, until_interrupt
-from rtap_lab.errors import SettingsError
+from rtap_lab.errors import SettingsError, StatementError
 from rtap_lab.tables import plain
 
 
@@ -33,7 +33,7 @@ def results(
         if value is not None and value < 1:
             raise SettingsError(f"--{name} {value}: must be 1 or more")
     lab = open_lab()
-    columns = list(lab.query(query, source).schema.columns)
+    columns = list(lab.query(query, source=source).schema.columns)
     rows = lab.rows(query, source)
     shown = rows[:limit] if tail is None else rows[-tail:]
     print(as_text(columns, shown, form))
@@ -49,16 +49,19 @@ def sql(
     statement: str,
     source: Source = "live",
     form: Form = "table",
+    since: Annotated[str | None, typer.Option(help='From when on: "5m", or an instant; all when left out.')] = None,
     seconds: Annotated[float, typer.Option(help="How long at most.")] = 10,
     rows: Annotated[int, typer.Option(help="How many rows at most.")] = 100,
 ) -> None:
-    """Run a SQL query on `events` (counted) or `events_raw`; always ends."""
+    """Run a SQL query on `events` (counted) or `events_raw` as they are now; SHOW, DESCRIBE, EXPLAIN too."""
     from rtap_lab.lab.rows import as_text, check_form
 
     check_form(form)
-    columns, found, why = open_lab().sql(statement, source=source, seconds=seconds, rows=rows)
-    print(as_text(columns, found, form))
-    notes.print(f"{len(found)} rows; ended by {why}")
+    found = open_lab().sql(statement, source=source, since=since, seconds=seconds, rows=rows)
+    if found.withheld:
+        raise StatementError(f"no answer: {found.words}")
+    print(as_text(found.columns, found.rows, form))
+    notes.print(f"{len(found.rows)} rows; {found.words}")
 
 
 def verify(source: Source = "live", as_json: AsJson = False) -> None:

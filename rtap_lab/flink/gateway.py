@@ -20,6 +20,8 @@ class Rows:
     """One page of a statement's result."""
 
     columns: list[str]
+    types: list[str]
+    """Of each column, as SQL names them: "BIGINT", "TIMESTAMP_LTZ"."""
     kinds: list[str]
     """Of each row: INSERT, UPDATE_BEFORE, UPDATE_AFTER or DELETE."""
     rows: list[list[Any]]
@@ -97,6 +99,7 @@ class Session:
             data = found["results"]
             yield Rows(
                 [column["name"] for column in data["columns"]],
+                [str(column["logicalType"]["type"]) for column in data["columns"]],
                 [row["kind"] for row in data["data"]],
                 [row["fields"] for row in data["data"]],
                 found.get("jobID"),

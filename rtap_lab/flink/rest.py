@@ -110,6 +110,20 @@ class FlinkRest:
             raise JobError(f"flink: the checkpoint failed: {cause(failure['stack-trace'])}")
         return True
 
+    def records_read(self, job_id: str) -> int:
+        """How many records the sources of a job have read so far, by their own count."""
+        total = 0
+        for vertex in self.job(job_id)["vertices"]:
+            if not vertex["name"].startswith("Source:"):
+                continue
+            path = f"/jobs/{job_id}/vertices/{vertex['id']}/subtasks/metrics"
+            known = [str(each["id"]) for each in self._call("GET", path)]
+            names = [name for name in known if name.startswith("Source__") and name.endswith(".numRecordsIn")]
+            if names:
+                found = self._call("GET", path, params={"get": ",".join(names), "agg": "sum"})
+                total += sum(int(each["sum"]) for each in found)
+        return total
+
     def watermark_ms(self, job_id: str) -> int | None:
         """The least watermark that a sink-side vertex has seen, milliseconds; None before the first."""
         least: int | None = None

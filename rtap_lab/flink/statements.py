@@ -61,6 +61,7 @@ def catalog(
     group: str,
     bound_ms: int,
     ends: Mapping[int, int] | None,
+    starts: Mapping[int, int] | None = None,
     steady: bool = False,
     resumed_by: str | None = None,
 ) -> list[str]:
@@ -72,13 +73,16 @@ def catalog(
         group: The consumer group in which checkpoints show their offsets.
         bound_ms: The lateness bound.
         ends: The offset at which reading ends, by partition; None: it goes on.
+        starts: The offset at which it begins, by partition; None: at the earliest.
         steady: Whether no arrival lies before an earlier one of its partition, by who wrote the topic: then a record's own
             is the greatest so far, and no state is kept for it.
         resumed_by: An empty topic beside it, for a bounded job that goes on from a checkpoint. A restored
             bounded source ends only when it finds a partition that it did not know (FLINK-31006); the
             others keep the ends that they were given at first.
     """
-    offsets = ";".join(f"partition:{p},offset:{end}" for p, end in sorted((ends or {}).items()))
+    offsets, begins = _offsets(ends or {}), "earliest-offset"
+    if starts is not None:
+        begins = f"specific-offsets',\n  'scan.startup.specific-offsets' = '{_offsets(starts)}"
     if ends is None:
         bounded = ""
     elif resumed_by:
@@ -97,10 +101,14 @@ def catalog(
             "beyond_text": str(MAX_TEXT + 1),
             "most_properties": str(MAX_PROPERTIES),
             "most_record": str(MAX_RECORD),
-            "startup": "earliest-offset",
+            "startup": begins,
             "bounded": bounded,
         },
     )
+
+
+def _offsets(by_partition: Mapping[int, int]) -> str:
+    return ";".join(f"partition:{p},offset:{offset}" for p, offset in sorted(by_partition.items()))
 
 
 def _sink(

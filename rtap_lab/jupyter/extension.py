@@ -6,10 +6,12 @@ from typing import Any
 
 
 def load_ipython_extension(shell: Any) -> None:
-    """Make charts show in this notebook, and put the lab of this folder into it as `lab`."""
+    """Make charts show in this notebook, put the lab of this folder into it as `lab`, and its magics."""
+    from rtap_lab.jupyter.magics import LabMagics
     from rtap_lab.lab import Lab
 
     setup()
+    shell.register_magics(LabMagics)
     shell.push({"lab": Lab()})
 
 

@@ -1,9 +1,11 @@
 """The composition root: what a person does with a lab, one file a noun, and `Lab`, one line a verb.
 
 facade                                         `Lab`
+bound                                          a query in a lab: previewed, checked, run, charted
+previews sql                                   what a query, or SQL, answers over what is there now
 offline                                        the same nouns in one process, on the reference engine
-status slices simulator queries sql answers checking
-jobs sources subjects                          subjects: a run as the verifier takes it
+status slices simulator queries looks answers checking
+jobs sources subjects pieces                   subjects: a run as the verifier takes it; pieces: what a look reads
 stack                                          up, down, reset
 migration context                              an earlier version's state folder; this one's, and clients of what runs
 protocol                                       what both labs share

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from rtap_lab.endpoints import Endpoints
 from rtap_lab.jobs.model import Run
-from rtap_lab.lab import answers, checking, doctor, jobs, queries, simulator, slices, sources, sql, stack, status
+from rtap_lab.lab import answers, bound, checking, doctor, jobs, queries, simulator, slices, sources, sql, stack, status
+from rtap_lab.lab.bound import BoundQuery
 from rtap_lab.lab.context import Context
 from rtap_lab.lab.interrupts import interruptible
+from rtap_lab.lab.looks import Look
+from rtap_lab.lab.pieces import Since
 from rtap_lab.lab.rows import Row, as_frame
 from rtap_lab.lab.simulator import Controls
 from rtap_lab.lab.slices import Moment, Slice
@@ -320,13 +323,31 @@ class Lab:
         """Every query that the lab knows: the packaged ones, and its own."""
         return self._context.catalog
 
-    def query(self, name: str, source: str = LIVE) -> Query:
-        """A query as it runs on a source, or would run there.
+    def query(
+        self,
+        asked: str | Path | Definition | Query,
+        definition: Definition | None = None,
+        *,
+        source: str = LIVE,
+        title: str = "",
+    ) -> BoundQuery:
+        """A query in this lab, to be previewed, checked, run and charted.
+
+            lab.query("views", tumble("1m").by("page").agg(views=count())).preview()
+            lab.query("sessions").chart()
+
+        Args:
+            asked: The name of a query that the lab knows, or of the one that `definition` is; else a definition, builders'
+                words as text, or a YAML file with `query:` and perhaps `name:` and `title:`.
+            definition: What is asked under that name.
+            source: "live" or a recorded source.
+            title: For people.
 
         Raises:
-            SettingsError: When there is none of that name.
+            SettingsError: When there is none of that name, or the text is no query.
+            SourceError: When there is no such source.
         """
-        return self._context.query(name, source)
+        return bound.bind(self._context, asked, definition, source, title, _note)
 
     def queries(self) -> list[Row]:
         """Every query: its name, title, columns, and where it runs."""
@@ -471,23 +492,43 @@ class Lab:
         return truths_of(self.state, source)
 
     def sql(
-        self, statement: str, *, source: str = LIVE, seconds: float = 10, rows: int = 100
-    ) -> tuple[list[str], list[Row], str]:
-        """Run a SQL query through the gateway, bounded in time and rows.
+        self,
+        statement: str,
+        *,
+        source: str = LIVE,
+        since: Since | None = None,
+        seconds: float = 10,
+        rows: int = 100,
+        on_rows: Callable[[Look], None] = lambda so_far: None,
+    ) -> Look:
+        """Run a SQL query over what is there now, bounded in time and rows; SHOW, DESCRIBE and EXPLAIN too.
 
-        `events` is the counted events of the source, `events_raw` its topic as it is.
+        `events` is the counted events of the source, `events_raw` its topic as it is. It ends where the source ends now. What
+        it would say of a part of the input only is never given for the answer: such rows are withheld.
 
-        Returns:
-            Columns, rows, and why it ended: "complete", "rows" or "seconds".
+        Args:
+            statement: One statement.
+            source: "live" or a recorded source.
+            since: From when on: "5m", an instant; all when left out.
+            seconds: How long at most, planning not counted.
+            rows: How many rows at most.
+            on_rows: Called with what there is so far whenever rows came.
 
         Raises:
+            SettingsError: When it is another kind of statement.
             StatementError: With Flink's reason.
         """
-        return sql.look(self._context, statement, source=source, seconds=seconds, rows=rows)
+        return sql.run(
+            self._context, statement, source=source, since=since, seconds=seconds, rows=rows, on_rows=on_rows
+        )
 
     def frame(self, statement: str, **options: Any) -> pd.DataFrame:
-        """The same as a DataFrame."""
-        return sql.look_frame(self._context, statement, **options)
+        """The same as a DataFrame; times are timestamps.
+
+        Raises:
+            StatementError: Also when there is no answer yet: its time was over with a part of the input read.
+        """
+        return self.sql(statement, **options).frame()
 
     def table_environment(self, source: str = LIVE) -> Any:
         """A PyFlink `TableEnvironment` on the lab's cluster, with the source's `events` and `events_raw`.

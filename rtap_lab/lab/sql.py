@@ -1,134 +1,142 @@
-"""Queries of one's own through the gateway: bounded in time and rows, always ended."""
+"""SQL of one's own: a query over a piece of a source, or a question about the catalog. Nothing else is let through.
+
+What a text is Flink's own parser decides (it is explained before it runs), never what it begins with alone.
+"""
 
 from __future__ import annotations
 
+import re
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
-from rtap_lab.errors import SettingsError, StatementError
-from rtap_lab.events.times import instant_text
+from rtap_lab.errors import SettingsError
 from rtap_lab.flink.gateway import Session
-from rtap_lab.flink.properties import TERMINAL, look_properties
-from rtap_lab.flink.statements import catalog
-from rtap_lab.kafka.names import events_topic
+from rtap_lab.flink.properties import look_properties
 from rtap_lab.lab.context import Context
-from rtap_lab.settings import LIVE
+from rtap_lab.lab.looks import Look, look, source_statements
+from rtap_lab.lab.pieces import Piece, Since, piece_of
 from rtap_lab.stack.components import jars
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-
-def statements(context: Context, source: str) -> list[str]:
-    """The catalog of a source, as statements."""
-    context.check_source(source)
-    topic = events_topic(source)
-    ends, recorded = None, context.sources.read().get(source)
-    if source != LIVE:
-        ends = {partition: end for (_, partition), end in context.topics.ends([topic], committed=True).items()}
-    return catalog(
-        topic=topic,
-        kafka=context.endpoints.kafka,
-        group=f"rtap-query-{source}",
-        bound_ms=context.lateness_bound_ms(source),
-        ends=ends,
-        steady=recorded is not None and recorded.steady,
-    )
+_COMMENT = re.compile(r"--[^\n]*|/\*(?!\+).*?\*/", re.DOTALL)
+_QUERY = re.compile(r"\(*\s*(SELECT|WITH|VALUES)\b", re.IGNORECASE)
+_ABOUT = re.compile(r"(SHOW|DESCRIBE|DESC|EXPLAIN)\b", re.IGNORECASE)
+_LIMIT = re.compile(r"\s+LIMIT\s+(\d{1,9})\s*$", re.IGNORECASE)
+_ORDERED = re.compile(r"\b(ORDER|UNION|INTERSECT|EXCEPT)\b", re.IGNORECASE)
+_LEXEMES = re.compile(r"('(?:[^']|'')*'|`[^`]*`|--[^\n]*|/\*.*?\*/|;)", re.DOTALL)
+_TEXT = re.compile(r"'(?:[^']|'')*'|`[^`]*`")
 
 
 def table_environment(context: Context, source: str) -> Any:
     """A PyFlink `TableEnvironment` on the lab's cluster; see `Lab.table_environment`."""
     from rtap_lab.flink.session import table_environment as make  # it imports pyflink
 
+    context.check_source(source)
     connector: list[Path] = [path for path in jars("flink") if "connector" in path.name]
     return make(
         context.endpoints.flink,
-        statements(context, source),
+        source_statements(context, source, None),
         java=context.site.java,
         jars=connector,
         python=sys.executable,
     )
 
 
-def look(
-    context: Context, statement: str, *, source: str, seconds: float, rows: int
-) -> tuple[list[str], list[dict[str, Any]], str]:
-    """See `Lab.sql`."""
-    statement = statement.strip().rstrip(";").strip()
-    if not statement:
+@dataclass(frozen=True)
+class Statement:
+    """A statement that may be run here."""
+
+    kind: Literal["query", "about"]
+    """A query of events, or a question about the catalog or a plan."""
+    text: str
+    limit: int | None = None
+    """Of a query: it asked for so many rows, whichever."""
+
+
+def read_statement(text: str) -> Statement:
+    """A text as a statement. Pure.
+
+    What passes here begins like a query; that it is one, and nothing that writes, is for Flink's parser to say: it explains
+    it before it runs.
+
+    Raises:
+        SettingsError: When it is empty, or of another kind.
+    """
+    plain = _plain(text)
+    if not plain:
         raise SettingsError("the statement is empty", hint='for example: rtap sql "SELECT * FROM events"')
-    properties = look_properties() | {
-        "pipeline.auto-watermark-interval": "50 ms",
-        "pipeline.name": "query",
-        "sql-client.execution.result-mode": "changelog",
-    }
-    found: list[dict[str, Any]] = []
-    columns: list[str] = []
-    why, job_id = "complete", None
-    with Session(context.endpoints.gateway, properties) as session:
-        for each in statements(context, source):
+    if _ABOUT.match(plain):
+        return Statement("about", plain)
+    if not _QUERY.match(plain):
+        word = plain.split(None, 1)[0].upper()[:20]
+        raise SettingsError(
+            f"{word} is not run here: SELECT, WITH, SHOW, DESCRIBE and EXPLAIN are",
+            hint="what is to keep running: lab.query(…).run(); a program of its own: lab.table_environment()",
+        )
+    # Flink keeps a LIMIT as a ranking that does not end before its input does
+    limit = _LIMIT.search(plain)
+    if limit and not _ORDERED.search(_TEXT.sub("", plain)):
+        if int(limit[1]) == 0:
+            raise SettingsError("LIMIT 0 asks for nothing")
+        return Statement("query", plain[: limit.start()], int(limit[1]))
+    return Statement("query", plain)
+
+
+def run(
+    context: Context,
+    text: str,
+    *,
+    source: str,
+    since: Since | None,
+    seconds: float,
+    rows: int,
+    on_rows: Callable[[Look], None],
+) -> Look:
+    """See `Lab.sql`."""
+    statement = read_statement(text)
+    if rows < 1 or seconds <= 0:
+        raise SettingsError(f"rows ({rows}) must be 1 or more, seconds ({seconds:g}) above 0")
+    piece = piece_of(context, source, since)
+    if statement.kind == "about":
+        return _about(context, statement.text, piece)
+    wanted = min(rows, statement.limit or rows)
+    return look(
+        context, statement.text, piece, seconds=seconds, rows=wanted, revised=None, name="query", on_rows=on_rows
+    )
+
+
+def split(text: str) -> list[str]:
+    """The statements of a text: a semicolon outside of texts, names and comments ends one. Pure."""
+    found, statement = [], ""
+    for part in _LEXEMES.split(text):
+        if part == ";":
+            found.append(statement)
+            statement = ""
+        else:
+            statement += part or ""
+    return [each for each in [*found, statement] if _plain(each)]
+
+
+def _plain(statement: str) -> str:
+    """A statement without comments and the last semicolon; what is in texts stays."""
+    parts = re.split(r"('(?:[^']|'')*'|`[^`]*`)", statement)
+    text = "".join(part if n % 2 else _COMMENT.sub(" ", part) for n, part in enumerate(parts))
+    return text.strip().rstrip(";").strip()
+
+
+def _about(context: Context, statement: str, piece: Piece) -> Look:
+    """What the catalog, or Flink's plan, says."""
+    found = Look(piece, kind="catalog", ended_by="complete")
+    with Session(context.endpoints.gateway, look_properties()) as session:
+        for each in source_statements(context, piece.source, piece):
             session.configure(each)
-        operation = session.start(statement)
-        deadline = time.monotonic() + seconds
-        started = False
-        ended = False
-        try:
-            for page in session.pages(operation, statement):
-                if page is None:
-                    # planning and submission do not count: the seconds are for rows
-                    if not started:
-                        deadline = max(deadline, time.monotonic() + min(seconds, 1.0))
-                        if time.monotonic() > deadline + 60:
-                            raise StatementError("flink: the statement did not start", sql=statement)
-                    time.sleep(0.05)
-                else:
-                    if not started:
-                        started, deadline = True, time.monotonic() + seconds
-                    columns, job_id = page.columns, page.job_id or job_id
-                    for kind, values in zip(page.kinds, page.rows, strict=True):
-                        row = {c: _value(v) for c, v in zip(columns, values, strict=True)}
-                        _apply(found, kind, row)
-                    if not page.rows:
-                        time.sleep(0.02)
-                if len(found) >= rows:
-                    why = "rows"
-                    break
-                if time.monotonic() > deadline:
-                    why = "seconds"
-                    break
-            else:
-                ended = True
-        finally:
-            if not ended:
-                session.end(operation)
-                if job_id and context.site.flink.job(job_id)["state"] not in TERMINAL:
-                    context.site.flink.cancel(job_id)
-    return columns, found[:rows], why
-
-
-def look_frame(
-    context: Context, statement: str, *, source: str = LIVE, seconds: float = 10, rows: int = 100
-) -> pd.DataFrame:
-    """The same as a DataFrame."""
-    import pandas as pd
-
-    columns, found, why = look(context, statement, source=source, seconds=seconds, rows=rows)
-    frame = pd.DataFrame(found, columns=columns)
-    frame.attrs["ended_by"] = why
-    return frame
-
-
-def _apply(rows: list[dict[str, Any]], kind: str, row: dict[str, Any]) -> None:
-    """Keep the rows as the changelog leaves them."""
-    if kind in ("INSERT", "UPDATE_AFTER"):
-        rows.append(row)
-    elif row in rows:
-        rows.remove(row)
-
-
-def _value(value: Any) -> Any:
-    if isinstance(value, dict) and "epochSecond" in value:
-        return instant_text(int(value["epochSecond"]) * 1000 + int(value.get("nano", 0)) // 1_000_000)
-    return value
+        for page in session.pages(session.start(statement), statement):
+            if page is None:
+                time.sleep(0.03)
+                continue
+            found.columns, found.types = page.columns, page.types
+            found.rows += [dict(zip(page.columns, row, strict=True)) for row in page.rows]
+    return found

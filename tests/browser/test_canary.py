@@ -94,7 +94,7 @@ def test_no_canary_sings_in_dashboard_notebook_or_report(stack: Lab, page: Page,
     assert any(frame.map(lambda value: "canary" in str(value)).any(axis=None) for frame in frames)
     looked = stack.frame("SELECT * FROM events_raw", seconds=10, rows=30)
     html = [each._repr_html_() for each in (stack, report, part, *frames, looked)]
-    chart = chart_of(None, stack.query("canaries"), rows=stack.rows("canaries"))
+    chart = chart_of(None, stack.query("canaries").query, rows=stack.rows("canaries"))
     for name, text in (
         ("cells.html", f"<!doctype html><meta charset=utf-8>{''.join(html)}"),
         ("chart.html", file_html(chart.figure, title=CANARIES[1])),

@@ -336,10 +336,10 @@ def test_a_drained_run_is_compared_whole_while_events_still_come(stack: Lab) -> 
 
 def test_sql_of_ones_own_is_bounded_and_leaves_no_job(stack: Lab) -> None:
     stack.simulate(rate=100, seconds=2)
-    columns, rows, why = stack.sql("SELECT event_type, visitor_id FROM events", rows=5)
-    assert (columns, len(rows), why) == (["event_type", "visitor_id"], 5, "rows")
-    _, rows, why = stack.sql("SELECT * FROM events WHERE page = '/nowhere'", seconds=2)
-    assert (rows, why) == ([], "seconds")
+    found = stack.sql("SELECT event_type, visitor_id FROM events", rows=5)
+    assert (found.columns, len(found.answer), found.ended_by) == (["event_type", "visitor_id"], 5, "rows")
+    found = stack.sql("SELECT * FROM events WHERE page = '/nowhere'", seconds=60)
+    assert (found.answer, found.ended_by) == ([], "complete"), "it ends where the topic ends now"
     deadline = time.monotonic() + 20
     while any(
         j["state"] in ("RUNNING", "CANCELLING")

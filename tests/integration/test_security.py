@@ -185,7 +185,7 @@ def test_no_request_of_the_corpus_is_answered_by_flink_whoever_sends_it(
     assert {name: met(ports[name], owners) for name in INTERNAL} == dict.fromkeys(INTERNAL, "open"), "for its owner"
     assert as_nobody(attempt) == []
     assert stack.status()["ok"], "and the product works as ever"
-    assert stack.sql("SELECT 1 AS answer")[1] == [{"answer": 1}]
+    assert stack.sql("SELECT 1 AS answer").answer == [{"answer": 1}]
 
 
 def test_another_user_can_read_none_of_the_labs_files(stack: Lab) -> None:

@@ -1,0 +1,110 @@
+"""Queries of one's own: preview, check, run, as SQL."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rtap_lab.cli.app import HELP, AsJson, Bound, Delivery, Form, Source, counting, notes, open_lab, print_json
+
+if TYPE_CHECKING:
+    from rtap_lab.lab.bound import BoundQuery
+
+group = typer.Typer(no_args_is_help=True, context_settings=HELP, help="Queries of one's own: look, check, run.")
+Asked = Annotated[
+    str,
+    typer.Argument(
+        help="A query's name, a YAML file (query:, name:, title:), or builders' words: 'tumble(\"1m\").agg(n=count())'."
+    ),
+]
+Since = Annotated[str | None, typer.Option(help='From when on: "5m", an instant, or "all".')]
+Name = Annotated[str | None, typer.Option(help="Its name, where the argument does not say.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this group's verbs."""
+    app.add_typer(group, name="query")
+
+
+def _query(asked: str, source: str, name: str | None = None) -> BoundQuery:
+    lab = open_lab()
+    found = lab.query(asked, source=source)
+    return lab.query(name, found.definition, source=source, title=found.query.title) if name else found
+
+
+@group.command("list")
+def list_(as_json: AsJson = False) -> None:
+    """List the queries that the lab knows, and where they run."""
+    from rtap_lab.tables import Table
+
+    found = open_lab().queries()
+    if as_json:
+        print_json(found)
+    else:
+        print(Table.of(["name", "title", "columns", "runs"], found))
+
+
+@group.command("show")
+def show(asked: Asked, source: Source = "live") -> None:
+    """Print a query as builders say it."""
+    print(_query(asked, source).text())
+
+
+@group.command("sql")
+def sql(asked: Asked, source: Source = "live") -> None:
+    """Print a query as Flink SQL."""
+    print(_query(asked, source).sql())
+
+
+@group.command("preview")
+def preview(
+    asked: Asked,
+    source: Source = "live",
+    since: Since = None,
+    seconds: Annotated[float, typer.Option(help="How long at most.")] = 10,
+    rows: Annotated[int, typer.Option(help="How many rows at most.")] = 1000,
+    form: Form = "table",
+    as_json: AsJson = False,
+) -> None:
+    """Let Flink answer over what is there now; says how much it saw and why it ended."""
+    from rtap_lab.lab.rows import as_text, check_form
+
+    check_form(form)
+    found = _query(asked, source).preview(since=since, seconds=seconds, rows=rows)
+    if as_json:
+        print_json(found.as_json())
+        return
+    print(as_text(list(found.query.schema.columns), found.rows, form))
+    notes.print(found.words)
+
+
+@group.command("check")
+def check(asked: Asked, source: Source = "live", since: Since = None, as_json: AsJson = False) -> None:
+    """Let Flink and the reference engine answer the same, and compare; exit 0 only if equal."""
+    found = _query(asked, source).check(since=since)
+    if as_json:
+        print_json(found.as_json())
+    else:
+        print(found)
+    if not found.equal:
+        raise typer.Exit(1)
+
+
+@group.command("run")
+def run(
+    asked: Asked,
+    source: Source = "live",
+    name: Name = None,
+    bound: Bound = None,
+    delivery: Delivery = None,
+    as_json: AsJson = False,
+) -> None:
+    """Keep a query running under its name; `rtap jobs stop|run|remove NAME` ends it."""
+    query = _query(asked, source, name)
+    with counting("records") as progress:
+        query.run(bound=bound, delivery=delivery, progress=lambda done, of: progress(done))
+    if as_json:
+        print_json(query.status())
+    else:
+        print(f"{query.name} on {source} runs; rtap results {query.name} · rtap watch {query.name} · rtap verify")

@@ -1,0 +1,308 @@
+"""A query in a lab: looked at, checked, run, charted, and asked how it fares. Made by `Lab.query`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Unpack
+
+import msgspec
+import yaml
+
+from rtap_lab.errors import SettingsError
+from rtap_lab.flink.statements import query_sql
+from rtap_lab.jobs.model import Run, run_of
+from rtap_lab.lab import answers, checking, jobs, previews, status
+from rtap_lab.lab.context import Context
+from rtap_lab.lab.interrupts import interruptible
+from rtap_lab.lab.looks import Look
+from rtap_lab.lab.pieces import Since
+from rtap_lab.lab.previews import Checked, Preview
+from rtap_lab.lab.rows import Row, as_frame
+from rtap_lab.queries.expression import parse, written
+from rtap_lab.queries.query import Definition, PatternQuery, Query, WindowQuery
+from rtap_lab.queries.query import query as make_query
+from rtap_lab.queries.schema import Schema
+from rtap_lab.queries.waits import first_row
+from rtap_lab.settings import JobOptions, job_changes
+from rtap_lab.verification.report import Report
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from rtap_lab.dashboards.charts import LiveChart
+
+
+@interruptible
+class BoundQuery:
+    """A query, the lab that it is asked in, and the source it is asked of.
+
+    `preview` and `check` look at what is there now and leave nothing behind; `run` keeps it running under its name.
+
+    Args:
+        context: The lab.
+        query: The query.
+        source: "live" or a recorded source.
+        on_note: Told what a person should know before it happens.
+    """
+
+    def __init__(self, context: Context, query: Query, source: str, on_note: Callable[[str], None]) -> None:
+        self._context = context
+        self._on_note = on_note
+        self.query = query
+        self.source = source
+
+    # --- what is asked ---------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        return self.query.name
+
+    @property
+    def title(self) -> str:
+        return self.query.title or self.query.name
+
+    @property
+    def definition(self) -> Definition:
+        return self.query.definition
+
+    @property
+    def schema(self) -> Schema:
+        """The columns of its rows."""
+        return self.query.schema
+
+    def text(self) -> str:
+        """The query as builders say it: for a cell, a YAML file, the command line."""
+        return written(self.definition)
+
+    def sql(self) -> str:
+        """The query as Flink SQL: its views, then the SELECT."""
+        compiled = query_sql(self.query)
+        return ";\n".join([*compiled.views, compiled.select])
+
+    # --- looking ---------------------------------------------------------------------------------
+
+    def preview(
+        self,
+        *,
+        since: Since | None = None,
+        seconds: float = 10,
+        rows: int = 1000,
+        on_rows: Callable[[Look], None] = lambda so_far: None,
+    ) -> Preview:
+        """Let Flink answer over what is there now; it says how much it saw and why it ended.
+
+        Args:
+            since: From when on: "5m" (so long before now, or before the end of a recorded source), an instant, or "all".
+                When left out: of the live source the newest minutes, of a recorded one all.
+            seconds: How long at most, planning not counted.
+            rows: How many rows at most.
+            on_rows: Called with what there is whenever rows came.
+
+        Raises:
+            StatementError: When Flink refuses it.
+        """
+        return previews.preview(
+            self._context, self.query, self.source, since=since, seconds=seconds, rows=rows, on_rows=on_rows
+        )
+
+    def check(self, *, since: Since | None = None, seconds: float = 120) -> Checked:
+        """Let Flink and the reference engine answer over the same piece of the source, and compare every row.
+
+        Args:
+            since: As in `preview`.
+            seconds: How long Flink may take at most.
+
+        Raises:
+            StatementError: When Flink refuses it.
+        """
+        return previews.check(self._context, self.query, self.source, since=since, seconds=seconds)
+
+    # --- running ---------------------------------------------------------------------------------
+
+    def run(
+        self,
+        *,
+        timeout: float = 1800,
+        progress: Callable[[int, int], None] = lambda done, of: None,
+        **options: Unpack[JobOptions],
+    ) -> BoundQuery:
+        """Keep it running: its own job, result topic, channel, points and verification, until `stop`; see `Lab.run`.
+
+        Raises:
+            SettingsError: When its name is taken.
+            JobError: When Flink refuses it or it fails.
+        """
+        jobs.define_and_run(
+            self._context,
+            self.query,
+            self.source,
+            job_changes(**options),
+            timeout=timeout,
+            progress=progress,
+            on_note=self._on_note,
+        )
+        return self
+
+    def evolve(self, definition: Definition, **options: Unpack[JobOptions]) -> BoundQuery:
+        """Ask something else under the same name: a new run from the log's beginning.
+
+        State of other SQL does not fit, so there is nothing to take over; the earlier question is `self`, and
+        `self.run()` brings it back.
+
+        Raises:
+            SettingsError: When the query is none.
+            JobError: When Flink refuses it or it fails.
+        """
+        other = BoundQuery(
+            self._context, make_query(self.name, definition, self.query.title), self.source, self._on_note
+        )
+        return other.run(**options)
+
+    @property
+    def _run(self) -> Run | None:
+        return run_of(self._context.runs.read(), self.name, self.source)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a job of the lab keeps this very query running."""
+        run = self._run
+        return run is not None and run.state == "running" and self.query in run.queries
+
+    def _job(self) -> str:
+        run = self._run
+        if run is None:
+            raise SettingsError(f"query {self.name!r} does not run on {self.source}", hint="run it: .run()")
+        return run.job
+
+    def status(self) -> dict[str, Any]:
+        """How its job fares: state, watermark, lag, age of the newest checkpoint, error.
+
+        Raises:
+            SettingsError: When it does not run.
+        """
+        job = self._job()
+        found = status.status(self._context)["jobs"]
+        return next(each for each in found if (each["name"], each["source"]) == (job, self.source))
+
+    def savepoint(self) -> str:
+        """Take a savepoint of its job; its path."""
+        return jobs.savepoint(self._context, self._job(), self.source)
+
+    def stop(self) -> BoundQuery:
+        """Stop its job, all results committed; `resume` goes on."""
+        jobs.stop(self._context, self._job(), self.source, drain=False)
+        return self
+
+    def resume(self) -> BoundQuery:
+        """Let its job go on where it was stopped."""
+        jobs.run_job(
+            self._context,
+            self._job(),
+            self.source,
+            {},
+            timeout=1800,
+            progress=lambda done, of: None,
+            on_note=self._on_note,
+        )
+        return self
+
+    def remove(self) -> None:
+        """End its job, and remove its results."""
+        jobs.remove(self._context, self._job())
+
+    # --- answers ---------------------------------------------------------------------------------
+
+    def rows(self) -> list[Row]:
+        """Its rows from the store, sorted by time, then keys; instants are RFC 3339 texts."""
+        return answers.rows(self._context, self.name, self.source)
+
+    def results(self) -> pd.DataFrame:
+        """Its rows from the store as a DataFrame; instants are UTC timestamps."""
+        return as_frame(self.schema, self.rows())
+
+    def why_empty(self) -> str:
+        """Why it has no rows yet, in one sentence."""
+        return answers.why_empty(self._context, self.name, self.source)
+
+    def verify(self) -> Report:
+        """Recompute every query of its source and compare all rows; this one is among them."""
+        return checking.verify(self._context, self.source, lambda n: None)
+
+    def chart(self, *, live: bool = True) -> LiveChart:
+        """Its live chart, the first picture drawn from the store; it moves while the kernel is busy."""
+        from rtap_lab.dashboards.charts import chart_of
+
+        hub = self._context.endpoints.hub if live else None
+        return chart_of(hub, self.query, source=self.source, rows=self.rows())
+
+    def __repr__(self) -> str:
+        return f"{self.name} on {self.source}: {self.text()}"
+
+    def _repr_html_(self) -> str:
+        run = self._run
+        fares = f"job {run.job}: {run.state}" if run else "not running: <code>.run()</code>"
+        return (
+            f"<p><b>{escape(self.title)}</b> on {escape(self.source)}, {fares}; {escape(first_row(self.definition))}</p>"
+            f"<pre>{escape(self.text())}</pre>"
+        )
+
+
+def bind(
+    context: Context,
+    asked: str | Path | Definition | Query,
+    definition: Definition | None,
+    source: str,
+    title: str,
+    on_note: Callable[[str], None],
+) -> BoundQuery:
+    """What was asked for, as a query in a lab; see `Lab.query`."""
+    context.check_source(source)
+    if definition is not None:
+        if not isinstance(asked, str):
+            raise SettingsError("query: before a definition there is its name", hint='lab.query("views", definition)')
+        found = make_query(asked, definition, title)
+    elif isinstance(asked, Query):
+        found = asked
+    elif isinstance(asked, Path) or (isinstance(asked, str) and asked.endswith((".yaml", ".yml"))):
+        found = read_query(Path(asked))
+    elif isinstance(asked, str) and "(" in asked:
+        definition = parse(asked)
+        found = make_query(name_of(definition), definition, title)
+    elif isinstance(asked, str):
+        found = context.query(asked, source)
+    elif isinstance(asked, WindowQuery | PatternQuery):
+        found = make_query(name_of(asked), asked, title)
+    else:
+        raise SettingsError(
+            f"query: {asked!r} is neither a name nor a query", hint="end a window with .agg(…), a pattern with .by(…)"
+        )
+    return BoundQuery(context, found, source, on_note)
+
+
+def read_query(path: Path) -> Query:
+    """A query from a YAML file: `query:` has builders' words; `name:` (else the file's stem) and `title:` may be there.
+
+    Raises:
+        SettingsError: When it cannot be read, or is no query.
+    """
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SettingsError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+    wanted = {"name", "title", "query"}
+    if not isinstance(content, dict) or not isinstance(content.get("query"), str) or set(content) - wanted:
+        raise SettingsError(
+            f"{path} is no query: it has name, title and query, all texts",
+            hint='query: tumble("1m").by("page").agg(views=count())',
+        )
+    name, title = str(content.get("name", path.stem)), str(content.get("title", ""))
+    return make_query(name, parse(content["query"]), title)
+
+
+def name_of(definition: Definition) -> str:
+    """A name for a query that nobody named: the same for the same question."""
+    kind = "window" if msgspec.to_builtins(definition)["kind"] == "window" else "pattern"
+    return f"{kind}_{hashlib.sha256(msgspec.json.encode(definition)).hexdigest()[:8]}"

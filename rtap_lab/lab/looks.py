@@ -1,0 +1,302 @@
+"""A look: a statement that runs in Flink over a fixed piece of a source, bounded in time and rows, and always ended.
+
+It says how much of the piece it has seen and why it ended, so that an answer over a part of the input is never taken for one
+over all of it.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from typing import TYPE_CHECKING, Any, Literal
+
+from rtap_lab.errors import JobError, StatementError
+from rtap_lab.events.times import instant_text
+from rtap_lab.flink.gateway import Rows, Session
+from rtap_lab.flink.properties import TERMINAL, look_properties
+from rtap_lab.flink.statements import catalog
+from rtap_lab.kafka.names import events_topic
+from rtap_lab.lab.context import Context
+from rtap_lab.lab.pieces import Piece, piece_of
+from rtap_lab.lab.rows import Row
+from rtap_lab.settings import LIVE
+from rtap_lab.tables import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHOWN = 20
+"""Rows that are shown of many."""
+
+Ending = Literal["reading", "complete", "rows", "seconds", "interrupted"]
+"""Why a look ended: it has not; it has read its piece; it has so many rows; its time was over; Ctrl-C or the stop button."""
+
+PLANNING_S = 60.0
+"""A statement that has not begun by then never will."""
+
+
+@dataclass
+class Look:
+    """What was seen."""
+
+    piece: Piece
+    columns: list[str] = field(default_factory=list)
+    types: list[str] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+    """Instants are RFC 3339 texts."""
+    ended_by: Ending = "reading"
+    read: int = 0
+    """Records of the piece that were read, at least."""
+    revised: bool = False
+    """Whether rows may be revised by what is read later: then, of a part of the piece, they are no answer."""
+    seconds: float = 0.0
+    left_out: int = 0
+    """Rows that were not wanted."""
+    kind: Literal["events", "catalog"] = "events"
+    """Whether it read events, or only what is known of them."""
+
+    @property
+    def complete(self) -> bool:
+        return self.ended_by == "complete"
+
+    @property
+    def withheld(self) -> bool:
+        """Whether its rows are of a part of the input, and would be others had it read all."""
+        return self.revised and not self.complete
+
+    @property
+    def answer(self) -> list[Row]:
+        """The rows that can be relied on: all, or none."""
+        return [] if self.withheld else self.rows
+
+    def frame(self) -> pd.DataFrame:
+        """The answer as a DataFrame; times are timestamps, of TIMESTAMP_LTZ in UTC.
+
+        Raises:
+            StatementError: When there is no answer yet: its rows are of a part of the input.
+        """
+        import pandas as pd
+
+        if self.withheld:
+            raise StatementError(f"no answer: {self.words}")
+        frame = pd.DataFrame(self.rows, columns=self.columns)
+        for name, kind in zip(self.columns, self.types, strict=True):
+            if kind.startswith("TIMESTAMP") and not frame.empty:
+                frame[name] = pd.to_datetime(frame[name], utc="LTZ" in kind or "LOCAL" in kind, format="ISO8601")
+        frame.attrs["look"] = self.words
+        return frame
+
+    def _table(self) -> Table:
+        return Table.of(self.columns, self.answer[:SHOWN], grouped=False)
+
+    def __str__(self) -> str:
+        more = f"\n… and {len(self.answer) - SHOWN:,} more" if len(self.answer) > SHOWN else ""
+        return f"{self._table()}{more}\n{len(self.answer):,} rows; {self.words}"
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        more = (
+            f"<p>… and {len(self.answer) - SHOWN:,} more: <code>.frame()</code></p>" if len(self.answer) > SHOWN else ""
+        )
+        return f"{self._table()._repr_html_()}{more}<p>{len(self.answer):,} rows; {escape(self.words)}</p>"
+
+    @property
+    def words(self) -> str:
+        """How much was seen and why it ended, in one sentence."""
+        if self.kind == "catalog":
+            return "complete; no event was read"
+        if self.ended_by == "reading":
+            return f"so far; reading {self.piece}"
+        whole = self.piece.records
+        share = (
+            "all"
+            if self.complete or self.read >= whole
+            else f"{self.read:,} of {whole:,} records ({self.read / whole:.0%})"
+        )
+        why = {
+            "complete": "complete",
+            "rows": f"ended after {len(self.rows):,} rows",
+            "seconds": f"its {self.seconds:.0f} s were over",
+            "interrupted": "interrupted",
+        }[self.ended_by]
+        words = f"{why}; saw {share} of {self.piece}"
+        if self.withheld:
+            words += "; no answer yet: what it has would change with the rest. Give it more seconds, or a smaller piece (since)"
+        return words
+
+
+def look(
+    context: Context,
+    statement: str,
+    piece: Piece,
+    *,
+    views: Sequence[str] = (),
+    seconds: float,
+    rows: int,
+    revised: bool | None = False,
+    wanted: Callable[[Row], bool] = lambda row: True,
+    name: str = "look",
+    on_rows: Callable[[Look], None] = lambda so_far: None,
+) -> Look:
+    """Run a query over a piece.
+
+    Ctrl-C ends it and keeps the rows so far.
+
+    Args:
+        context: The lab.
+        statement: A SELECT.
+        piece: What it reads.
+        views: Statements that come before, such as `CREATE TEMPORARY VIEW`.
+        seconds: How long it may take at most, from its first answer on: planning does not count.
+        rows: How many rows at most.
+        revised: Whether its rows may be revised by later ones; None: Flink is asked.
+        wanted: Which rows are kept; the others are counted.
+        name: Of Flink's job.
+        on_rows: Called with what there is so far whenever rows came.
+
+    Raises:
+        StatementError: With Flink's reason.
+    """
+    found = Look(piece, seconds=seconds)
+    properties = look_properties() | {
+        "pipeline.auto-watermark-interval": "50 ms",
+        "pipeline.name": name,
+        "sql-client.execution.result-mode": "changelog",
+        # a hint could lead a table elsewhere
+        "table.dynamic-table-options.enabled": "false",
+    }
+    with Session(context.endpoints.gateway, properties) as session:
+        for each in [*source_statements(context, piece.source, piece), *views]:
+            session.configure(each)
+        found.revised = _is_revised(session, statement) if revised is None else revised
+        _fetch(context, session, statement, found, seconds, rows, wanted, on_rows)
+    return found
+
+
+def source_statements(context: Context, source: str, piece: Piece | None) -> list[str]:
+    """The catalog over a piece of a source, as statements; without one, over all of it and what comes."""
+    recorded = context.sources.read().get(source)
+    if piece is None and source != LIVE:
+        piece = piece_of(context, source, None)
+    return catalog(
+        topic=events_topic(source),
+        kafka=context.endpoints.kafka,
+        group=f"rtap-look-{source}",
+        bound_ms=context.lateness_bound_ms(source),
+        starts=piece.starts if piece else None,
+        ends=piece.ends if piece else None,
+        steady=recorded is not None and recorded.steady,
+    )
+
+
+def _fetch(
+    context: Context,
+    session: Session,
+    statement: str,
+    found: Look,
+    seconds: float,
+    rows: int,
+    wanted: Callable[[Row], bool],
+    on_rows: Callable[[Look], None],
+) -> None:
+    operation = session.start(statement)
+    begun = time.monotonic()
+    deadline: float | None = None
+    job_id: str | None = None
+    ended = False
+    try:
+        for page in session.pages(operation, statement):
+            now = time.monotonic()
+            if page is None:
+                if deadline is None and now - begun > PLANNING_S:
+                    raise StatementError("flink: the statement did not start", sql=statement)
+                time.sleep(0.03)
+            else:
+                deadline = deadline or now + seconds
+                job_id = page.job_id or job_id
+                _take(found, page, wanted)
+                if page.rows:
+                    on_rows(found)
+                else:
+                    time.sleep(0.02)
+            # rows that may be revised are counted when all is read
+            if not found.revised and len(found.rows) >= rows:
+                found.ended_by = "rows"
+                del found.rows[rows:]
+                break
+            if deadline is not None and now > deadline:
+                found.ended_by = "seconds"
+                break
+        else:
+            ended = True
+    except KeyboardInterrupt:
+        found.ended_by = "interrupted"
+    finally:
+        if not ended:
+            found.read = _read_so_far(context, job_id, found.piece)
+            session.end(operation)
+            if job_id and context.site.flink.job(job_id)["state"] not in TERMINAL:
+                context.site.flink.cancel(job_id)
+    if ended:
+        found.ended_by, found.read = "complete", found.piece.records
+        if len(found.rows) > rows:
+            found.ended_by = "rows"
+            del found.rows[rows:]
+            found.revised = False  # they are final, and the first of them
+
+
+def _take(found: Look, page: Rows, wanted: Callable[[Row], bool]) -> None:
+    """Keep the rows as the changelog leaves them."""
+    found.columns, found.types = page.columns, page.types
+    for kind, values in zip(page.kinds, page.rows, strict=True):
+        row = {name: _value(value) for name, value in zip(page.columns, values, strict=True)}
+        if not wanted(row):
+            found.left_out += 1
+        elif kind in ("INSERT", "UPDATE_AFTER"):
+            found.rows.append(row)
+        elif row in found.rows:
+            found.rows.remove(row)
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, dict) and "epochSecond" in value:
+        return instant_text(int(value["epochSecond"]) * 1000 + int(value.get("nano", 0)) // 1_000_000)
+    return value
+
+
+_MODE = re.compile(r"changelogMode=\[([A-Z,]*)\]")
+_WRITES = re.compile(r"^\s*Logical(Legacy)?Sink\(", re.MULTILINE)
+
+
+def _is_revised(session: Session, statement: str) -> bool:
+    """Whether a query's rows may be revised: what Flink's plan says of its last operator.
+
+    Raises:
+        StatementError: When Flink's parser takes it for anything but a query.
+    """
+    explain = f"EXPLAIN CHANGELOG_MODE {statement}"
+    text = ""
+    for page in session.pages(session.start(explain), explain):
+        if page is None:
+            time.sleep(0.02)
+        else:
+            text += "".join(str(value) for row in page.rows for value in row)
+    if _WRITES.search(text):
+        raise StatementError("flink: this writes; only queries are run here", sql=statement)
+    first = _MODE.search(text.partition("== Optimized Physical Plan ==")[2])
+    return first is None or set(first[1].split(",")) != {"I"}
+
+
+def _read_so_far(context: Context, job_id: str | None, piece: Piece) -> int:
+    """How many records of its piece a job has read: its source's own count."""
+    if job_id is None:
+        return 0
+    try:
+        return min(piece.records, context.site.flink.records_read(job_id))
+    except JobError:  # it has ended meanwhile
+        return 0

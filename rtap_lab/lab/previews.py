@@ -1,0 +1,231 @@
+"""Looking at what a query would answer, and whether the answer is right, over a piece of a source, before it runs.
+
+A preview lets Flink answer over what is there now; a check lets the reference engine answer the same and compares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from rtap_lab.flink.statements import query_sql
+from rtap_lab.kafka.clients import read_range
+from rtap_lab.lab.context import Context
+from rtap_lab.lab.looks import SHOWN, Look, look
+from rtap_lab.lab.pieces import Piece, Since, piece_of
+from rtap_lab.lab.rows import Row, as_frame, in_order
+from rtap_lab.queries.query import Query, WindowQuery
+from rtap_lab.queries.windows import SessionWindow
+from rtap_lab.reference.engine import rows_of
+from rtap_lab.reference.fates import Judge, Place
+from rtap_lab.tables import Table
+from rtap_lab.verification.comparing import Compared, compare, identity
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NEWEST_MS = 5 * 60_000
+"""What a preview of the live source reads when nobody says: so much of the newest, and twice the query's own span."""
+
+MOST_CHECKED = 200_000
+"""Rows that a check compares at most."""
+
+
+@dataclass
+class Preview:
+    """What a query answers over a piece of a source.
+
+    Every row is final: rows of windows that began before the piece, or are still open, are left out and counted.
+    """
+
+    query: Query
+    look: Look
+    rows: list[Row]
+    """In order; instants are RFC 3339 texts."""
+
+    @property
+    def ended_by(self) -> str:
+        """Why it ended: "complete", "rows", "seconds" or "interrupted"."""
+        return self.look.ended_by
+
+    @property
+    def words(self) -> str:
+        """What was seen, why it ended, and what was left out."""
+        words = f"{len(self.rows):,} rows; {self.look.words}"
+        if self.look.left_out:
+            words += (
+                f"; {self.look.left_out:,} rows at its edges left out: their windows began before it or are still open"
+            )
+        return words
+
+    def frame(self) -> pd.DataFrame:
+        """The rows as a DataFrame; instants are UTC timestamps."""
+        return as_frame(self.query.schema, self.rows)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "query": self.query.name,
+            "rows": self.rows,
+            "ended_by": self.ended_by,
+            "records_read": self.look.read,
+            "records": self.look.piece.records,
+            "left_out": self.look.left_out,
+            "words": self.words,
+        }
+
+    def _table(self) -> Table:
+        return Table.of(list(self.query.schema.columns), self.rows[:SHOWN])
+
+    def __str__(self) -> str:
+        more = f"\n… and {len(self.rows) - SHOWN:,} more" if len(self.rows) > SHOWN else ""
+        return f"{self._table()}{more}\n{self.words}"
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        more = f"<p>… and {len(self.rows) - SHOWN:,} more: <code>.frame()</code></p>" if len(self.rows) > SHOWN else ""
+        return f"{self._table()._repr_html_()}{more}<p>{escape(self.words)}</p>"
+
+
+@dataclass
+class Checked:
+    """Whether Flink and the reference engine answer the same over a piece of a source."""
+
+    query: Query
+    compared: Compared
+    look: Look
+    second: str = "the reference engine"
+    """Who gave the second opinion."""
+
+    @property
+    def equal(self) -> bool:
+        return self.look.complete and not self.compared.differences
+
+    @property
+    def words(self) -> str:
+        """The verdict in one sentence."""
+        rows, piece = self.compared.rows, self.look.piece
+        if not self.look.complete:
+            return f"not checked: {self.look.words}"
+        if self.equal:
+            return f"equal, {rows:,} rows: Flink and {self.second}, over {piece}"
+        counts = ", ".join(
+            f"{n} {what}" for what in ("missing", "extra", "wrong") if (n := getattr(self.compared, what))
+        )
+        return f"NOT EQUAL: {counts} of {rows:,} rows, over {piece}; what is expected is what {self.second} says"
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "query": self.query.name,
+            "equal": self.equal,
+            "rows": self.compared.rows,
+            "first": self.compared.first,
+            "second": self.second,
+            "words": self.words,
+        }
+
+    def _table(self) -> Table | None:
+        if not self.compared.first:
+            return None
+        return Table.of(["what", "expected", "found"], self.compared.first)
+
+    def __str__(self) -> str:
+        table = self._table()
+        return f"{table}\n{self.words}" if table else self.words
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        table = self._table()
+        return f"{table._repr_html_() if table else ''}<p>{escape(self.words)}</p>"
+
+
+def span_ms(query: Query) -> int:
+    """How much time one row of a query is about, milliseconds."""
+    definition = query.definition
+    if isinstance(definition, WindowQuery):
+        window = definition.window
+        return window.gap_ms if isinstance(window, SessionWindow) else window.size_ms
+    return query.schema.span_ms + query.schema.absent_ms
+
+
+def _piece(context: Context, query: Query, source: str, since: Since | None) -> Piece:
+    """What was asked for; else the newest of what goes on, and all of a recorded source."""
+    if since is None and source == "live":
+        since = (NEWEST_MS + 2 * span_ms(query)) / 1000
+    return piece_of(context, source, None if since == "all" else since)
+
+
+def preview(
+    context: Context,
+    query: Query,
+    source: str,
+    *,
+    since: Since | None = None,
+    seconds: float = 10,
+    rows: int = 1000,
+    on_rows: Callable[[Look], None] = lambda so_far: None,
+) -> Preview:
+    """Let Flink answer a query over what is there now; see `BoundQuery.preview`."""
+    piece = _piece(context, query, source, since)
+    schema, bound_ms = query.schema, context.lateness_bound_ms(source)
+
+    def final(row: Row) -> bool:
+        normal = schema.normal(row)
+        if piece.since_ms is not None and schema.begin_ms(normal) < piece.since_ms:
+            return False
+        return piece.taken_ms is None or schema.row_time_ms(normal) < piece.taken_ms - bound_ms
+
+    compiled = query_sql(query)
+    found = look(
+        context,
+        compiled.select,
+        piece,
+        views=compiled.views,
+        seconds=seconds,
+        rows=rows,
+        wanted=final,
+        name=f"preview {query.name}",
+        on_rows=on_rows,
+    )
+    return Preview(query, found, in_order(schema, [schema.normal(row) for row in found.rows]))
+
+
+def check(context: Context, query: Query, source: str, *, since: Since | None = None, seconds: float = 120) -> Checked:
+    """Let Flink and the reference engine answer a query over the same piece; see `BoundQuery.check`."""
+    piece = _piece(context, query, source, since)
+    schema = query.schema
+    compiled = query_sql(query)
+    found = look(
+        context,
+        compiled.select,
+        piece,
+        views=compiled.views,
+        seconds=seconds,
+        rows=MOST_CHECKED,
+        name=f"check {query.name}",
+    )
+    judge = Judge(context.lateness_bound_ms(source))
+    counted = [
+        each.event
+        for record in read_range(context.endpoints.kafka, piece.places(piece.starts), piece.places(piece.ends))
+        for each in judge.judge(
+            record.value(), Place(record.partition() or 0, record.offset() or 0, record.timestamp()[1])
+        )
+        if each.fate == "counted" and each.event
+    ]
+    expected = {identity(schema, row): row for row in map(schema.normal, rows_of(query.definition, counted))}
+    compared = compare(
+        query,
+        "preview",
+        expected,
+        [schema.normal(row) for row in found.rows],
+        delivery="exactly_once",
+        w_ms=None,
+        since_ms=-(2**62),
+    )
+    return Checked(query, compared, found)

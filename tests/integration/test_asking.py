@@ -1,0 +1,211 @@
+"""From a question to a checked, running, charted query, and SQL that never gives a part for the whole, on the real stack."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from rtap_lab.errors import SettingsError, StatementError
+from rtap_lab.flink.rest import FlinkRest
+from rtap_lab.lab import Lab
+from rtap_lab.queries.builders import begin, count, distinct, field, properties, tumble
+from rtap_lab.waiting import until
+from tests.integration.test_answers import rtap
+
+VIEWS = (
+    tumble("5s")
+    .by("page")
+    .where(field("event_type") == "page_view")
+    .agg(views=count(), visitors=distinct("visitor_id"))
+)
+ABANDONED = (
+    begin("view", field("page").starts_with("/product/"))
+    .then_not(field("name") == "add_to_cart", within="5s")
+    .by("visitor_id")
+)
+LOGINS = (
+    begin("failed", field("name") == "login_failed", times=3).within("1m").where(field("event_type") == "custom")
+).by("visitor_id")
+SOURCE = "asked"
+
+
+@pytest.fixture(scope="module")
+def shop(stack: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A recorded source with known content: a simulated run, and one visitor who fails to log in three times."""
+    lines = tmp_path_factory.mktemp("asked") / "shop.jsonl"
+    assert rtap(stack, "simulate", "--out", str(lines), "--events", "6000", "--seed", "9").returncode == 0
+    last = json.loads(lines.read_text().splitlines()[-1])["event_time"]
+    at = pd.Timestamp(last)
+    with lines.open("a") as file:
+        for number in range(3):
+            moment = (at + pd.Timedelta(seconds=number)).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+            event = {"event_id": f"fail-{number}", "event_type": "custom", "name": "login_failed", "event_time": moment}
+            file.write(json.dumps(event | {"visitor_id": "mallory", "properties": {"plan": "pro"}}) + "\n")
+    stack.import_jsonl(lines, source=SOURCE)
+    yield stack
+    stack.remove_source(SOURCE)
+
+
+def looks(lab: Lab) -> list[str]:
+    """Jobs that are nobody's."""
+    return [each["name"] for each in lab.other_flink_jobs()]
+
+
+@pytest.mark.parametrize("asked", [VIEWS, ABANDONED, LOGINS], ids=["views", "abandoned", "logins"])
+def test_a_question_is_previewed_and_checked_over_a_recorded_source(shop: Lab, asked: object) -> None:
+    query = shop.query(asked, source=SOURCE)  # type: ignore[arg-type]
+    checked = query.check()
+    assert checked.equal, str(checked)
+    assert checked.compared.rows > 0
+    assert "equal" in checked._repr_html_()
+    seen = query.preview(rows=100_000)
+    assert seen.ended_by == "complete"
+    assert len(seen.rows) == checked.compared.rows
+    assert seen.look.read == seen.look.piece.records
+    assert str(seen.frame()["match_time" if asked is LOGINS else next(iter(query.schema.columns))].dtype).startswith(
+        ("datetime64", "object")
+    )
+    few = query.preview(rows=1)
+    assert (len(few.rows), few.ended_by) == (1, "rows")
+    assert "ended after 1 rows" in few.words
+    assert "ended after 1 rows" in few._repr_html_()
+    assert looks(shop) == []
+
+
+def test_a_preview_of_the_live_source_shows_final_rows_only(stack: Lab) -> None:
+    stack.simulate(rate=100, seconds=14, seed=21)
+    query = stack.query("live_views", VIEWS)
+    seen = query.preview(since="1m")
+    assert seen.ended_by == "complete"
+    assert seen.rows, seen.words
+    assert seen.look.left_out > 0, "the windows that are still open"
+    frame = seen.frame()
+    assert frame.window_end.max() < pd.Timestamp.now("UTC")
+    assert query.check(since="1m").equal
+    assert not query.is_running
+    assert "not running" in query._repr_html_()
+    query.run()
+    try:
+        assert query.is_running
+        until(lambda: len(query.rows()) >= len(seen.rows), 30, lambda: AssertionError(query.why_empty()))
+        kept = {(row["window_start"], row["page"]): row for row in query.rows()}
+        assert all(kept[row["window_start"], row["page"]] == row for row in seen.rows), (
+            "what was previewed is what runs"
+        )
+        assert query.status()["state"] == "RUNNING"
+        assert query.chart(live=False).figure is not None
+        report = query.verify()
+        assert report.exact, str(report)
+        assert {c.name for c in report.compared} >= {"live_views"}
+        assert stack.query("live_views").text() == query.text()
+    finally:
+        query.remove()
+
+
+def test_a_part_of_the_input_is_never_given_for_the_answer(shop: Lab) -> None:
+    whole = shop.sql("SELECT COUNT(*) AS n FROM events", source=SOURCE, seconds=60)
+    assert whole.complete
+    (row,) = whole.answer
+    assert 5_900 < row["n"] <= 6_003
+    assert whole.revised
+    assert shop.frame("SELECT COUNT(*) AS n FROM events", source=SOURCE, seconds=60)["n"].tolist() == [row["n"]]
+    cut = shop.sql("SELECT event_id, COUNT(*) AS n FROM events GROUP BY event_id", source=SOURCE, seconds=0.001)
+    if not cut.complete:  # a fast machine may have read it all
+        assert cut.withheld
+        assert cut.answer == []
+        assert "no answer yet" in str(cut)
+        assert "no answer yet" in cut._repr_html_()
+        with pytest.raises(StatementError, match="no answer"):
+            cut.frame()
+    assert looks(shop) == []
+
+
+def test_sql_gives_times_as_times_and_ends_when_it_has_what_was_asked(shop: Lab) -> None:
+    began = time.monotonic()
+    found = shop.sql("SELECT event_time, visitor_id FROM events LIMIT 3", source=SOURCE)
+    print(f"LIMIT 3 after {time.monotonic() - began:.1f} s")
+    assert len(found.answer) == 3
+    assert str(found.frame()["event_time"].dtype) == "datetime64[ns, UTC]"
+    assert "events_raw" in str(shop.sql("SHOW TABLES", source=SOURCE))
+    assert {row["name"] for row in shop.sql("DESCRIBE events", source=SOURCE).answer} >= {"event_id", "rowtime"}
+    assert "Physical" in str(shop.sql("EXPLAIN SELECT * FROM events", source=SOURCE).rows)
+    pro = shop.sql("SELECT visitor_id FROM events WHERE properties['plan'] = 'pro'", source=SOURCE, seconds=60)
+    assert [row["visitor_id"] for row in pro.answer] == ["mallory"] * 3
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT INTO events SELECT * FROM events",
+        "CREATE TABLE t WITH ('connector'='filesystem','path'='/tmp/rtap-never','format'='csv') AS SELECT 1 AS x",
+        "ADD JAR '/tmp/x.jar'",
+        "SET 'pipeline.jars' = 'x'",
+        "SELECT * FROM events_raw /*+ OPTIONS('topic'='results.sessions') */",
+        "SELECT 1; DROP TABLE events",
+        "EXPLAIN SELECT 1; DROP VIEW events",
+        "WITH v AS (SELECT 1) INSERT INTO events_raw SELECT * FROM v",
+    ],
+)
+def test_what_is_no_query_is_refused_and_leaves_nothing(shop: Lab, statement: str) -> None:
+    with pytest.raises((SettingsError, StatementError)) as raised:
+        shop.sql(statement, source=SOURCE)
+    assert len(str(raised.value).splitlines()) <= 6
+    assert looks(shop) == []
+    assert not Path("/tmp/rtap-never").exists()
+
+
+def test_an_interrupted_preview_keeps_its_rows_and_leaves_no_job(stack: Lab) -> None:
+    """Ctrl-C while rows come: within two seconds, the rows so far, and nothing goes on."""
+    main = threading.get_ident()
+    begun: list[float] = []
+
+    def interrupt(so_far: object) -> None:
+        if not begun:
+            begun.append(time.monotonic())
+            threading.Timer(0.05, signal.pthread_kill, (main, signal.SIGINT)).start()
+
+    query = stack.query(VIEWS)
+    stack.simulate(rate=100, seconds=8, seed=23)
+    seen = query.preview(since="2m", seconds=60, on_rows=interrupt)
+    took = time.monotonic() - begun[0]
+    if seen.ended_by == "complete":  # it was faster
+        pytest.fail("the preview ended before it was interrupted")
+    assert seen.ended_by == "interrupted"
+    assert took < 5
+    until(lambda: looks(stack) == [], 10, lambda: AssertionError(str(looks(stack))))
+    assert FlinkRest(stack.endpoints.flink).slots() > 0
+
+
+def test_the_command_line_asks_the_same(shop: Lab, tmp_path: Path) -> None:
+    file = tmp_path / "plans.yaml"
+    text = tumble("10s").by(plan=properties["plan"]).agg(n=count())
+    file.write_text(f"title: Plans\nquery: >\n  {shop.query(text, source=SOURCE).text()}\n")
+    checked = json.loads(rtap(shop, "query", "check", str(file), "--source", SOURCE, "--json").stdout)
+    assert checked["equal"]
+    assert checked["query"] == "plans"
+    shown = rtap(shop, "query", "preview", str(file), "--source", SOURCE, "--format", "csv")
+    assert shown.stdout.splitlines()[0] == "window_start,window_end,plan,n"
+    assert "complete" in shown.stderr
+    assert "properties['plan']" in rtap(shop, "query", "sql", str(file)).stdout
+    wrong = rtap(shop, "query", "preview", "tumble('1m').agg(n=cuont())")
+    assert wrong.returncode == 2
+    assert "did you mean count?" in wrong.stderr
+    assert rtap(shop, "sql", "DROP TABLE events").returncode == 2
+    child = subprocess.run(
+        [sys.executable, "-m", "rtap_lab.cli", "query", "list", "--json"],
+        env={**os.environ, "RTAP_STATE": str(shop.state.folder)},
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    assert {each["name"] for each in json.loads(child.stdout)} >= {"sessions"}
