@@ -91,6 +91,16 @@ def check(asked: Asked, source: Source = "live", since: Since = None, as_json: A
         raise typer.Exit(1)
 
 
+@group.command("diagnose")
+def diagnose(asked: Asked, source: Source = "live", since: Since = None, as_json: AsJson = False) -> None:
+    """Say why a query has no rows, and what to do."""
+    found = _query(asked, source).diagnose(since=since)
+    if as_json:
+        print_json(found.as_json())
+    else:
+        print(found)
+
+
 @group.command("run")
 def run(
     asked: Asked,

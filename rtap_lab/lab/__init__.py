@@ -2,6 +2,7 @@
 
 facade                                         `Lab`
 bound                                          a query in a lab: previewed, checked, run, charted
+diagnosis                                      why a query has no rows
 previews sql                                   what a query, or SQL, answers over what is there now
 offline                                        the same nouns in one process, on the reference engine
 status slices simulator queries looks answers checking

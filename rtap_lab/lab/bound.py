@@ -14,8 +14,9 @@ import yaml
 from rtap_lab.errors import SettingsError
 from rtap_lab.flink.statements import query_sql
 from rtap_lab.jobs.model import Run, run_of
-from rtap_lab.lab import answers, checking, jobs, previews, status
+from rtap_lab.lab import answers, checking, diagnosis, jobs, previews, status
 from rtap_lab.lab.context import Context
+from rtap_lab.lab.diagnosis import Diagnosis
 from rtap_lab.lab.interrupts import interruptible
 from rtap_lab.lab.looks import Look
 from rtap_lab.lab.pieces import Since
@@ -119,6 +120,14 @@ class BoundQuery:
             StatementError: When Flink refuses it.
         """
         return previews.check(self._context, self.query, self.source, since=since, seconds=seconds)
+
+    def diagnose(self, *, since: Since | None = None) -> Diagnosis:
+        """Why it has no rows: one sentence, and what to do.
+
+        Args:
+            since: Which events are looked at, as in `preview`.
+        """
+        return diagnosis.diagnose(self._context, self.query, self.source, since=since)
 
     # --- running ---------------------------------------------------------------------------------
 
