@@ -46,16 +46,18 @@ def parse(text: str) -> Definition:
     Raises:
         SettingsError: When it is no query; it says where and why.
     """
+    text = text.strip()
     try:
-        tree = ast.parse(text.strip(), mode="eval").body
+        # in brackets, so that a line may begin with a dot
+        tree = ast.parse(f"({text}\n)" if text else "", mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        place = f", line {error.lineno}, column {error.offset}" if isinstance(error, SyntaxError) else ""
+        place = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
         raise SettingsError(
             f"the query cannot be read{place}: {getattr(error, 'msg', None) or 'it is too deep'}",
             hint='such as tumble("1m").by("page").agg(views=count())',
         ) from error
     try:
-        found = _Reader(text.strip()).read(tree)
+        found = _Reader(text).read(tree)
     except RecursionError as error:
         raise SettingsError("the query cannot be read: it is too deep") from error
     if isinstance(found, WindowBuilder):
@@ -150,11 +152,13 @@ class _Reader:
 
     def _refused(self, node: ast.expr, words: str, hint: str) -> SettingsError:
         """An error with the line and a caret."""
-        column = node.col_offset
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-            column = (node.func.end_col_offset or len(node.func.attr)) - len(node.func.attr)
-        line = (node.func.end_lineno if isinstance(node, ast.Call) else node.lineno) or 1
+        place = node.func if isinstance(node, ast.Call) else node
+        line, column = place.lineno, place.col_offset
+        if isinstance(place, ast.Attribute):  # the method's name, not what it is called on
+            line, column = place.end_lineno or line, (place.end_col_offset or 0) - len(place.attr)
         shown = self._lines[line - 1] if line <= len(self._lines) else ""
+        if line == 1:
+            column -= 1  # the bracket
         # the tree counts bytes
         column = len(shown.encode()[:column].decode(errors="ignore"))
         begin = max(0, column - 60)

@@ -30,7 +30,7 @@ def test_the_text_is_what_the_builders_are_called_with() -> None:
         .by("visitor_id")
     """
     pattern = begin("view", field("page").starts_with("/product/")).then_not(field("name") == "add_to_cart", "20s")
-    assert Query("q", parse(f"({text})")) == Query("q", pattern.by("visitor_id"))
+    assert Query("q", parse(text)) == Query("q", pattern.by("visitor_id"))
     assert Query("q", parse(VIEWS + '.top(3, "views")')) == Query("q", built.top(3, "views"))
 
 
@@ -87,6 +87,18 @@ def test_a_mistake_is_told_with_its_place(text: str, words: str) -> None:
     told = str(raised.value)
     assert words in told
     assert len(told.splitlines()) <= 6
+
+
+def test_the_caret_is_under_the_mistake() -> None:
+    for text, at in [
+        ("tumble('1m').agg(n=cuont())", "cuont"),
+        ("tumble('1m')\n  .by('é')  # why\n  .agg(n=cuont())", "cuont"),
+        ("tumble('1m').bye('page')", "bye"),
+    ]:
+        with pytest.raises(SettingsError) as raised:
+            parse(text)
+        excerpt, caret = raised.value.message.splitlines()[1:3]
+        assert excerpt[caret.index("^") :].startswith(at), raised.value.message
 
 
 @pytest.mark.parametrize(
