@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import get_args
 
 import pytest
@@ -21,6 +21,14 @@ from rtap_lab.kafka.topics import Topics
 from rtap_lab.lab import Lab
 
 REASONS = get_args(Reason)
+
+
+@pytest.fixture(scope="module")
+def soiled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A lab of its own: what is written here is recomputed by each verification after it."""
+    lab = Lab.up(tmp_path_factory.mktemp("soiled") / "state", gap="20s", within="30s")
+    yield lab
+    lab.down()
 
 
 def corpus(tag: str, now_ms: int) -> dict[str, bytes | None]:
@@ -200,10 +208,10 @@ def sizes(made: Callable[..., bytes]) -> dict[str, bytes | None]:
 
 
 @pytest.mark.parametrize("rounds", [2])
-def test_bad_records_never_stop_the_job_and_each_is_accounted(stack: Lab, rounds: int) -> None:
-    before = stack.runs()["standard/live"]
-    restored = FlinkRest(stack.endpoints.flink).checkpoints(before.job_id)["counts"]["restored"]
-    bootstrap = stack.endpoints.kafka
+def test_bad_records_never_stop_the_job_and_each_is_accounted(soiled: Lab, rounds: int) -> None:
+    before = soiled.runs()["standard/live"]
+    restored = FlinkRest(soiled.endpoints.flink).checkpoints(before.job_id)["counts"]["restored"]
+    bootstrap = soiled.endpoints.kafka
     at = Topics(bootstrap).ends([REJECTED])
     config = {"bootstrap.servers": bootstrap.address, "partitioner": "murmur2_random", "message.max.bytes": 2_000_000}
     out = Producer(config | {"linger.ms": 0})
@@ -229,9 +237,9 @@ def test_bad_records_never_stop_the_job_and_each_is_accounted(stack: Lab, rounds
     out.flush(30)
     sent["parse: largest"] = b"x" * edge
     assert [error.code() for error in refused] == [KafkaError.MSG_SIZE_TOO_LARGE], "the broker refuses what is larger"
-    stack.simulate(rate=100, seconds=3)
+    soiled.simulate(rate=100, seconds=3)
 
-    report = stack.verify()
+    report = soiled.verify()
 
     assert report.exact, str(report)
     rejected = [json.loads(r.value() or b"{}") for r in read_range(bootstrap, at, Topics(bootstrap).ends([REJECTED]))]
@@ -241,11 +249,11 @@ def test_bad_records_never_stop_the_job_and_each_is_accounted(stack: Lab, rounds
         wanted = sum(name.startswith(f"{reason}:") for name in sent)
         wanted += sum(reason == "missing" and name.startswith("counted and missing") for name in sent)
         assert reasons.count(reason) >= wanted, reason
-    assert stack.runs()["standard/live"].run == before.run
-    job = FlinkRest(stack.endpoints.flink).job(stack.runs()["standard/live"].job_id)
+    assert soiled.runs()["standard/live"].run == before.run
+    job = FlinkRest(soiled.endpoints.flink).job(soiled.runs()["standard/live"].job_id)
     assert job["state"] == "RUNNING"
     assert job["jid"] == before.job_id
-    assert FlinkRest(stack.endpoints.flink).checkpoints(job["jid"])["counts"]["restored"] == restored, (
+    assert FlinkRest(soiled.endpoints.flink).checkpoints(job["jid"])["counts"]["restored"] == restored, (
         "it never restarted"
     )
 
@@ -261,9 +269,9 @@ def test_the_decoder_sees_what_the_names_say() -> None:
             assert (fate == "fit") == (name.partition(":")[0] not in ("tick", *REASONS)), (name, fate)
 
 
-def test_of_copies_in_two_partitions_either_may_count(stack: Lab) -> None:
+def test_of_copies_in_two_partitions_either_may_count(soiled: Lab) -> None:
     """A foreign client gives copies of one id other keys: no order says which came first, and verification takes either."""
-    out = Producer({"bootstrap.servers": stack.endpoints.kafka.address, "linger.ms": 0})
+    out = Producer({"bootstrap.servers": soiled.endpoints.kafka.address, "linger.ms": 0})
     stamp = time.time_ns()
     for number in range(12):
         for partition, page, age_ms in ((number % 12, "/one", 0), ((number + 5) % 12, "/two", 900 * (number % 4))):
@@ -276,9 +284,9 @@ def test_of_copies_in_two_partitions_either_may_count(stack: Lab) -> None:
             }
             out.produce("events", json.dumps(event).encode(), key=page.encode(), partition=partition)
     assert out.flush(10) == 0
-    stack.simulate(rate=100, seconds=12)
-    report = stack.verify()
+    soiled.simulate(rate=100, seconds=12)
+    report = soiled.verify()
     assert report.exact, str(report)
     assert report.ledger["duplicate"] >= 12
-    score = stack.score()
+    score = soiled.score()
     assert score.exact, str(score)
