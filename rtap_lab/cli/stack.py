@@ -10,11 +10,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
-from rtap_lab.cli.app import AsJson, Bound, Delivery, Gap, Watcher, Within, notes, open_lab, print_json
+from rtap_lab.cli.app import HELP, AsJson, Bound, Delivery, Gap, Watcher, Within, notes, open_lab, print_json
 from rtap_lab.errors import SettingsError
 
 if TYPE_CHECKING:
     from rtap_lab.lab import Lab
+
+
+kernel = typer.Typer(no_args_is_help=True, context_settings=HELP, help="The Jupyter kernel of Flink SQL.")
+
+
+@kernel.command("install")
+def install_kernel(
+    user: Annotated[bool, typer.Option("--user", help="For this user, not for this environment alone.")] = False,
+) -> None:
+    """Install the kernel, so that any JupyterLab offers it; `rtap lab` does so by itself."""
+    from rtap_lab.jupyter import kernelspec
+
+    print(kernelspec.install(user=user))
 
 
 def register(app: typer.Typer) -> None:
@@ -22,6 +35,7 @@ def register(app: typer.Typer) -> None:
     for verb in (up, status, down, reset, logs, doctor, fetch, dash):
         app.command()(verb)
     app.command("lab")(lab_)
+    app.add_typer(kernel, name="kernel")
 
 
 def fetch_components() -> None:

@@ -109,6 +109,12 @@ class Session:
                 return
             path = following.removeprefix("/v3")
 
+    def complete(self, statement: str, position: int) -> list[str]:
+        """What may stand at a place of a statement."""
+        body = {"statement": statement, "position": position}
+        found = self._call("GET", f"/sessions/{self.handle}/complete-statement", statement, json=body)
+        return [str(each) for each in found["candidates"]]
+
     def submit(self, sql: str, *, timeout: float = 120) -> str:
         """Run a statement that submits a job; the job's id.
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from rtap_lab.errors import SettingsError
+from rtap_lab.jupyter import kernelspec
 from rtap_lab.stack.process import Identity, free_port, spawn
 from rtap_lab.stack.state import State
 
@@ -73,12 +74,18 @@ def run(state: State, work: Path, *, port: int | None, browser: bool) -> int:
         "--LabApp.news_url=None",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
     ]
+    kernels = state.folder / "jupyter"
+    kernelspec.write(kernels)
     # the token goes by the environment: arguments can be read by other users
     server = spawn(
         command,
         log=state.log("jupyter"),
         cwd=folder,
-        environment={"JUPYTER_TOKEN": token, "RTAP_STATE": str(state.folder)},
+        environment={
+            "JUPYTER_TOKEN": token,
+            "RTAP_STATE": str(state.folder),
+            "JUPYTER_PATH": os.pathsep.join(filter(None, [str(kernels), os.environ.get("JUPYTER_PATH")])),
+        },
     )
     print(f"http://127.0.0.1:{port}/lab/tree/00_start_here.ipynb?token={token}", flush=True)
     return _wait(server)

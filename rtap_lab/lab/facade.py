@@ -522,6 +522,14 @@ class Lab:
             self._context, statement, source=source, since=since, seconds=seconds, rows=rows, on_rows=on_rows
         )
 
+    def complete(self, text: str, source: str = LIVE) -> list[str]:
+        """What may follow a piece of SQL, as Flink's parser proposes it.
+
+        Raises:
+            JobError: When the gateway does not answer.
+        """
+        return sql.complete(self._context, source, text)
+
     def frame(self, statement: str, **options: Any) -> pd.DataFrame:
         """The same as a DataFrame; times are timestamps.
 

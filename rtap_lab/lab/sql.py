@@ -140,3 +140,36 @@ def _about(context: Context, statement: str, piece: Piece) -> Look:
             found.columns, found.types = page.columns, page.types
             found.rows += [dict(zip(page.columns, row, strict=True)) for row in page.rows]
     return found
+
+
+def complete(context: Context, source: str, before: str) -> list[str]:
+    """What may follow a text, as Flink's parser proposes it.
+
+    Raises:
+        JobError: When the gateway does not answer.
+    """
+    session = _completions.session(context, source)
+    return session.complete(before, len(before))
+
+
+class _Completions:
+    """One session for completions: it is asked with each key."""
+
+    def __init__(self) -> None:
+        self._of: tuple[str, str] | None = None
+        self._session: Session | None = None
+
+    def session(self, context: Context, source: str) -> Session:
+        """The session of a lab and a source."""
+        of = (context.endpoints.gateway.address, source)
+        if self._session is None or self._of != of:
+            if self._session is not None:
+                self._session.close()
+            session = Session(context.endpoints.gateway, look_properties())
+            for each in source_statements(context, source, None):
+                session.configure(each)
+            self._session, self._of = session, of
+        return self._session
+
+
+_completions = _Completions()

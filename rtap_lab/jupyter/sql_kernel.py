@@ -1,0 +1,213 @@
+"""A Jupyter kernel whose cells are Flink SQL on a lab: `python -m rtap_lab.jupyter.sql_kernel -f CONNECTION_FILE`.
+
+Several statements a cell, each bounded and ended; results grow in one place. Lines that begin with `%` set what the looks
+after them read: `%since 5m`, `%source weblog`, `%seconds 20`, `%rows 500`; `%help` tells.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import time
+from typing import Any
+
+from ipykernel.kernelapp import IPKernelApp
+from ipykernel.kernelbase import Kernel
+
+from rtap_lab import __version__
+from rtap_lab.errors import RtapLabError, SettingsError, StatementError
+from rtap_lab.lab.looks import Look
+from rtap_lab.lab.sql import split
+
+HELP = """Cells are Flink SQL: SELECT, WITH, SHOW, DESCRIBE, EXPLAIN; several statements with semicolons.
+`events`: the counted events of the source; `events_raw`: its topic as it is.
+%source NAME   "live" (as it is now), or a recorded source
+%since 5m      from when on: a duration, an instant, or "all"
+%seconds 10    how long a look may take
+%rows 100      how many rows it may have
+%help          this"""
+WORDS = ["SELECT", "FROM", "WHERE", "GROUP", "BY", "HAVING", "ORDER", "LIMIT", "WITH", "AS", "JOIN", "LEFT", "ON", "UNION", "ALL", "DISTINCT", "CASE", "WHEN", "THEN", "ELSE", "END", "AND", "OR", "NOT", "NULL", "IS", "IN", "BETWEEN", "LIKE", "COUNT", "SUM", "MIN", "MAX", "AVG", "CAST", "INTERVAL", "TUMBLE", "HOP", "CUMULATE", "SESSION", "TABLE", "DESCRIPTOR", "OVER", "PARTITION", "MATCH_RECOGNIZE", "MEASURES", "PATTERN", "DEFINE", "AFTER", "MATCH", "SKIP", "SHOW", "TABLES", "VIEWS", "FUNCTIONS", "DESCRIBE", "EXPLAIN"]  # fmt: skip
+THROTTLE_S = 0.25
+_WORD = re.compile(r"[\w.]*$")
+_PLACE = re.compile(r"(?:From|At) line (\d+), column (\d+)|at line (\d+), column (\d+)", re.IGNORECASE)
+
+
+class FlinkSqlKernel(Kernel):
+    """Cells of Flink SQL."""
+
+    implementation = "flink_sql"
+    implementation_version = __version__
+    language = "sql"
+    language_version = "2.3"
+    language_info = {  # noqa: RUF012 - as ipykernel declares it
+        "name": "sql",
+        "mimetype": "text/x-sql",
+        "file_extension": ".sql",
+        "codemirror_mode": "sql",
+        "pygments_lexer": "sql",
+    }
+    banner = f"Flink SQL on a lab of rtap_lab {__version__}. %help tells what cells may say."
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._options: dict[str, Any] = {"source": "live", "since": None, "seconds": 10.0, "rows": 100}
+
+    @property
+    def _lab(self) -> Any:
+        from rtap_lab.lab import Lab
+
+        return Lab()
+
+    def do_execute(
+        self,
+        code: str,
+        silent: bool,
+        store_history: bool = True,
+        user_expressions: Any = None,
+        allow_stdin: bool = False,
+        *,
+        cell_meta: Any = None,
+        cell_id: Any = None,
+    ) -> dict[str, Any]:
+        """Run a cell."""
+        try:
+            for line in self._set(code):
+                self._print(line, silent)
+            for statement in split(_without_settings(code)):
+                look = self._show(statement, silent)
+                if look.ended_by == "interrupted":
+                    return {"status": "aborted", "execution_count": self.execution_count}
+        except RtapLabError as error:
+            lines = error_lines(error)
+            content = {"ename": type(error).__name__, "evalue": lines[0], "traceback": lines}
+            if not silent:
+                self.send_response(self.iopub_socket, "error", content)
+            return {"status": "error", "execution_count": self.execution_count, **content}
+        return {"status": "ok", "execution_count": self.execution_count, "payload": [], "user_expressions": {}}
+
+    def _set(self, code: str) -> list[str]:
+        """Take the settings of a cell; what is to be printed."""
+        said = []
+        for line in code.splitlines():
+            if not line.lstrip().startswith("%"):
+                continue
+            name, _, value = line.strip()[1:].partition(" ")
+            value = value.strip()
+            if name == "help":
+                said.append(HELP)
+            elif name not in self._options or not value:
+                raise SettingsError(f"%{name} {value}".rstrip(), hint="%help tells what there is")
+            elif name in ("seconds", "rows"):
+                try:
+                    self._options[name] = float(value) if name == "seconds" else int(value)
+                except ValueError as error:
+                    raise SettingsError(f"%{name} {value!r} is no number") from error
+            else:
+                self._options[name] = None if value == "all" else value
+        return said
+
+    def _print(self, text: str, silent: bool) -> None:
+        if not silent:
+            self.send_response(self.iopub_socket, "stream", {"name": "stdout", "text": f"{text}\n"})
+
+    def _show(self, statement: str, silent: bool) -> Look:
+        """Run a statement; its result grows in one place."""
+        shown = f"rtap-{time.monotonic_ns()}"
+        last, begun = 0.0, False
+
+        def put(look: Look) -> None:
+            nonlocal begun
+            if silent:
+                return
+            content = {
+                "data": {"text/plain": str(look), "text/html": look._repr_html_()},
+                "metadata": {},
+                "transient": {"display_id": shown},
+            }
+            self.send_response(self.iopub_socket, "update_display_data" if begun else "display_data", content)
+            begun = True
+
+        def grow(look: Look) -> None:
+            nonlocal last
+            if time.monotonic() - last >= THROTTLE_S:
+                last = time.monotonic()
+                put(look)
+
+        look: Look = self._lab.sql(statement, on_rows=grow, **self._options)
+        put(look)
+        return look
+
+    def do_complete(self, code: str, cursor_pos: int) -> dict[str, Any]:
+        """Keywords, tables, columns and functions: Flink's own, and the language's words."""
+        before = code[:cursor_pos]
+        word = (_WORD.search(before) or [""])[0]
+        found = [each for each in WORDS if word and each.startswith(word.upper())]
+        try:
+            found += [each for each in self._lab.complete(before, self._options["source"]) if each not in found]
+        except RtapLabError as error:  # nothing is up: the language's words are what there is
+            self.log.debug("completion: %s", error)
+        return {
+            "status": "ok",
+            "matches": found,
+            "cursor_start": cursor_pos - len(word),
+            "cursor_end": cursor_pos,
+            "metadata": {},
+        }
+
+    def do_inspect(self, code: str, cursor_pos: int, detail_level: int = 0, omit_sections: Any = ()) -> dict[str, Any]:
+        """The columns of the table under the cursor."""
+        names = [m[0] for m in re.finditer(r"\w+", code) if m.start() <= cursor_pos <= m.end()]
+        data: dict[str, str] = {}
+        if names and names[0] in ("events", "events_raw"):
+            try:
+                data = {"text/plain": str(self._lab.sql(f"DESCRIBE {names[0]}", source=self._options["source"]))}
+            except RtapLabError as error:
+                data = {"text/plain": str(error)}
+        return {"status": "ok", "found": bool(data), "data": data, "metadata": {}}
+
+    def do_is_complete(self, code: str) -> dict[str, str]:
+        """A cell is complete when its last statement has its semicolon, or it is one line."""
+        done = code.rstrip().endswith(";") or "\n" not in code.strip() or code.lstrip().startswith("%")
+        return {"status": "complete"} if done else {"status": "incomplete", "indent": ""}
+
+
+def _without_settings(code: str) -> str:
+    return "\n".join(line for line in code.splitlines() if not line.lstrip().startswith("%"))
+
+
+def error_lines(error: RtapLabError) -> list[str]:
+    """An error in six lines at most: what, where with a caret, and what was perhaps meant."""
+    lines = error.message.splitlines()[:2]
+    if isinstance(error, StatementError) and error.sql:
+        lines += _where(error)
+        lines += _meant(error)
+    if error.hint:
+        lines.append(f"-> {error.hint}")
+    return lines[:6]
+
+
+def _where(error: StatementError) -> list[str]:
+    place = _PLACE.search(error.message) or _PLACE.search(error.trace)
+    if not place:
+        return []
+    line, column = (int(each) for each in place.groups() if each)
+    text = error.sql.splitlines()
+    if not 1 <= line <= len(text):
+        return []
+    begin = max(0, column - 60)
+    return [f"  {text[line - 1][begin : begin + 100]}", f"  {' ' * (column - 1 - begin)}^"]
+
+
+def _meant(error: StatementError) -> list[str]:
+    wrong = re.search(r'(?:Encountered "|Object \'|No match found for function signature )(\w+)', error.message)
+    if not wrong or "did you mean" in error.message:
+        return []
+    known = [*WORDS, "events", "events_raw"]
+    near = difflib.get_close_matches(wrong[1], known, 1, 0.6) or difflib.get_close_matches(
+        wrong[1].upper(), known, 1, 0.6
+    )
+    return [f"did you mean {near[0]}?"] if near else []
+
+
+if __name__ == "__main__":
+    IPKernelApp.launch_instance(kernel_class=FlinkSqlKernel)
