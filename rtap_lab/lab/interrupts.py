@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -28,6 +30,19 @@ def interruptible(cls: Class) -> Class:
         elif isinstance(verb, classmethod):
             setattr(cls, name, classmethod(_guarded(name, verb.__func__)))
     return cls
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Let what tidies up come to its end: an impatient second Ctrl-C would leave the rest."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

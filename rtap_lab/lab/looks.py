@@ -20,6 +20,7 @@ from rtap_lab.flink.properties import TERMINAL, look_properties
 from rtap_lab.flink.statements import catalog
 from rtap_lab.kafka.names import events_topic
 from rtap_lab.lab.context import Context
+from rtap_lab.lab.interrupts import uninterrupted
 from rtap_lab.lab.pieces import Piece, piece_of
 from rtap_lab.lab.rows import Row
 from rtap_lab.settings import LIVE
@@ -238,16 +239,27 @@ def _fetch(
         found.ended_by = "interrupted"
     finally:
         if not ended:
-            found.read = _read_so_far(context, job_id, found.piece)
-            session.end(operation)
-            if job_id and context.site.flink.job(job_id)["state"] not in TERMINAL:
-                context.site.flink.cancel(job_id)
+            with uninterrupted():
+                found.read = _read_so_far(context, job_id, found.piece)
+                session.end(operation)
+                _cancel(context, job_id)
     if ended:
         found.ended_by, found.read = "complete", found.piece.records
         if len(found.rows) > rows:
             found.ended_by = "rows"
             del found.rows[rows:]
             found.revised = False  # they are final, and the first of them
+
+
+def _cancel(context: Context, job_id: str | None) -> None:
+    """End a job that has not ended; the gateway may be ending it just now."""
+    flink, ending = context.site.flink, (*TERMINAL, "CANCELLING")
+    if job_id and flink.job(job_id)["state"] not in ending:
+        try:
+            flink.cancel(job_id)
+        except JobError:
+            if flink.job(job_id)["state"] not in ending:
+                raise
 
 
 def _take(found: Look, page: Rows, wanted: Callable[[Row], bool]) -> None:

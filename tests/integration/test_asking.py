@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +14,6 @@ import pandas as pd
 import pytest
 
 from rtap_lab.errors import SettingsError, StatementError
-from rtap_lab.flink.rest import FlinkRest
 from rtap_lab.lab import Lab
 from rtap_lab.queries.builders import begin, count, distinct, field, properties, tumble
 from rtap_lab.waiting import until
@@ -72,9 +69,8 @@ def test_a_question_is_previewed_and_checked_over_a_recorded_source(shop: Lab, a
     assert seen.ended_by == "complete"
     assert len(seen.rows) == checked.compared.rows
     assert seen.look.read == seen.look.piece.records
-    assert str(seen.frame()["match_time" if asked is LOGINS else next(iter(query.schema.columns))].dtype).startswith(
-        ("datetime64", "object")
-    )
+    (moment,) = [name for name, kind in query.schema.columns.items() if kind == "time"][:1]
+    assert str(seen.frame()[moment].dtype) == "datetime64[ns, UTC]"
     few = query.preview(rows=1)
     assert (len(few.rows), few.ended_by) == (1, "rows")
     assert "ended after 1 rows" in few.words
@@ -165,25 +161,17 @@ def test_what_is_no_query_is_refused_and_leaves_nothing(shop: Lab, statement: st
 
 
 def test_an_interrupted_preview_keeps_its_rows_and_leaves_no_job(stack: Lab) -> None:
-    """Ctrl-C while rows come: within two seconds, the rows so far, and nothing goes on."""
-    main = threading.get_ident()
-    begun: list[float] = []
+    """Ctrl-C while rows come: the rows so far, and nothing goes on. The kernel's test sends a real signal."""
+    stack.simulate(rate=100, seconds=8, seed=23)
 
     def interrupt(so_far: object) -> None:
-        if not begun:
-            begun.append(time.monotonic())
-            threading.Timer(0.05, signal.pthread_kill, (main, signal.SIGINT)).start()
+        raise KeyboardInterrupt
 
-    query = stack.query(VIEWS)
-    stack.simulate(rate=100, seconds=8, seed=23)
-    seen = query.preview(since="2m", seconds=60, on_rows=interrupt)
-    took = time.monotonic() - begun[0]
-    if seen.ended_by == "complete":  # it was faster
-        pytest.fail("the preview ended before it was interrupted")
+    seen = stack.query(VIEWS).preview(since="2m", seconds=60, on_rows=interrupt)
     assert seen.ended_by == "interrupted"
-    assert took < 5
+    assert seen.rows
+    assert "interrupted" in seen.words
     until(lambda: looks(stack) == [], 10, lambda: AssertionError(str(looks(stack))))
-    assert FlinkRest(stack.endpoints.flink).slots() > 0
 
 
 def test_the_command_line_asks_the_same(shop: Lab, tmp_path: Path) -> None:
