@@ -35,7 +35,7 @@ class FlinkRest:
     def __init__(self, flink: Endpoint) -> None:
         self._http = _client(flink)
 
-    def _call(self, method: str, path: str, **arguments: Any) -> Any:
+    def _call(self, method: str, path: str, *, accepted: int | None = None, **arguments: Any) -> Any:
         try:
             answer = self._http.request(method, path, **arguments)
         except httpx.HTTPError as error:
@@ -43,7 +43,7 @@ class FlinkRest:
                 f"flink: the JobManager does not answer ({type(error).__name__})",
                 hint="`rtap status` shows it; it is restarted by itself",
             ) from error
-        if answer.is_error:
+        if answer.is_error and answer.status_code != accepted:
             raise JobError(f"flink: {method} {path}: {answer.status_code} {cause(answer.text)}")
         return answer.json() if answer.content else None
 
@@ -135,7 +135,8 @@ class FlinkRest:
         return least
 
     def cancel(self, job_id: str) -> None:
-        self._call("PATCH", f"/jobs/{job_id}", params={"mode": "cancel"})
+        """End a job; one that has ended already is none to end (409), whatever was said of it: that may be seconds old."""
+        self._call("PATCH", f"/jobs/{job_id}", params={"mode": "cancel"}, accepted=409)
 
     def stop(self, job_id: str, *, drain: bool, directory: str) -> str:
         """Ask for a stop with a savepoint; the request's id."""

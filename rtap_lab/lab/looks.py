@@ -242,24 +242,14 @@ def _fetch(
             with uninterrupted():
                 found.read = _read_so_far(context, job_id, found.piece)
                 session.end(operation)
-                _cancel(context, job_id)
+                if job_id and context.site.flink.job(job_id)["state"] not in TERMINAL:
+                    context.site.flink.cancel(job_id)
     if ended:
         found.ended_by, found.read = "complete", found.piece.records
         if len(found.rows) > rows:
             found.ended_by = "rows"
             del found.rows[rows:]
             found.revised = False  # they are final, and the first of them
-
-
-def _cancel(context: Context, job_id: str | None) -> None:
-    """End a job that has not ended; the gateway may be ending it just now."""
-    flink, ending = context.site.flink, (*TERMINAL, "CANCELLING")
-    if job_id and flink.job(job_id)["state"] not in ending:
-        try:
-            flink.cancel(job_id)
-        except JobError:
-            if flink.job(job_id)["state"] not in ending:
-                raise
 
 
 def _take(found: Look, page: Rows, wanted: Callable[[Row], bool]) -> None:
