@@ -93,11 +93,13 @@ def diagnose(context: Context, query: Query, source: str, *, since: Since | None
     if since is None and source == LIVE:
         since = (NEWEST_MS + 2 * span_ms(query)) / 1000
     piece = piece_of(context, source, since)
-    return (
-        _of_job(context, query, source)
-        or _of_events(context, query, piece)
-        or Diagnosis("not_running", f"no job answers {query.name} on {source}", "run it: .run(), or look: .preview()")
-    )
+    found = _of_job(context, query, source) or _of_events(context, query, piece)
+    if found is not None:
+        return found
+    if run_of(context.runs.read(), query.name, source) is None:
+        words = f"events give rows, but no job answers {query.name} on {source}"
+        return Diagnosis("not_running", words, "run it: .run(), or look: .preview()")
+    return Diagnosis("rows", "it has rows, or gets them within moments", ".rows(); rtap results " + query.name)
 
 
 def _of_job(context: Context, query: Query, source: str) -> Diagnosis | None:
