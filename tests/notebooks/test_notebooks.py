@@ -77,6 +77,7 @@ def test_the_latency_report_leaves_notebook_html_and_figures(stack: Lab, tmp_pat
         run(stack.state.folder, "nothing", tmp_path, quick=True, say=print)
 
 
+@pytest.mark.long  # test_agreement runs the same comparison
 def test_the_agreement_report_compares_and_shows_the_engines_speed(stack: Lab, tmp_path: Path) -> None:
     folder = run(stack.state.folder, "agreement", tmp_path, quick=True, say=print)
     metrics = json.loads((folder / "metrics.json").read_text())
