@@ -56,6 +56,8 @@ class Look:
     seconds: float = 0.0
     left_out: int = 0
     """Rows that were not wanted."""
+    open_windows: bool = False
+    """Whether it may show windows that were open when its piece was taken."""
     kind: Literal["events", "catalog"] = "events"
     """Whether it read events, or only what is known of them."""
 
@@ -126,6 +128,8 @@ class Look:
             "interrupted": "interrupted",
         }[self.ended_by]
         words = f"{why}; saw {share} of {self.piece}"
+        if self.complete and self.piece.taken_ms is not None and self.open_windows:
+            words += "; windows that are still open are shown as they are so far"
         if self.withheld:
             words += "; no answer yet: what it has would change with the rest. Give it more seconds, or a smaller piece (since)"
         return words
@@ -163,7 +167,7 @@ def look(
     Raises:
         StatementError: With Flink's reason.
     """
-    found = Look(piece, seconds=seconds)
+    found = Look(piece, seconds=seconds, open_windows="DESCRIPTOR" in statement.upper() and revised is None)
     properties = look_properties() | {
         "pipeline.auto-watermark-interval": "50 ms",
         "pipeline.name": name,

@@ -28,6 +28,8 @@ def execute(name: str, tmp_path: Path, **parameters: object) -> dict[str, object
 def test_start_here_runs_and_verifies(stack: Lab, tmp_path: Path) -> None:
     done = execute("00_start_here.ipynb", tmp_path, state=str(stack.state.folder), traffic_seconds=25)
     assert "EXACT" in json.dumps(done)
+    assert "equal, " in json.dumps(done)
+    stack.query("views_by_page").remove()
 
 
 def test_the_lesson_of_known_answers_runs_without_a_stack(tmp_path: Path) -> None:
