@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from rtap_lab.errors import SettingsError
+from rtap_lab.errors import JobError, SettingsError
 from rtap_lab.flink.gateway import Session
 from rtap_lab.flink.properties import look_properties
 from rtap_lab.lab.context import Context
@@ -148,8 +148,10 @@ def complete(context: Context, source: str, before: str) -> list[str]:
     Raises:
         JobError: When the gateway does not answer.
     """
-    session = _completions.session(context, source)
-    return session.complete(before, len(before))
+    try:
+        return _completions.session(context, source).complete(before, len(before))
+    except JobError:  # a session that nobody asks for a while ends
+        return _completions.session(context, source, anew=True).complete(before, len(before))
 
 
 class _Completions:
@@ -159,10 +161,10 @@ class _Completions:
         self._of: tuple[str, str] | None = None
         self._session: Session | None = None
 
-    def session(self, context: Context, source: str) -> Session:
+    def session(self, context: Context, source: str, *, anew: bool = False) -> Session:
         """The session of a lab and a source."""
         of = (context.endpoints.gateway.address, source)
-        if self._session is None or self._of != of:
+        if self._session is None or self._of != of or anew:
             if self._session is not None:
                 self._session.close()
             session = Session(context.endpoints.gateway, look_properties())

@@ -83,7 +83,9 @@ def config(folder: Path, ports: FlinkPorts, tls: Tls) -> dict[str, str | int]:
         "jobmanager.execution.failover-strategy": "region",
         "slot.request.timeout": 300_000,
         "table.local-time-zone": "UTC",
-        "sql-gateway.session.idle-timeout": "1 h",
+        # a look asks all the time; one whose process was killed ends with its session, job and all
+        "sql-gateway.session.idle-timeout": "40 s",
+        "sql-gateway.session.check-interval": "10 s",
         **mutual_tls(tls),
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -129,6 +130,26 @@ def test_stop_keeps_the_rows_and_leaves_no_job(stack: Lab, sql: Cells) -> None:
     print(f"stopped after {time.monotonic() - began:.1f} s in all")
     until(lambda: stack.other_flink_jobs() == [], 10, lambda: AssertionError(str(stack.other_flink_jobs())))
     assert sql.run("%seconds 10\n%rows 100\nSELECT 1 AS x")[0]["status"] == "ok", "the session survives"
+
+
+@pytest.mark.long
+def test_the_job_of_a_killed_kernel_ends_within_a_minute(stack: Lab, tmp_path: Path) -> None:
+    specs = KernelSpecManager(kernel_dirs=[str(kernelspec.write(tmp_path).parent)])
+    manager = KernelManager(kernel_name=kernelspec.NAME, kernel_spec_manager=specs)
+    manager.start_kernel(env={**os.environ, "RTAP_STATE": str(stack.state.folder)})
+    cells = Cells(manager)
+    stop = threading.Event()
+    shop = threading.Thread(target=stack.simulate, kwargs={"rate": 300, "seconds": 20, "seed": 44, "stop": stop})
+    shop.start()
+    shop.join()
+    cells.client.execute(
+        "%seconds 600\n%rows 100000000\nSELECT a.event_id FROM events AS a, events AS b, events AS c WHERE a.page = b.page"
+    )
+    until(lambda: stack.other_flink_jobs(), 60, lambda: AssertionError("the look does not run"))
+    manager.shutdown_kernel(now=True)
+    began = time.monotonic()
+    until(lambda: stack.other_flink_jobs() == [], 90, lambda: AssertionError(str(stack.other_flink_jobs())))
+    print(f"the job ended {time.monotonic() - began:.0f} s after its kernel was killed")
 
 
 def test_magics_ask_preview_check_and_run(stack: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
