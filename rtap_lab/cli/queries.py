@@ -57,6 +57,12 @@ def sql(asked: Asked, source: Source = "live") -> None:
     print(_query(asked, source).sql())
 
 
+@group.command("explain")
+def explain(asked: Asked, source: Source = "live") -> None:
+    """Print how Flink would answer a query: its plan."""
+    print(_query(asked, source).explain())
+
+
 @group.command("preview")
 def preview(
     asked: Asked,

@@ -83,6 +83,14 @@ class BoundQuery:
         compiled = query_sql(self.query)
         return ";\n".join([*compiled.views, compiled.select])
 
+    def explain(self) -> str:
+        """How Flink would answer it: its abstract, optimized and executed plan.
+
+        Raises:
+            StatementError: When Flink refuses it.
+        """
+        return previews.explain(self._context, self.query, self.source)
+
     # --- looking ---------------------------------------------------------------------------------
 
     def preview(

@@ -279,13 +279,13 @@ _MODE = re.compile(r"changelogMode=\[([A-Z,]*)\]")
 _WRITES = re.compile(r"^\s*Logical(Legacy)?Sink\(", re.MULTILINE)
 
 
-def _is_revised(session: Session, statement: str) -> bool:
-    """Whether a query's rows may be revised: what Flink's plan says of its last operator.
+def explained(session: Session, statement: str, how: str = "") -> str:
+    """Flink's plan of a query, as text.
 
     Raises:
         StatementError: When Flink's parser takes it for anything but a query.
     """
-    explain = f"EXPLAIN CHANGELOG_MODE {statement}"
+    explain = f"EXPLAIN {how} {statement}"
     text = ""
     for page in session.pages(session.start(explain), explain):
         if page is None:
@@ -294,7 +294,13 @@ def _is_revised(session: Session, statement: str) -> bool:
             text += "".join(str(value) for row in page.rows for value in row)
     if _WRITES.search(text):
         raise StatementError("flink: this writes; only queries are run here", sql=statement)
-    first = _MODE.search(text.partition("== Optimized Physical Plan ==")[2])
+    return text
+
+
+def _is_revised(session: Session, statement: str) -> bool:
+    """Whether a query's rows may be revised: what Flink's plan says of its last operator."""
+    physical = explained(session, statement, "CHANGELOG_MODE").partition("== Optimized Physical Plan ==")[2]
+    first = _MODE.search(physical)
     return first is None or set(first[1].split(",")) != {"I"}
 
 

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from rtap_lab.flink.gateway import Session
+from rtap_lab.flink.properties import look_properties
 from rtap_lab.flink.statements import query_sql
 from rtap_lab.kafka.clients import read_range
 from rtap_lab.lab.context import Context
-from rtap_lab.lab.looks import SHOWN, Look, look
+from rtap_lab.lab.looks import SHOWN, Look, explained, look, source_statements
 from rtap_lab.lab.pieces import Piece, Since, piece_of
 from rtap_lab.lab.rows import Row, as_frame, in_order
 from rtap_lab.queries.query import Query, WindowQuery
@@ -193,6 +195,15 @@ def preview(
         on_rows=on_rows,
     )
     return Preview(query, found, in_order(schema, [schema.normal(row) for row in found.rows]))
+
+
+def explain(context: Context, query: Query, source: str) -> str:
+    """Flink's plan of a query on a source, as it would run."""
+    compiled = query_sql(query)
+    with Session(context.endpoints.gateway, look_properties()) as session:
+        for each in [*source_statements(context, source, None), *compiled.views]:
+            session.configure(each)
+        return explained(session, compiled.select)
 
 
 def check(context: Context, query: Query, source: str, *, since: Since | None = None, seconds: float = 120) -> Checked:

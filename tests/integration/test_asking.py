@@ -185,6 +185,7 @@ def test_the_command_line_asks_the_same(shop: Lab, tmp_path: Path) -> None:
     assert shown.stdout.splitlines()[0] == "window_start,window_end,plan,n"
     assert "complete" in shown.stderr
     assert "properties['plan']" in rtap(shop, "query", "sql", str(file)).stdout
+    assert "WindowAggregate" in rtap(shop, "query", "explain", str(file), "--source", SOURCE).stdout
     wrong = rtap(shop, "query", "preview", "tumble('1m').agg(n=cuont())")
     assert wrong.returncode == 2
     assert "did you mean count?" in wrong.stderr
