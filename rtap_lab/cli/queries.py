@@ -112,6 +112,7 @@ def run(
     asked: Asked,
     source: Source = "live",
     name: Name = None,
+    job: Annotated[str | None, typer.Option(help="The job that it joins; one of its own when left out.")] = None,
     bound: Bound = None,
     delivery: Delivery = None,
     as_json: AsJson = False,
@@ -119,7 +120,7 @@ def run(
     """Keep a query running under its name; `rtap jobs stop|run|remove NAME` ends it."""
     query = _query(asked, source, name)
     with counting("records") as progress:
-        query.run(bound=bound, delivery=delivery, progress=lambda done, of: progress(done))
+        query.run(job=job, bound=bound, delivery=delivery, progress=lambda done, of: progress(done))
     if as_json:
         print_json(query.status())
     else:

@@ -142,21 +142,31 @@ class BoundQuery:
     def run(
         self,
         *,
+        job: str | None = None,
         timeout: float = 1800,
         progress: Callable[[int, int], None] = lambda done, of: None,
         **options: Unpack[JobOptions],
     ) -> BoundQuery:
-        """Keep it running: its own job, result topic, channel, points and verification, until `stop`; see `Lab.run`.
+        """Keep it running, with its own result topic, channel, points and verification, until `stop`; see `Lab.run`.
+
+        Args:
+            job: The job that it belongs to. Several queries may share one, and one reading of the source; when one joins, all
+                of them begin anew from the log's beginning. A job of its own name when left out: those are few (`rtap status`
+                tells how many task slots are free).
+            timeout: Seconds that a recorded source may take.
+            progress: Called with records read, and of how many.
+            options: bound and delivery of its job.
 
         Raises:
-            SettingsError: When its name is taken.
-            JobError: When Flink refuses it or it fails.
+            SettingsError: When its name is taken, or the job is full.
+            JobError: When Flink refuses it, has no room for a job, or it fails.
         """
         jobs.define_and_run(
             self._context,
-            self.query,
+            [self.query],
             self.source,
             job_changes(**options),
+            job=job,
             timeout=timeout,
             progress=progress,
             on_note=self._on_note,
@@ -227,7 +237,7 @@ class BoundQuery:
         return self
 
     def remove(self) -> None:
-        """End its job, and remove its results."""
+        """End its job, and remove its results; those of queries that share the job, too."""
         jobs.remove(self._context, self._job())
 
     # --- answers ---------------------------------------------------------------------------------

@@ -388,9 +388,47 @@ class Lab:
         """
         return jobs.define_and_run(
             self._context,
-            make_query(name, definition, title),
+            [make_query(name, definition, title)],
             source,
             job_changes(**options),
+            timeout=timeout,
+            progress=progress,
+            on_note=_note,
+        )
+
+    def run_together(
+        self,
+        job: str,
+        queries: Mapping[str, Definition],
+        source: str = LIVE,
+        *,
+        timeout: float = 1800,
+        progress: Callable[[int, int], None] = lambda done, of: None,
+        **options: Unpack[JobOptions],
+    ) -> Run:
+        """Keep several queries running in one job: one task slot, one reading of the source.
+
+        Each has its own topic, channel, points and verification. Those that the job has already stay in it; when one joins,
+        all begin anew from the log's beginning.
+
+        Args:
+            job: The job's name.
+            queries: Definitions by the queries' names; a job has 24 at most.
+            source: "live", or a recorded source.
+            timeout: Seconds that a recorded source may take.
+            progress: Called with records read, and of how many.
+            options: bound and delivery of the job.
+
+        Raises:
+            SettingsError: When a name is taken, or the job is full.
+            JobError: When Flink refuses it, has no room for a job, or it fails.
+        """
+        return jobs.define_and_run(
+            self._context,
+            [make_query(name, definition) for name, definition in queries.items()],
+            source,
+            job_changes(**options),
+            job=job,
             timeout=timeout,
             progress=progress,
             on_note=_note,

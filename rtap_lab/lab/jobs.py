@@ -85,13 +85,47 @@ def _is_running(context: Context, run: Run) -> bool:
         return False
 
 
-def define_and_run(context: Context, query: Query, source: str, changes: dict[str, Any], **options: Any) -> Run:
-    """Keep a query of one's own running, as a job of its name; see `Lab.run`."""
+MOST_QUERIES = 24
+"""Queries that one job may have: a plan of more takes Flink minutes on two cores."""
+
+
+def define_and_run(
+    context: Context,
+    queries: Sequence[Query],
+    source: str,
+    changes: dict[str, Any],
+    *,
+    job: str | None = None,
+    **options: Any,
+) -> Run:
+    """Keep queries of one's own running; see `Lab.run` and `Lab.run_together`.
+
+    Args:
+        context: The lab.
+        queries: The queries: one, or several that join a job.
+        source: Where they run.
+        changes: Parameters of the job that must be so.
+        job: The job that they join; of one query, one of its own name when left out.
+        options: Of `run_job`.
+
+    Raises:
+        SettingsError: When a name is taken, or the job is full.
+        JobError: When Flink refuses it, has no room, or it fails.
+    """
     revive(context.state)
     context.check_source(source)
-    _check_slots(context, query.name, source)
-    context.lifecycle.define(query.name, [query], source)
-    return run_job(context, query.name, source, changes, **options)
+    name = job or queries[0].name
+    there = context.jobs.read().get(name)
+    names = {query.name for query in queries}
+    joined = [each for each in (there.queries if there and job else ()) if each.name not in names]
+    if len(joined) + len(queries) > MOST_QUERIES:
+        raise SettingsError(
+            f"job {name!r} would have {len(joined) + len(queries)} queries: no more fit into one than {MOST_QUERIES}",
+            hint="name another job for some of them",
+        )
+    _check_slots(context, name, source)
+    context.lifecycle.define(name, [*joined, *queries], source)
+    return run_job(context, name, source, changes, **options)
 
 
 def stop(context: Context, job: str, source: str, *, drain: bool) -> Run:

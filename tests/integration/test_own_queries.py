@@ -166,3 +166,24 @@ def test_the_first_look_at_an_idle_lab_is_a_fresh_one(stack: Lab) -> None:
     age = datetime.now(UTC).timestamp() - datetime.fromisoformat(job["watermark"]).timestamp()
     assert age < 2 + 5, "the bound, and a moment"
     assert job["lag"] == 0, "ticks are no lag"
+
+
+def test_twenty_queries_share_a_job_and_are_exact(stack: Lab) -> None:
+    """One slot, one reading of the source: what a class of learners needs on two cores."""
+    jobs = stack.catalog.names
+    names = [f"board_{n:02d}" for n in range(20)]
+    asked = [
+        tumble(f"{2 + n % 5}s").by(("page", "device", "country")[n % 3]).agg(n=count(), visitors=distinct("visitor_id"))
+        for n in range(20)
+    ]
+    try:
+        stack.run_together("board", dict(zip(names, asked, strict=True)))
+        stack.simulate(seconds=12, seed=51)
+        assert names_compared(stack) >= set(names)
+        assert len(stack.rows("board_00")) > 0
+        with pytest.raises(SettingsError, match="no more fit"):
+            stack.run_together("board", {f"more_{n}": asked[0] for n in range(30)})
+        assert "more_0" not in stack.catalog
+    finally:
+        stack.remove_job("board")
+    assert stack.catalog.names == jobs
