@@ -112,6 +112,8 @@ def define_and_run(
         SettingsError: When a name is taken, or the job is full.
         JobError: When Flink refuses it, has no room, or it fails.
     """
+    if not queries:
+        raise SettingsError(f"job {job!r}: there is no query to run")
     revive(context.state)
     context.check_source(source)
     name = job or queries[0].name
