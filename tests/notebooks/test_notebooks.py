@@ -32,6 +32,14 @@ def test_start_here_runs_and_verifies(stack: Lab, tmp_path: Path) -> None:
     stack.query("views_by_page").remove()
 
 
+def test_the_lesson_of_patterns_runs(stack: Lab, tmp_path: Path) -> None:
+    done = execute("04_patterns.ipynb", tmp_path, state=str(stack.state.folder))
+    text = json.dumps(done)
+    assert "other events of the same visitor_id lie between" in text
+    assert "equal, " in text
+    assert "lesson_patterns" not in stack.sources()
+
+
 def test_the_lesson_of_known_answers_runs_without_a_stack(tmp_path: Path) -> None:
     done = execute("07_known_answers.ipynb", tmp_path)
     text = json.dumps(done)
