@@ -80,7 +80,7 @@ def test_no_canary_sings_in_dashboard_notebook_or_report(stack: Lab, page: Page,
     sender.start()
     try:
         page.goto(stack.dashboard)
-        page.wait_for_selector(".rtap-state[data-state=live]", timeout=30_000)
+        page.wait_for_selector(".rtap-state[data-state=live]", timeout=120_000)
         page.wait_for_function(f"({SHOWN}).some(factor => String(factor).includes('canary'))", timeout=150_000)
     finally:
         sender.join()

@@ -71,7 +71,7 @@ def test_the_dashboard_moves_and_needs_no_network(stack: Lab, page: Page, foreig
     shop.start()
     try:
         page.goto(stack.dashboard)
-        page.wait_for_selector(".rtap-state[data-state=live]", timeout=30_000)
+        page.wait_for_selector(".rtap-state[data-state=live]", timeout=120_000)
         assert page.locator(".rtap-state").count() == len(packaged())
         page.wait_for_function("document.title === 'rtap_lab'")
         page.wait_for_timeout(500)
