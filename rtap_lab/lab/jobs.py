@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,6 +14,10 @@ from rtap_lab.queries.query import Query
 from rtap_lab.queries.standard import JOB
 from rtap_lab.settings import LIVE
 from rtap_lab.waiting import until
+
+
+CANNOT_START_S = 90.0
+"""A live job that does not run by then, and has failed, cannot."""
 
 
 def run_job(
@@ -38,6 +43,7 @@ def run_job(
     _check_slots(context, job, source)
     asked = lifecycle.request(job, source, changes, anew=source != LIVE)
     total = sum(asked.ends.values())
+    begun = time.monotonic()
     wanted = "finished" if asked.bounded else "running"
 
     def there() -> Run | None:
@@ -48,6 +54,13 @@ def run_job(
             raise JobError(f"flink: job {job!r} on {source} failed: {run.error}")
         if total:
             progress(sum(context.topics.committed(run.group, run.events).values()), total)
+        if not run.bounded and run.job_id and time.monotonic() - begun > CANNOT_START_S:
+            why = context.site.flink.root_exception(run.job_id)
+            if why:
+                raise JobError(
+                    f"flink: job {job!r} on {source} does not start: {why}",
+                    hint=f"it is tried again until it is stopped or removed: rtap jobs stop {job}",
+                )
         if run.state != wanted:
             return None
         return run if run.bounded or _is_running(context, run) else None

@@ -25,7 +25,8 @@ _MEMORY = {
     "taskmanager.memory.task.off-heap.size": "0",
     "taskmanager.memory.network.min": "96m",
     "taskmanager.memory.network.max": "96m",
-    "taskmanager.memory.managed.size": "256m",
+    # taken when it is needed, by windows: each wants a megabyte or two of its slot's share, and 24 may share a slot
+    "taskmanager.memory.managed.size": "768m",
     "taskmanager.memory.jvm-metaspace.size": "320m",
     "taskmanager.memory.jvm-overhead.min": "256m",
     "taskmanager.memory.jvm-overhead.max": "256m",
