@@ -15,7 +15,6 @@ from rtap_lab.queries.standard import JOB
 from rtap_lab.settings import LIVE
 from rtap_lab.waiting import until
 
-
 CANNOT_START_S = 90.0
 """A live job that does not run by then, and has failed, cannot."""
 
@@ -54,6 +53,8 @@ def run_job(
             raise JobError(f"flink: job {job!r} on {source} failed: {run.error}")
         if total:
             progress(sum(context.topics.committed(run.group, run.events).values()), total)
+        if run.state == wanted and (run.bounded or _is_running(context, run)):
+            return run
         if not run.bounded and run.job_id and time.monotonic() - begun > CANNOT_START_S:
             why = context.site.flink.root_exception(run.job_id)
             if why:
@@ -61,9 +62,7 @@ def run_job(
                     f"flink: job {job!r} on {source} does not start: {why}",
                     hint=f"it is tried again until it is stopped or removed: rtap jobs stop {job}",
                 )
-        if run.state != wanted:
-            return None
-        return run if run.bounded or _is_running(context, run) else None
+        return None
 
     found = until(
         there, timeout, lambda: JobError(f"flink: job {job!r} on {source} took more than {timeout:.0f} s"), every=0.2
