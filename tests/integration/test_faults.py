@@ -112,7 +112,7 @@ def test_killed_services_come_back_and_verification_is_exact(stack: Lab) -> None
     "names",
     [
         OURS,
-        ("taskmanager",),
+        pytest.param(("taskmanager",), marks=pytest.mark.long),
         pytest.param(("jobmanager",), marks=pytest.mark.long),
         pytest.param(("kafka",), marks=pytest.mark.long),
     ],
@@ -141,7 +141,8 @@ def test_a_service_that_hangs_is_seen_and_replaced(stack: Lab, names: tuple[str,
     assert report.exact, str(report)
 
 
-@pytest.mark.parametrize("harm", [pytest.param("cut", marks=pytest.mark.long), "spoilt"])
+@pytest.mark.long
+@pytest.mark.parametrize("harm", ["cut", "spoilt"])
 def test_a_checkpoint_that_cannot_be_read_is_passed_over_aloud_and_no_row_comes_twice(stack: Lab, harm: str) -> None:
     """The one before is gone on from; where rows were committed since then, which cannot be taken back, a new run begins."""
     with traffic(stack):
@@ -288,6 +289,7 @@ def test_broker_death(stack: Lab) -> None:
     assert report.exact, str(report)
 
 
+@pytest.mark.long
 def test_broker_paused_for_five_seconds(stack: Lab) -> None:
     with traffic(stack):
         wait_for_new_results(stack, 60)

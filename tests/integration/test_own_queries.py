@@ -94,6 +94,7 @@ def test_a_window_and_an_absence_run_beside_the_standard_job(two_queries: Lab) -
     assert {run["job"] for run in shown["runs"]} >= {"standard", "devices_5s", "browsed_only"}
 
 
+@pytest.mark.long
 def test_they_survive_a_taskmanagers_death_and_down_and_up(two_queries: Lab) -> None:
     lab = two_queries
     runs = {key: run.run for key, run in lab.runs().items() if run.source == "live"}
