@@ -331,5 +331,5 @@ def read_query(path: Path) -> Query:
 
 def name_of(definition: Definition) -> str:
     """A name for a query that nobody named: the same for the same question."""
-    kind = "window" if msgspec.to_builtins(definition)["kind"] == "window" else "pattern"
+    kind = "window" if isinstance(definition, WindowQuery) else "pattern"
     return f"{kind}_{hashlib.sha256(msgspec.json.encode(definition)).hexdigest()[:8]}"

@@ -112,13 +112,14 @@ def _of_job(context: Context, query: Query, source: str) -> Diagnosis | None:
         return Diagnosis("failing", f"its job {run.job} has failed: {run.error}", f"when the reason is gone: {resume}")
     if run.desired == "stopped":
         return Diagnosis("not_running", f"its job {run.job} was stopped", resume)
-    (job,) = [j for j in status.status(context)["jobs"] if (j["name"], j["source"]) == (run.job, source)]
+    facts = status.status(context)
+    (job,) = [j for j in facts["jobs"] if (j["name"], j["source"]) == (run.job, source)]
     if job["state"] != "RUNNING":
         why = f": {job['error']}" if job["error"] else ""
         return Diagnosis(
             "failing", f"its job {run.job} is {job['state'].lower()}{why}", "rtap status; rtap logs taskmanager"
         )
-    problems = [words for words in status.status(context)["problems"] if f"job {run.job} on {source}" in words]
+    problems = [words for words in facts["problems"] if f"job {run.job} on {source}" in words]
     if problems:
         return Diagnosis("standing", problems[0], "rtap status shows which service is away; rtap logs SERVICE says why")
     return None

@@ -55,8 +55,8 @@ def send(lab: Lab, seconds: float) -> None:
             out.produce("events", json.dumps(event).encode(), key=who.encode())
         out.produce("events", json.dumps({"event_id": CANARIES[0], "event_type": CANARIES[1]}).encode(), key=b"bad")
         out.poll(0)
-        # some 90 a second: as fast as it goes, a few visitors have thousands of events within a pattern's time, which
-        # MATCH_RECOGNIZE takes minutes for
+        # 90 a second at most: as fast as it goes, a few visitors have so many events within a pattern's time that
+        # MATCH_RECOGNIZE takes minutes for them
         time.sleep(0.1)
     assert out.flush(20) == 0
 
