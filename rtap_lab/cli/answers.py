@@ -33,7 +33,7 @@ def results(
         if value is not None and value < 1:
             raise SettingsError(f"--{name} {value}: must be 1 or more")
     lab = open_lab()
-    columns = list(lab.query(query, source=source).schema.columns)
+    columns = list(lab.known_query(query, source).schema.columns)
     rows = lab.rows(query, source)
     shown = rows[:limit] if tail is None else rows[-tail:]
     print(as_text(columns, shown, form))

@@ -10,12 +10,14 @@ from rtap_lab.cli.app import HELP, AsJson, Bound, Delivery, Form, Source, counti
 
 if TYPE_CHECKING:
     from rtap_lab.lab.bound import BoundQuery
+    from rtap_lab.lab.bound_sql import BoundSql
 
 group = typer.Typer(no_args_is_help=True, context_settings=HELP, help="Queries of one's own: look, check, run.")
 Asked = Annotated[
     str,
     typer.Argument(
-        help="A query's name, a YAML file (query:, name:, title:), or builders' words: 'tumble(\"1m\").agg(n=count())'."
+        help="A query's name, a YAML file (query:, name:, title:), a .sql file, builders' words: "
+        "'tumble(\"1m\").agg(n=count())', or a SELECT."
     ),
 ]
 Since = Annotated[str | None, typer.Option(help='From when on: "5m", an instant, or "all".')]
@@ -27,10 +29,10 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="query")
 
 
-def _query(asked: str, source: str, name: str | None = None) -> BoundQuery:
+def _query(asked: str, source: str, name: str | None = None) -> BoundQuery | BoundSql:
     lab = open_lab()
     found = lab.query(asked, source=source)
-    return lab.query(name, found.definition, source=source, title=found.query.title) if name else found
+    return lab.query(name, found.text(), source=source, title=found.title) if name else found
 
 
 @group.command("list")
@@ -81,7 +83,7 @@ def preview(
     if as_json:
         print_json(found.as_json())
         return
-    print(as_text(list(found.query.schema.columns), found.rows, form))
+    print(as_text(found.columns, found.answer, form))
     notes.print(found.words)
 
 
@@ -120,8 +122,8 @@ def run(
     """Keep a query running under its name; `rtap jobs stop|run|remove NAME` ends it."""
     query = _query(asked, source, name)
     with counting("records") as progress:
-        query.run(job=job, bound=bound, delivery=delivery, progress=lambda done, of: progress(done))
+        running = query.run(job=job, bound=bound, delivery=delivery, progress=lambda done, of: progress(done))
     if as_json:
-        print_json(query.status())
+        print_json(running.status())
     else:
         print(f"{query.name} on {source} runs; rtap results {query.name} · rtap watch {query.name} · rtap verify")

@@ -28,7 +28,7 @@ def chart(lab: Lab, query: str, *, source: str = LIVE, live: bool = True) -> Liv
     """
     from rtap_lab.dashboards.charts import chart_of
 
-    asked = lab.query(query, source=source).query
+    asked = lab.known_query(query, source)
     rows = lab.rows(query, source)
     return chart_of(lab.endpoints.hub if live else None, asked, source=source, rows=rows)
 

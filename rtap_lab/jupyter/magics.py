@@ -92,12 +92,12 @@ class LabMagics(Magics):
     @argument("--into", default="", help="a variable for the query")
     @cell_magic
     def query(self, line: str, cell: str) -> None:
-        """A query in builders' words: previewed, or checked, or run."""
+        """A query in builders' words, or a SELECT: previewed, or checked, or run."""
         options = parse_argstring(self.query, line)
         _check_variable(options.into)
         asked = self._lab.query(cell.strip(), source=options.source, title=options.title)
         if options.name:
-            asked = self._lab.query(options.name, asked.definition, source=options.source, title=options.title)
+            asked = self._lab.query(options.name, cell.strip(), source=options.source, title=options.title)
         self._keep(options.into, asked)
         if options.run:
             if not options.name:

@@ -7,12 +7,26 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from rtap_lab.endpoints import Endpoints
 from rtap_lab.jobs.model import Run
-from rtap_lab.lab import answers, bound, checking, doctor, jobs, queries, simulator, slices, sources, sql, stack, status
+from rtap_lab.lab import (
+    answers,
+    asking,
+    checking,
+    doctor,
+    jobs,
+    queries,
+    simulator,
+    slices,
+    sources,
+    sql,
+    stack,
+    status,
+)
 from rtap_lab.lab.bound import BoundQuery
+from rtap_lab.lab.bound_sql import BoundSql
 from rtap_lab.lab.context import Context
 from rtap_lab.lab.interrupts import interruptible
 from rtap_lab.lab.looks import Look
@@ -323,23 +337,35 @@ class Lab:
         """Every query that the lab knows: the packaged ones, and its own."""
         return self._context.catalog
 
+    @overload
+    def query(self, asked: Definition | Query, *, source: str = LIVE, title: str = "") -> BoundQuery: ...
+
+    @overload
+    def query(self, asked: str, definition: Definition, *, source: str = LIVE, title: str = "") -> BoundQuery: ...
+
+    @overload
+    def query(
+        self, asked: str | Path, definition: str | None = None, *, source: str = LIVE, title: str = ""
+    ) -> BoundQuery | BoundSql: ...
+
     def query(
         self,
         asked: str | Path | Definition | Query,
-        definition: Definition | None = None,
+        definition: Definition | str | None = None,
         *,
         source: str = LIVE,
         title: str = "",
-    ) -> BoundQuery:
+    ) -> BoundQuery | BoundSql:
         """A query in this lab, to be previewed, checked, run and charted.
 
             lab.query("views", tumble("1m").by("page").agg(views=count())).preview()
             lab.query("sessions").chart()
+            lab.query("SELECT page, COUNT(*) AS n FROM events GROUP BY page").check()
 
         Args:
             asked: The name of a query that the lab knows, or of the one that `definition` is; else a definition, builders'
-                words as text, or a YAML file with `query:` and perhaps `name:` and `title:`.
-            definition: What is asked under that name.
+                words or SQL as text, a `.sql` file, or a YAML file with `query:` and perhaps `name:` and `title:`.
+            definition: What is asked under that name; as text, builders' words or SQL.
             source: "live" or a recorded source.
             title: For people.
 
@@ -347,7 +373,15 @@ class Lab:
             SettingsError: When there is none of that name, or the text is no query.
             SourceError: When there is no such source.
         """
-        return bound.bind(self._context, asked, definition, source, title, _note)
+        return asking.bind(self._context, asked, definition, source, title, _note)
+
+    def known_query(self, name: str, source: str = LIVE) -> Query:
+        """The query of a name, as it runs on a source.
+
+        Raises:
+            SettingsError: When the lab knows none of that name.
+        """
+        return self._context.query(name, source)
 
     def queries(self) -> list[Row]:
         """Every query: its name, title, columns, and where it runs."""

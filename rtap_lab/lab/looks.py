@@ -92,6 +92,15 @@ class Look:
         frame.attrs["look"] = self.words
         return frame
 
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "rows": self.answer,
+            "ended_by": self.ended_by,
+            "records_read": self.read,
+            "records": self.piece.records,
+            "words": self.words,
+        }
+
     def _table(self) -> Table:
         return Table.of(self.columns, self.answer[:SHOWN], grouped=False)
 

@@ -5,7 +5,7 @@ A preview lets Flink answer over what is there now; a check lets the reference e
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -46,6 +46,16 @@ class Preview:
     look: Look
     rows: list[Row]
     """In order; instants are RFC 3339 texts."""
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of its rows, in order."""
+        return list(self.query.schema.columns)
+
+    @property
+    def answer(self) -> list[Row]:
+        """Its rows: each of them is final."""
+        return self.rows
 
     @property
     def ended_by(self) -> str:
@@ -94,7 +104,7 @@ class Preview:
 
 @dataclass
 class Checked:
-    """Whether Flink and the reference engine answer the same over a piece of a source."""
+    """Whether Flink and a second opinion answer the same over a piece of a source."""
 
     query: Query
     compared: Compared
@@ -104,7 +114,8 @@ class Checked:
 
     @property
     def equal(self) -> bool:
-        return self.look.complete and not self.compared.differences
+        """Whether there were rows to compare, over all of the piece, and none differs."""
+        return self.look.complete and self.compared.rows > 0 and not self.compared.differences
 
     @property
     def words(self) -> str:
@@ -114,6 +125,8 @@ class Checked:
             return f"not checked: {self.look.words}"
         if self.equal:
             return f"equal, {rows:,} rows: Flink and {self.second}, over {piece}"
+        if not rows and not self.compared.differences:
+            return f"nothing to compare: neither Flink nor {self.second} has a row, over {piece}"
         counts = ", ".join(
             f"{n} {what}" for what in ("missing", "extra", "wrong") if (n := getattr(self.compared, what))
         )
@@ -155,7 +168,7 @@ def span_ms(query: Query) -> int:
     return query.schema.span_ms + query.schema.absent_ms
 
 
-def _piece(context: Context, query: Query, source: str, since: Since | None) -> Piece:
+def piece_for(context: Context, query: Query, source: str, since: Since | None) -> Piece:
     """What was asked for; else the newest of what goes on, and all of a recorded source."""
     if since is None and source == "live":
         since = (NEWEST_MS + 2 * span_ms(query)) / 1000
@@ -173,7 +186,7 @@ def preview(
     on_rows: Callable[[Look], None] = lambda so_far: None,
 ) -> Preview:
     """Let Flink answer a query over what is there now; see `BoundQuery.preview`."""
-    piece = _piece(context, query, source, since)
+    piece = piece_for(context, query, source, since)
     schema, bound_ms = query.schema, context.lateness_bound_ms(source)
 
     def final(row: Row) -> bool:
@@ -208,8 +221,7 @@ def explain(context: Context, query: Query, source: str) -> str:
 
 def check(context: Context, query: Query, source: str, *, since: Since | None = None, seconds: float = 120) -> Checked:
     """Let Flink and the reference engine answer a query over the same piece; see `BoundQuery.check`."""
-    piece = _piece(context, query, source, since)
-    schema = query.schema
+    piece = piece_for(context, query, source, since)
     compiled = query_sql(query)
     found = look(
         context,
@@ -220,7 +232,20 @@ def check(context: Context, query: Query, source: str, *, since: Since | None = 
         rows=MOST_CHECKED,
         name=f"check {query.name}",
     )
-    judge = Judge(context.lateness_bound_ms(source))
+    return compared_with_reference(context, query, found, found.rows)
+
+
+def compared_with_reference(context: Context, query: Query, found: Look, rows: Sequence[Row]) -> Checked:
+    """What Flink answered over a piece, against what the reference engine says of the same records.
+
+    Args:
+        context: The lab.
+        query: What was asked.
+        found: The look.
+        rows: Its rows, by the query's columns.
+    """
+    piece, schema = found.piece, query.schema
+    judge = Judge(context.lateness_bound_ms(piece.source))
     counted = [
         each.event
         for record in read_range(context.endpoints.kafka, piece.places(piece.starts), piece.places(piece.ends))
@@ -234,7 +259,7 @@ def check(context: Context, query: Query, source: str, *, since: Since | None = 
         query,
         "preview",
         expected,
-        [schema.normal(row) for row in found.rows],
+        [schema.normal(row) for row in rows],
         delivery="exactly_once",
         w_ms=None,
         since_ms=-(2**62),

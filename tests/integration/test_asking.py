@@ -198,3 +198,60 @@ def test_the_command_line_asks_the_same(shop: Lab, tmp_path: Path) -> None:
         text=True,
     )
     assert {each["name"] for each in json.loads(child.stdout)} >= {"sessions"}
+
+
+SAID_IN_SQL = {
+    "windowed": "SELECT window_end, page AS p, COUNT(*) AS views, COUNT(DISTINCT visitor_id) AS visitors, AVG(`value`) AS mean "
+    "FROM TABLE(HOP(TABLE events, DESCRIPTOR(rowtime), INTERVAL '5' SECOND, INTERVAL '20' SECOND)) "
+    "WHERE page NOT LIKE '/product/%' AND event_type IN ('page_view', 'conversion') GROUP BY page, window_start, window_end",
+    "sessions": "SELECT window_start AS begun, window_end AS ended, visitor_id, COUNT(*) AS events, MAX(page) AS page "
+    "FROM TABLE(SESSION(TABLE events PARTITION BY visitor_id, DESCRIPTOR(rowtime), INTERVAL '20' SECOND)) "
+    "GROUP BY visitor_id, window_start, window_end",
+    "cumulated": "SELECT window_start, window_end, SUM(COALESCE(`value`, 0)) FILTER (WHERE event_type = 'conversion') AS worth "
+    "FROM TABLE(CUMULATE(TABLE events, DESCRIPTOR(rowtime), INTERVAL '10' SECOND, INTERVAL '1' MINUTE)) "
+    "GROUP BY window_start, window_end",
+    "without": "SELECT device, COUNT(*) AS n, COUNT(CASE WHEN name = 'purchase' THEN 1 END) AS bought FROM events GROUP BY device",
+}
+
+
+@pytest.mark.parametrize("kind", SAID_IN_SQL)
+def test_a_text_in_sql_is_checked_by_the_reference_engine(shop: Lab, kind: str) -> None:
+    found = shop.query(kind, SAID_IN_SQL[kind], source=SOURCE).check(since="all")
+    assert found.equal, found.words
+    assert found.as_json()["second"] == "the reference engine"
+
+
+def test_a_text_in_sql_that_flink_reads_otherwise_is_not_equal(shop: Lab) -> None:
+    """The check asks Flink the text itself: a definition that says something else must show."""
+    asked = shop.query("other", SAID_IN_SQL["windowed"], source=SOURCE)
+    assert asked.check(since="all").equal
+    asked.statement = asked.statement.replace("NOT LIKE", "LIKE")
+    found = asked.check(since="all")
+    assert not found.equal
+    assert found.words.startswith("NOT EQUAL")
+
+
+def test_without_a_second_opinion_it_says_so_and_does_not_run(shop: Lab) -> None:
+    text = SAID_IN_SQL["without"] + " HAVING COUNT(*) > 1"
+    asked = shop.query(text, source=SOURCE)
+    found = asked.check(since="all")
+    assert not found.equal
+    assert found.words.startswith("no second opinion: HAVING")
+    with pytest.raises(SettingsError, match="cannot be kept running: HAVING"):
+        asked.run()
+    with pytest.raises(SettingsError, match="without a window"):
+        shop.query(SAID_IN_SQL["without"], source=SOURCE).run()
+
+
+def test_a_text_in_sql_runs_and_is_verified(shop: Lab, tmp_path: Path) -> None:
+    file = tmp_path / "said_in_sql.sql"
+    file.write_text(f"-- views by page\n{SAID_IN_SQL['windowed']};\n")
+    checked = rtap(shop, "query", "check", str(file), "--source", SOURCE, "--since", "all", "--json")
+    assert checked.returncode == 0, checked.stderr
+    assert json.loads(checked.stdout)["equal"]
+    ran = rtap(shop, "query", "run", str(file), "--source", SOURCE)
+    assert ran.returncode == 0, ran.stderr
+    report = shop.verify(SOURCE)
+    assert report.exact
+    assert next(each.rows for each in report.compared if each.name == "said_in_sql") > 20
+    shop.remove_job("said_in_sql")
