@@ -109,6 +109,26 @@ def diagnose(asked: Asked, source: Source = "live", since: Since = None, as_json
         print(found)
 
 
+@group.command("debug")
+def debug(
+    asked: Asked,
+    source: Source = "live",
+    since: Since = None,
+    key: Annotated[str | None, typer.Option(help="Tell the story of this key, such as a visitor_id.")] = None,
+    nearest: Annotated[bool, typer.Option("--nearest", help="Tell the story of the nearest miss.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say how far attempts of a pattern come, where they end and why."""
+    found = _query(asked, source).debug(since=since)
+    if key is not None or nearest:
+        told = found.nearest_miss() if key is None else found.visitor(key)
+        print_json(told.lines) if as_json else print(told)
+    elif as_json:
+        print_json(found.as_json())
+    else:
+        print(found)
+
+
 @group.command("run")
 def run(
     asked: Asked,

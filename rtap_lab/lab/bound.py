@@ -11,6 +11,7 @@ from rtap_lab.flink.statements import query_sql
 from rtap_lab.jobs.model import Run, run_of
 from rtap_lab.lab import answers, checking, diagnosis, jobs, previews, status
 from rtap_lab.lab.context import Context
+from rtap_lab.lab.debugging import PatternDebugger
 from rtap_lab.lab.diagnosis import Diagnosis
 from rtap_lab.lab.interrupts import interruptible
 from rtap_lab.lab.looks import Look
@@ -131,6 +132,17 @@ class BoundQuery:
             since: Which events are looked at, as in `preview`.
         """
         return diagnosis.diagnose(self._context, self.query, self.source, since=since)
+
+    def debug(self, *, since: Since | None = None) -> PatternDebugger:
+        """A pattern's attempts: how many reach each step, where they end and why; the nearest miss, told step by step.
+
+        Args:
+            since: Which events are looked at, as in `preview`.
+
+        Raises:
+            SettingsError: When it is no pattern.
+        """
+        return PatternDebugger(self._context, self.query, self.source, since)
 
     # --- running ---------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from rtap_lab.flink.properties import look_properties
 from rtap_lab.lab import previews, sql
 from rtap_lab.lab.bound import BoundQuery
 from rtap_lab.lab.context import Context
+from rtap_lab.lab.debugging import PatternDebugger
 from rtap_lab.lab.diagnosis import Diagnosis
 from rtap_lab.lab.interrupts import interruptible
 from rtap_lab.lab.looks import Look, explained, look, source_statements
@@ -165,6 +166,14 @@ class BoundSql:
             SettingsError: When it has no definition; it says why.
         """
         return self.query.diagnose(since=since)
+
+    def debug(self, *, since: Since | None = None) -> PatternDebugger:
+        """See `BoundQuery.debug`: of patterns alone, and none is read from SQL.
+
+        Raises:
+            SettingsError: Always.
+        """
+        return self.query.debug(since=since)
 
     def run(
         self,

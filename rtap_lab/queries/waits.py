@@ -25,15 +25,16 @@ def first_row(definition: Definition) -> str:
     if isinstance(definition, WindowQuery):
         match definition.window:
             case SessionWindow(gap_ms=gap):
-                return f"a session ends {_span(gap)} after its last event"
+                return f"a session ends {span_text(gap)} after its last event"
             case TumbleWindow(size_ms=size):
-                return f"the first row comes when a window of {_span(size)} is over"
+                return f"the first row comes when a window of {span_text(size)} is over"
             case HopWindow(slide_ms=step) | CumulateWindow(step_ms=step):
-                return f"the first row comes within {_span(step)}"
+                return f"the first row comes within {span_text(step)}"
     if definition.pattern.absence:
-        return f"a row is due {_span(definition.pattern.absence.within_ms)} after its event, when nothing followed"
+        return f"a row is due {span_text(definition.pattern.absence.within_ms)} after its event, when nothing followed"
     return "no match has been seen"
 
 
-def _span(ms: int) -> str:
+def span_text(ms: int) -> str:
+    """A duration for people: "30 s", "5 min"."""
     return f"{ms / 60_000:g} min" if ms % 60_000 == 0 else f"{ms / 1000:g} s"

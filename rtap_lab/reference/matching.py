@@ -11,7 +11,7 @@ from __future__ import annotations
 import bisect
 import copy
 import heapq
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -45,7 +45,7 @@ class Attempt:
 
 @dataclass
 class Traced:
-    """A key's attempt, for the pattern debugger."""
+    """A key's attempt, and how it ended."""
 
     key: tuple[Any, ...]
     ended: Ended
@@ -70,14 +70,13 @@ class Matching:
 
     Args:
         query: The query.
-        trace: Keep how attempts of more than one row ended, in `traced`.
+        on_end: Called with each attempt that took a row, when it has ended.
     """
 
-    def __init__(self, query: PatternQuery, *, trace: bool = False) -> None:
+    def __init__(self, query: PatternQuery, *, on_end: Callable[[Traced], None] | None = None) -> None:
         self.query = query
         self.watermark = BEGIN
-        self.trace = trace
-        self.traced: list[Traced] = []
+        self.on_end = on_end
         self._where = predicate(query.where) if query.where is not None else None
         self._fields = [reader(name) for name in query.keys.values()]
         self._steps = [
@@ -114,6 +113,10 @@ class Matching:
             self._wake(event.event_time, of)
         return left_out
 
+    def key_of(self, event: Any) -> tuple[Any, ...]:
+        """The values of an event's keys."""
+        return tuple(read(event) for read in self._fields)
+
     def _wake(self, watermark: int, of: tuple[Any, ...]) -> None:
         self._number += 1
         heapq.heappush(self._timers, (watermark, self._number, of))
@@ -149,6 +152,11 @@ class Matching:
             if keyed.attempt is not None
         ]
 
+    @property
+    def pending(self) -> int:
+        """Matches that something may still spoil (`then_not`)."""
+        return sum(len(keyed.pending) for keyed in self._keys.values())
+
     def snapshot(self) -> Any:
         """All state as plain data."""
         return copy.deepcopy((self.watermark, self._keys, self._timers, self._number))
@@ -179,8 +187,8 @@ class Matching:
                 keyed.attempt = attempt
                 self._wake(rows[begin].event_time + self._within, of)
                 break
-            if self.trace and attempt.taken > 1:
-                self.traced.append(Traced(of, ended, attempt, at))
+            if self.on_end is not None and attempt.taken:
+                self.on_end(Traced(of, ended, attempt, at))
             if ended == "matched":
                 row: Row = dict(zip(self.query.keys, of, strict=True))
                 row |= {name: value_of(m, attempt.rows) for name, m in self.query.measures.items()}
