@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rtap_lab.jupyter.extension import load_ipython_extension, setup
-    from rtap_lab.jupyter.feeds import chart, stream
+    from rtap_lab.jupyter.feeds import chart
     from rtap_lab.jupyter.result_panel import explorer
     from rtap_lab.jupyter.simulator_panel import simulator
 
-__all__ = ["chart", "explorer", "load_ipython_extension", "setup", "simulator", "stream"]
+__all__ = ["chart", "explorer", "load_ipython_extension", "setup", "simulator"]
 
 _HOME = {
     "chart": "feeds",
@@ -23,7 +23,6 @@ _HOME = {
     "load_ipython_extension": "extension",
     "setup": "extension",
     "simulator": "simulator_panel",
-    "stream": "feeds",
 }
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rtap_lab.settings import LIVE
 
@@ -31,22 +30,3 @@ def chart(lab: Lab, query: str, *, source: str = LIVE, live: bool = True) -> Liv
     asked = lab.known_query(query, source)
     rows = lab.rows(query, source)
     return chart_of(lab.endpoints.hub if live else None, asked, source=source, rows=rows)
-
-
-def stream(lab: Lab, query: str, *, source: str = LIVE) -> Any:
-    """A `streamz.Stream` of a query's rows, fed from the hub by a thread of its own.
-
-    Its `stop` attribute is an event that ends the thread.
-    """
-    from streamz import Stream
-
-    out, stop = Stream(), threading.Event()
-
-    def run() -> None:
-        for message in lab.watch(query, source=source, stop=stop):
-            for row in message["rows"]:
-                out.emit(row)
-
-    threading.Thread(target=run, daemon=True, name=f"stream {query}").start()
-    out.stop = stop
-    return out

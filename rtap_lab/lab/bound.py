@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from rtap_lab.dashboards.charts import LiveChart
+    from rtap_lab.lab.streams import RowStream
 
 
 @interruptible
@@ -264,6 +265,12 @@ class BoundQuery:
     def verify(self) -> Report:
         """Recompute every query of its source and compare all rows; this one is among them."""
         return checking.verify(self._context, self.source, lambda n: None)
+
+    def stream(self, *, history: bool = True) -> RowStream:
+        """Its rows as a `streamz.Stream`; see `Lab.stream`."""
+        from rtap_lab.lab.streams import stream  # streamz is heavy
+
+        return stream(self._context, self.name, self.source, history=history)
 
     def chart(self, *, live: bool = True) -> LiveChart:
         """Its live chart, the first picture drawn from the store; it moves while the kernel is busy."""

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from rtap_lab.lab.offline import OfflineLab
+    from rtap_lab.lab.streams import RowStream
     from rtap_lab.simulator.truth import Truth
 
 
@@ -621,6 +622,21 @@ class Lab:
     def watch(self, *queries: str, source: str = LIVE, stop: threading.Event | None = None) -> Iterator[dict[str, Any]]:
         """Yield snapshots and updates of queries from the hub, for ever or until `stop` is set."""
         return answers.watch(self._context, queries, source, stop)
+
+    def stream(self, query: str, source: str = LIVE, *, history: bool = True) -> RowStream:
+        """A `streamz.Stream` of a query's rows, each once; connect a pipeline, then `start` it.
+
+        Args:
+            query: The query's name.
+            source: "live" or a recorded source.
+            history: Whether it begins with the rows that are there already.
+
+        Raises:
+            SettingsError: When there is no such query.
+        """
+        from rtap_lab.lab.streams import stream  # streamz is heavy
+
+        return stream(self._context, query, source, history=history)
 
     def __repr__(self) -> str:
         return f"Lab({str(self.state.folder)!r})"
