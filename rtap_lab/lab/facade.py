@@ -16,6 +16,7 @@ from rtap_lab.lab import (
     asking,
     checking,
     doctor,
+    exercises,
     jobs,
     queries,
     simulator,
@@ -28,6 +29,7 @@ from rtap_lab.lab import (
 from rtap_lab.lab.bound import BoundQuery
 from rtap_lab.lab.bound_sql import BoundSql
 from rtap_lab.lab.context import Context
+from rtap_lab.lab.exercises import Exercise
 from rtap_lab.lab.interrupts import interruptible
 from rtap_lab.lab.looks import Look
 from rtap_lab.lab.pieces import Since
@@ -281,6 +283,27 @@ class Lab:
     def simulator(self) -> Controls:
         """The controls of the simulator that runs: rate, scenario, inject, pause, resume, stop."""
         return Controls(self.state)
+
+    def lesson_source(self, name: str = "lesson") -> str:
+        """The lessons' stream as a recorded source, imported when it is not there yet; its name.
+
+        Args:
+            name: "lesson", a small shop of two and a half minutes, or "lesson_late", phones that send late.
+
+        Raises:
+            SettingsError: When there is no such stream.
+        """
+        if name not in self.sources():
+            exercises.import_stream(name, lambda file: self.import_jsonl(file, source=name))
+        return name
+
+    def exercise(self, number: str) -> Exercise:
+        """An exercise of the lessons: `lab.exercise("02.1").check(query)` marks an answer, without the stack.
+
+        Raises:
+            SettingsError: When there is none of that number.
+        """
+        return exercises.exercise(number)
 
     # --- slices ----------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from rtap_lab.errors import JobError, SettingsError, SourceError
 from rtap_lab.events.codec import encode
 from rtap_lab.jobs.model import Run
+from rtap_lab.lab.exercises import Exercise, exercise
 from rtap_lab.lab.rows import Row, as_frame, in_order
 from rtap_lab.lab.scenarios import load_scenario
 from rtap_lab.lab.truth import beside, read_truth
@@ -398,6 +399,14 @@ class OfflineLab:
     def truths(self, source: str = LIVE) -> list[Truth]:
         """The ground truth of the simulator's runs on a source, the earliest first."""
         return list(self._truths.get(source, []))
+
+    def exercise(self, number: str) -> Exercise:
+        """An exercise of the lessons; see `Lab.exercise`.
+
+        Raises:
+            SettingsError: When there is none of that number.
+        """
+        return exercise(number)
 
     def sql(self, statement: str, **options: Any) -> None:
         """SQL needs Flink.
