@@ -10,7 +10,7 @@ from html import escape
 
 from rtap_lab.queries.expression import condition_text
 from rtap_lab.queries.patterns import Step
-from rtap_lab.queries.query import PatternQuery, WindowQuery
+from rtap_lab.queries.query import Definition, PatternQuery, WindowQuery
 from rtap_lab.queries.waits import span_text
 from rtap_lab.queries.windows import AlignedWindow, CumulateWindow, HopWindow, SessionWindow
 
@@ -47,6 +47,11 @@ def _arrow(x1: float, x2: float, y: float, *, dashed: bool) -> str:
         _line(x1, y, x2 - 6, y, dashed=dashed)
         + f'<path d="M{x2 - 8:g},{y - 4:g} L{x2:g},{y:g} L{x2 - 8:g},{y + 4:g} z"/>'
     )
+
+
+def picture_of(definition: Definition) -> str:
+    """A query's picture: a pattern's state machine, or its windows on the time line."""
+    return pattern_svg(definition) if isinstance(definition, PatternQuery) else window_svg(definition)
 
 
 # --- patterns ---------------------------------------------------------------------------------------

@@ -10,14 +10,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rtap_lab.jupyter.authoring import author
     from rtap_lab.jupyter.extension import load_ipython_extension, setup
     from rtap_lab.jupyter.feeds import chart
     from rtap_lab.jupyter.result_panel import explorer
     from rtap_lab.jupyter.simulator_panel import simulator
 
-__all__ = ["chart", "explorer", "load_ipython_extension", "setup", "simulator"]
+__all__ = ["author", "chart", "explorer", "load_ipython_extension", "setup", "simulator"]
 
 _HOME = {
+    "author": "authoring",
     "chart": "feeds",
     "explorer": "result_panel",
     "load_ipython_extension": "extension",

@@ -72,6 +72,7 @@ def run(state: State, work: Path, *, port: int | None, browser: bool) -> int:
         "--LabApp.default_url=/lab/tree/00_start_here.ipynb",
         "--ServerApp.allow_root=True",
         "--LabApp.news_url=None",
+        "--LabApp.expose_app_in_browser=True",  # the authoring panel writes cells
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
     ]
     kernels = state.folder / "jupyter"
