@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from rtap_lab.endpoints import Endpoint
+from rtap_lab.flink.functions import FUNCTIONS
 from rtap_lab.flink.properties import look_properties, mutual_tls
 
 
@@ -34,7 +35,7 @@ def _java_for_the_gateway(java: Path) -> Iterator[None]:
 
 
 def table_environment(flink: Endpoint, catalog: Iterable[str], *, java: Path, jars: Iterable[Path], python: str) -> Any:
-    """A `pyflink.table.TableEnvironment` that submits to a cluster.
+    """A `pyflink.table.TableEnvironment` that submits to a cluster, with the packaged functions registered.
 
     Args:
         flink: Where the JobManager's REST API is.
@@ -44,7 +45,8 @@ def table_environment(flink: Endpoint, catalog: Iterable[str], *, java: Path, ja
         python: The interpreter of Python functions.
     """
     from pyflink.common import Configuration
-    from pyflink.table import EnvironmentSettings, TableEnvironment
+    from pyflink.table import DataTypes, EnvironmentSettings, TableEnvironment
+    from pyflink.table.udf import udf
 
     address = urlsplit(flink.address)
     values = look_properties() | {
@@ -64,4 +66,6 @@ def table_environment(flink: Endpoint, catalog: Iterable[str], *, java: Path, ja
         environment = TableEnvironment.create(settings)
     for statement in catalog:
         environment.execute_sql(statement)
+    for name, function in FUNCTIONS.items():
+        environment.create_temporary_system_function(name, udf(function, result_type=DataTypes.STRING(), name=name))
     return environment

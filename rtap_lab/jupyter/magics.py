@@ -1,10 +1,11 @@
-"""`%rtap`, `%%flink` and `%%query`: the lab's verbs, SQL and queries as cells. Loaded by `%load_ext rtap_lab`."""
+"""`%rtap`, `%%flink`, `%%query` and `%%pattern`: the lab's verbs, SQL and queries as cells. Loaded by `%load_ext rtap_lab`."""
 
 from __future__ import annotations
 
 import shlex
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class
@@ -12,6 +13,7 @@ from IPython.core.magic_arguments import argument, magic_arguments, parse_argstr
 from IPython.display import display
 
 from rtap_lab.errors import SettingsError
+from rtap_lab.lab.looks import SHOWN
 from rtap_lab.lab.sql import split
 
 if TYPE_CHECKING:
@@ -62,19 +64,32 @@ class LabMagics(Magics):
     @argument("--seconds", type=float, default=10, help="how long at most")
     @argument("--rows", type=int, default=100, help="how many rows at most")
     @argument("--into", default="", help="a variable for the result")
+    @argument(
+        "--view",
+        default="table",
+        choices=("table", "append", "changelog", "single"),
+        help="table: rows as the changes leave them; append: the newest rows; changelog: each change; single: the last row",
+    )
+    @argument("--name", default="", help="keep it running under this name, and show its chart: one SELECT over windows")
     @cell_magic
     def flink(self, line: str, cell: str) -> None:
         """SQL over what is there now: one statement, or several with semicolons."""
         options = parse_argstring(self.flink, line)
         _check_variable(options.into)
+        if options.name:
+            running = self._lab.query(options.name, cell, source=options.source).run()
+            self._keep(options.into, running)
+            display(running.chart())
+            return
         for statement in split(cell):
-            with _Growing() as show:
+            with _Growing(view=options.view) as show:
                 found = self._lab.sql(
                     statement,
                     source=options.source,
                     since=options.since,
                     seconds=options.seconds,
                     rows=options.rows,
+                    changelog=options.view == "changelog",
                     on_rows=show.grow,
                 )
                 show.end(found)
@@ -109,6 +124,24 @@ class LabMagics(Magics):
             with _Growing() as show:
                 show.end(asked.preview(since=options.since, on_rows=show.grow))
 
+    @magic_arguments()
+    @argument("--source", default="live", help='"live", or a recorded source')
+    @argument("--since", default=None, help='which events are looked at: "5m", an instant, or "all"')
+    @argument("--into", default="", help="a variable for the query")
+    @cell_magic
+    def pattern(self, line: str, cell: str) -> None:
+        """A pattern in builders' words: its state machine with counts, its matches, or why there are none."""
+        options = parse_argstring(self.pattern, line)
+        _check_variable(options.into)
+        asked = self._lab.query(cell.strip(), source=options.source)
+        display(asked.debug(since=options.since))
+        self._keep(options.into, asked)
+        with _Growing() as show:
+            found = asked.preview(since=options.since, on_rows=show.grow)
+            show.end(found)
+        if not found.answer:
+            display(asked.diagnose(since=options.since))
+
     def _keep(self, variable: str, value: Any) -> None:
         if variable and self.shell:
             self.shell.push({variable: value})
@@ -117,8 +150,9 @@ class LabMagics(Magics):
 class _Growing:
     """A result that is shown in one place while it grows."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, view: str = "table") -> None:
         self._clock = clock
+        self._view = view
         self._handle: Any = None
         self._shown = 0.0
 
@@ -140,6 +174,9 @@ class _Growing:
         self._put(result)
 
     def _put(self, value: Any) -> None:
+        if self._view in ("append", "single") and value.kind == "events":
+            shown = 1 if self._view == "single" else SHOWN
+            value = replace(value, rows=value.rows[-shown:])
         if self._handle is None:
             self._handle = display(value, display_id=True)
         else:

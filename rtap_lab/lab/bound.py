@@ -6,7 +6,7 @@ from collections.abc import Callable
 from html import escape
 from typing import TYPE_CHECKING, Any, Unpack
 
-from rtap_lab.errors import SettingsError
+from rtap_lab.errors import JobError, SettingsError
 from rtap_lab.flink.statements import query_sql
 from rtap_lab.jobs.model import Run, run_of
 from rtap_lab.lab import answers, checking, diagnosis, jobs, previews, status
@@ -44,9 +44,19 @@ class BoundQuery:
         query: The query.
         source: "live" or a recorded source.
         on_note: Told what a person should know before it happens.
+        earlier: The question that this one has replaced.
     """
 
-    def __init__(self, context: Context, query: Query, source: str, on_note: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        context: Context,
+        query: Query,
+        source: str,
+        on_note: Callable[[str], None],
+        *,
+        earlier: BoundQuery | None = None,
+    ) -> None:
+        self._earlier = earlier
         self._context = context
         self._on_note = on_note
         self.query = query
@@ -182,19 +192,52 @@ class BoundQuery:
         return self
 
     def evolve(self, definition: Definition, **options: Unpack[JobOptions]) -> BoundQuery:
-        """Ask something else under the same name: a new run from the log's beginning.
+        """Ask something else under the same name; `rollback` brings the earlier question back.
 
-        State of other SQL does not fit, so there is nothing to take over; the earlier question is `self`, and
-        `self.run()` brings it back.
+        Flink is asked first whether it takes the new question: if not, nothing has changed. The state of another question is
+        the answer to another question, so none is taken over, which is said: the new one begins anew from the log's beginning
+        (docs/decisions/019). When it cannot start, the earlier one is brought back.
+
+        Args:
+            definition: The new question.
+            options: bound and delivery of its job; as they are when left out.
 
         Raises:
-            SettingsError: When the query is none.
-            JobError: When Flink refuses it or it fails.
+            SettingsError: When it does not run.
+            StatementError: When Flink refuses the new question.
+            JobError: When the new one cannot start.
         """
-        other = BoundQuery(
-            self._context, make_query(self.name, definition, self.query.title), self.source, self._on_note
+        run = self._run
+        if run is None:
+            raise SettingsError(f"query {self.name!r} does not run on {self.source}", hint="run it: .run()")
+        asked = make_query(self.name, definition, self.query.title)
+        other = BoundQuery(self._context, asked, self.source, self._on_note, earlier=self)
+        if asked == self.query:
+            self._on_note(f"{self.name} asks that already: its run goes on")
+            return other
+        other.explain()
+        self._on_note(
+            f"{self.name}: no state of the earlier question fits another, so it begins anew from the log's beginning; "
+            ".rollback() brings the earlier one back"
         )
-        return other.run(**options)
+        job = run.job if run.job != self.name else None
+        try:
+            return other.run(job=job, **options)
+        except JobError:
+            before: JobOptions = {"bound": run.parameters.bound_ms / 1000, "delivery": run.parameters.delivery}
+            self.run(job=job, **before)
+            self._on_note(f"{self.name}: the new question could not start; the earlier one runs again")
+            raise
+
+    def rollback(self) -> BoundQuery:
+        """Bring back the question that `evolve` replaced, from the log's beginning.
+
+        Raises:
+            SettingsError: When it was made by no `evolve`.
+        """
+        if self._earlier is None:
+            raise SettingsError(f"query {self.name!r} has replaced none", hint=".evolve(…) gives one that has")
+        return self._earlier.run()
 
     @property
     def _run(self) -> Run | None:

@@ -7,7 +7,7 @@ is read from the topic, what they would answer is asked of the reference engine,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html import escape
 from typing import Any, Literal
 
@@ -64,19 +64,29 @@ class Diagnosis:
     sentence: str
     fix: str = ""
     figures: dict[str, Any] = field(default_factory=dict)
+    besides: str = ""
+    """What else was noticed: that some events are late, and what bound would count them."""
 
     def as_json(self) -> dict[str, Any]:
-        return {"cause": self.cause, "sentence": self.sentence, "fix": self.fix, "figures": self.figures}
+        return {
+            "cause": self.cause,
+            "sentence": self.sentence,
+            "fix": self.fix,
+            "figures": self.figures,
+            "besides": self.besides,
+        }
 
     def __str__(self) -> str:
-        return self.sentence + (f"\n  -> {self.fix}" if self.fix else "")
+        besides = f"\n  besides: {self.besides}" if self.besides else ""
+        return self.sentence + (f"\n  -> {self.fix}" if self.fix else "") + besides
 
     def __repr__(self) -> str:
         return str(self)
 
     def _repr_html_(self) -> str:
         fix = f"<br>→ {escape(self.fix)}" if self.fix else ""
-        return f"<p>{escape(self.sentence)}{fix}</p>"
+        besides = f"<br>besides: {escape(self.besides)}" if self.besides else ""
+        return f"<p>{escape(self.sentence)}{fix}{besides}</p>"
 
 
 def diagnose(context: Context, query: Query, source: str, *, since: Since | None = None) -> Diagnosis:
@@ -93,9 +103,14 @@ def diagnose(context: Context, query: Query, source: str, *, since: Since | None
     if since is None and source == LIVE:
         since = (NEWEST_MS + 2 * span_ms(query)) / 1000
     piece = piece_of(context, source, since)
-    found = _of_job(context, query, source) or _of_events(context, query, piece)
-    if found is not None:
+    if (found := _of_job(context, query, source)) is not None:
         return found
+    found, besides = _of_events(context, query, piece)
+    return replace(found or _answered(context, query, source), besides=besides)
+
+
+def _answered(context: Context, query: Query, source: str) -> Diagnosis:
+    """Events give rows: does a job?"""
     if run_of(context.runs.read(), query.name, source) is None:
         words = f"events give rows, but no job answers {query.name} on {source}"
         return Diagnosis("not_running", words, "run it: .run(), or look: .preview()")
@@ -125,8 +140,8 @@ def _of_job(context: Context, query: Query, source: str) -> Diagnosis | None:
     return None
 
 
-def _of_events(context: Context, query: Query, piece: Piece) -> Diagnosis | None:
-    """What is the matter with the events; None when they answer it and no job does."""
+def _of_events(context: Context, query: Query, piece: Piece) -> tuple[Diagnosis | None, str]:
+    """What is the matter with the events; None when they give rows. And what is said of those that are late."""
     bound_ms = context.lateness_bound_ms(piece.source)
     judge, judged, latest = Judge(bound_ms), list[Judged](), dict[int, int]()
     delays: list[int] = []
@@ -140,7 +155,28 @@ def _of_events(context: Context, query: Query, piece: Piece) -> Diagnosis | None
         judged += found
     fates = {fate: sum(each.fate == fate for each in judged) for fate in ("counted", "late", "rejected", "duplicate")}
     counted = [each.event for each in judged if each.fate == "counted" and each.event]
-    return _of_fates(fates, delays, bound_ms, judged, piece) or _of_definition(query, counted, piece, bound_ms)
+    why = _of_fates(fates, delays, bound_ms, judged, piece)
+    if why is not None:
+        return why, ""
+    return _of_definition(query, counted, piece, bound_ms), _late_words(delays, len(counted), bound_ms)
+
+
+def _late_words(delays: Sequence[int], counted: int, bound_ms: int) -> str:
+    """What to say when some events are late; empty when none is."""
+    if not delays:
+        return ""
+    enough, share = _enough(delays)
+    return (
+        f"{len(delays) / (len(delays) + counted):.1%} of the events are late under the bound of {bound_ms / 1000:g} s; "
+        f"a bound of {enough} s would count {share:.0%} of them: .run(bound='{enough}s')"
+    )
+
+
+def _enough(delays: Sequence[int]) -> tuple[int, float]:
+    """A bound, seconds, that counts 95 of 100 late events, and the share that it counts."""
+    ordered = sorted(delays)
+    enough = ordered[min(len(ordered) - 1, len(ordered) * 95 // 100)] // 1000 + 1
+    return enough, sum(delay < enough * 1000 for delay in delays) / len(delays)
 
 
 def _of_fates(
@@ -149,9 +185,7 @@ def _of_fates(
     if fates["counted"]:
         return None
     if fates["late"]:
-        ordered = sorted(delays)
-        enough = ordered[min(len(ordered) - 1, len(ordered) * 95 // 100)] // 1000 + 1
-        share = sum(delay < enough * 1000 for delay in delays) / len(delays)
+        enough, share = _enough(delays)
         return Diagnosis(
             "late",
             f"all {fates['late']:,} events came later than the bound of {bound_ms / 1000:g} s allows",

@@ -595,6 +595,7 @@ class Lab:
         since: Since | None = None,
         seconds: float = 10,
         rows: int = 100,
+        changelog: bool = False,
         on_rows: Callable[[Look], None] = lambda so_far: None,
     ) -> Look:
         """Run a SQL query over what is there now, bounded in time and rows; SHOW, DESCRIBE and EXPLAIN too.
@@ -608,6 +609,7 @@ class Lab:
             since: From when on: "5m", an instant; all when left out.
             seconds: How long at most, planning not counted.
             rows: How many rows at most.
+            changelog: Show each change as a row, with its kind in front (+I, -U, +U, -D), instead of what they leave.
             on_rows: Called with what there is so far whenever rows came.
 
         Raises:
@@ -615,7 +617,14 @@ class Lab:
             StatementError: With Flink's reason.
         """
         return sql.run(
-            self._context, statement, source=source, since=since, seconds=seconds, rows=rows, on_rows=on_rows
+            self._context,
+            statement,
+            source=source,
+            since=since,
+            seconds=seconds,
+            rows=rows,
+            changelog=changelog,
+            on_rows=on_rows,
         )
 
     def complete(self, text: str, source: str = LIVE) -> list[str]:
@@ -637,8 +646,9 @@ class Lab:
     def table_environment(self, source: str = LIVE) -> Any:
         """A PyFlink `TableEnvironment` on the lab's cluster, with the source's `events` and `events_raw`.
 
-        For Table API programs and Python functions; it starts a JVM in this process, which SQL through
-        `sql` does not need.
+        For Table API programs and Python functions; `campaign_kind` and `user_agent_family` are registered in it
+        (`rtap_lab.flink.functions`). `to_pandas()` of a table gives all types, instants in UTC. It starts a JVM in this
+        process, which SQL through `sql` does not need.
         """
         return sql.table_environment(self._context, source)
 

@@ -58,6 +58,8 @@ class Look:
     """Rows that were not wanted."""
     open_windows: bool = False
     """Whether it may show windows that were open when its piece was taken."""
+    changelog: bool = False
+    """Whether its rows are changes, with their kind in front."""
     kind: Literal["events", "catalog"] = "events"
     """Whether it read events, or only what is known of them."""
 
@@ -154,6 +156,7 @@ def look(
     rows: int,
     revised: bool | None = False,
     wanted: Callable[[Row], bool] = lambda row: True,
+    changelog: bool = False,
     name: str = "look",
     on_rows: Callable[[Look], None] = lambda so_far: None,
 ) -> Look:
@@ -170,6 +173,7 @@ def look(
         rows: How many rows at most.
         revised: Whether its rows may be revised by later ones; None: Flink is asked.
         wanted: Which rows are kept; the others are counted.
+        changelog: Keep each change as a row of its own, with its kind in front (+I, -U, +U, -D), instead of what they leave.
         name: Of Flink's job.
         on_rows: Called with what there is so far whenever rows came.
 
@@ -188,6 +192,8 @@ def look(
         for each in [*source_statements(context, piece.source, piece), *views]:
             session.configure(each)
         found.revised = _is_revised(session, statement) if revised is None else revised
+        if changelog:  # what has changed once has changed for good
+            found.revised, found.changelog = False, True
         _fetch(context, session, statement, found, seconds, rows, wanted, on_rows)
     return found
 
@@ -268,14 +274,24 @@ def _fetch(
 def _take(found: Look, page: Rows, wanted: Callable[[Row], bool]) -> None:
     """Keep the rows as the changelog leaves them."""
     found.columns, found.types = page.columns, page.types
+    if found.changelog:
+        found.columns, found.types = [OP, *page.columns], ["CHAR(2)", *page.types]
     for kind, values in zip(page.kinds, page.rows, strict=True):
         row = {name: _value(value) for name, value in zip(page.columns, values, strict=True)}
         if not wanted(row):
             found.left_out += 1
+        elif found.changelog:
+            found.rows.append({OP: _OPS[kind], **row})
         elif kind in ("INSERT", "UPDATE_AFTER"):
             found.rows.append(row)
         elif row in found.rows:
             found.rows.remove(row)
+
+
+OP = "op"
+"""The column of a change's kind."""
+
+_OPS = {"INSERT": "+I", "UPDATE_BEFORE": "-U", "UPDATE_AFTER": "+U", "DELETE": "-D"}
 
 
 def _value(value: Any) -> Any:

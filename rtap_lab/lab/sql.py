@@ -94,6 +94,7 @@ def run(
     seconds: float,
     rows: int,
     on_rows: Callable[[Look], None],
+    changelog: bool = False,
 ) -> Look:
     """See `Lab.sql`."""
     statement = read_statement(text)
@@ -104,7 +105,15 @@ def run(
         return _about(context, statement.text, piece)
     wanted = min(rows, statement.limit or rows)
     return look(
-        context, statement.text, piece, seconds=seconds, rows=wanted, revised=None, name="query", on_rows=on_rows
+        context,
+        statement.text,
+        piece,
+        seconds=seconds,
+        rows=wanted,
+        revised=None,
+        changelog=changelog,
+        name="query",
+        on_rows=on_rows,
     )
 
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pandas as pd
 import pytest
 
@@ -255,3 +256,52 @@ def test_a_text_in_sql_runs_and_is_verified(shop: Lab, tmp_path: Path) -> None:
     assert report.exact
     assert next(each.rows for each in report.compared if each.name == "said_in_sql") > 20
     shop.remove_job("said_in_sql")
+
+
+def test_a_changelog_shows_each_change_and_a_part_of_it_is_no_answer_withheld(shop: Lab) -> None:
+    text = "SELECT device, COUNT(*) AS n FROM events GROUP BY device"
+    found = shop.sql(text, source=SOURCE, changelog=True, rows=100_000, seconds=60)
+    assert found.complete, found.words
+    assert found.columns == ["op", "device", "n"]
+    left: dict[str, int] = {}
+    for change in found.rows:
+        if change["op"] in ("+I", "+U"):
+            left[change["device"]] = change["n"]
+    assert left == {row["device"]: row["n"] for row in shop.sql(text, source=SOURCE, seconds=60).rows}
+    assert {"+I", "-U", "+U"} == {change["op"] for change in found.rows}
+
+
+def test_another_question_under_the_same_name_and_back(shop: Lab) -> None:
+    asked = shop.query("evolving", VIEWS, source=SOURCE).run(delivery="low_latency")
+    before = asked.rows()
+    longer = msgspec.structs.replace(VIEWS, window=tumble("10s").window)
+    said: list[str] = []
+    asked._on_note = said.append
+    other = asked.evolve(longer)
+    assert any("begins anew" in words for words in said)
+    assert other.rows() != before
+    assert shop.runs()[f"evolving/{SOURCE}"].parameters.delivery == "low_latency"
+    assert other.rollback().rows() == before
+    assert shop.verify(SOURCE).exact
+    with pytest.raises(SettingsError, match="replaced none"):
+        asked.rollback()
+    asked.remove()
+
+
+def test_how_far_attempts_of_a_pattern_come(shop: Lab) -> None:
+    asked = shop.query(ABANDONED, source=SOURCE)
+    found = asked.debug()
+    totals = found.totals
+    assert totals.matches == len(asked.preview(rows=100_000, seconds=60).rows) > 0
+    assert totals.begun == totals.matches + totals.spoilt + totals.failed + totals.timed_out
+    assert (totals.open, totals.pending) == (0, 0)
+    assert "<svg" in found._repr_html_()
+    logins = shop.query(LOGINS, source=SOURCE).debug()
+    assert logins.totals.matches == 1
+    assert "a match" in str(logins.visitor("mallory"))
+    told = rtap(
+        shop, "query", "debug", shop.query(LOGINS, source=SOURCE).text(), "--source", SOURCE, "--key", "mallory"
+    )
+    assert told.stdout.count("  failed: ") == 3, told.stdout + told.stderr
+    with pytest.raises(SettingsError, match="no pattern"):
+        shop.query(VIEWS, source=SOURCE).debug()

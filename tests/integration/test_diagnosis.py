@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rtap_lab.events.times import instant_text
+from rtap_lab.kafka.clients import producer
 from rtap_lab.lab import Lab
 from rtap_lab.queries.builders import begin, count, field, session, tumble
 from rtap_lab.queries.query import Definition
@@ -91,3 +94,36 @@ def test_a_job_that_does_not_move_and_one_that_was_stopped(stack: Lab) -> None:
     assert query.diagnose().cause == "not_running"
     stack.run_job("standard")
     until(lambda: stack.status()["ok"], 90, lambda: AssertionError(str(stack.status()["problems"])))
+
+
+def send(stack: Lab, values: list[bytes]) -> None:
+    out = producer(stack.endpoints.kafka)
+    for value in values:
+        out.produce("events", value, key=b"late")
+    assert out.flush(10) == 0
+
+
+def sent_late(number: int, behind_s: float, name: str) -> bytes:
+    at = instant_text(round((time.time() - behind_s) * 1000))
+    record = event(0, 0, name=name) | {"event_id": f"{name}-{number}", "event_time": at, "visitor_id": "late"}
+    return json.dumps(record).encode()
+
+
+def test_late_and_rejected_records_are_named_and_what_bound_would_count_them(stack: Lab) -> None:
+    query = stack.query(tumble("1s").where(field("visitor_id") == "late").agg(n=count()))
+    begun = datetime.now(UTC)
+    send(stack, [b'{"event_id": "x", "event_type": "custom"}'] * 3)
+    rejected = query.diagnose(since=begun)
+    assert (rejected.cause, "'missing'" in rejected.sentence) == ("rejected", True), str(rejected)
+
+    begun = datetime.now(UTC)
+    send(stack, [sent_late(n, 20 + n / 10, "all_late") for n in range(20)])
+    late = query.diagnose(since=begun)
+    assert (late.cause, late.figures["late"]) == ("late", 20), str(late)
+    assert "a bound of 2" in late.fix
+    assert "% of them" in late.fix
+
+    send(stack, [sent_late(n, 0, "some_late") for n in range(20)])
+    some = query.diagnose(since=begun)
+    assert some.besides.startswith("50.0% of the events are late"), str(some)
+    assert "besides: " in str(some)
