@@ -34,7 +34,9 @@ def _java_for_the_gateway(java: Path) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def table_environment(flink: Endpoint, catalog: Iterable[str], *, java: Path, jars: Iterable[Path], python: str) -> Any:
+def table_environment(
+    flink: Endpoint, catalog: Iterable[str], *, java: Path, jars: Iterable[Path], python: str, name: str
+) -> Any:
     """A `pyflink.table.TableEnvironment` that submits to a cluster, with the packaged functions registered.
 
     Args:
@@ -43,6 +45,7 @@ def table_environment(flink: Endpoint, catalog: Iterable[str], *, java: Path, ja
         java: The runtime to start.
         jars: Connectors that the tables need.
         python: The interpreter of Python functions.
+        name: Of the jobs, where the program gives none (`pipeline.name`).
     """
     from pyflink.common import Configuration
     from pyflink.table import DataTypes, EnvironmentSettings, TableEnvironment
@@ -55,6 +58,7 @@ def table_environment(flink: Endpoint, catalog: Iterable[str], *, java: Path, ja
         "rest.port": str(address.port),
         **(mutual_tls(flink.tls) if flink.tls else {}),
         "pipeline.jars": ";".join(path.as_uri() for path in jars),
+        "pipeline.name": name,
         "python.executable": python,
         "python.client.executable": python,
     }

@@ -648,7 +648,8 @@ class Lab:
 
         For Table API programs and Python functions; `campaign_kind` and `user_agent_family` are registered in it
         (`rtap_lab.flink.functions`). `to_pandas()` of a table gives all types, instants in UTC. It starts a JVM in this
-        process, which SQL through `sql` does not need.
+        process, which SQL through `sql` does not need. Its jobs end with this process, however it ends, unless they have a
+        name of their own: `environment.get_config().set("pipeline.name", "mine")`.
         """
         return sql.table_environment(self._context, source)
 

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from rtap_lab.errors import JobError, SettingsError
 from rtap_lab.flink.gateway import Session
 from rtap_lab.flink.properties import look_properties
+from rtap_lab.jobs.owned import owned_name
 from rtap_lab.lab.context import Context
 from rtap_lab.lab.looks import Look, look, source_statements
 from rtap_lab.lab.pieces import Piece, Since, piece_of
@@ -42,6 +43,7 @@ def table_environment(context: Context, source: str) -> Any:
         java=context.site.java,
         jars=connector,
         python=sys.executable,
+        name=owned_name(),
     )
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from rtap_lab.events.model import schema
+from rtap_lab.jobs.owned import end_left
 from rtap_lab.kafka.topics import lab_topics
 from rtap_lab.services import modules
 from rtap_lab.services.site import Site, schema_document
@@ -21,6 +23,10 @@ from rtap_lab.stack.supervisor import Supervisor
 def all_services(site: Site) -> list[Service]:
     """Every service of the lab's profile and store."""
     return [service for module in modules() for service in module.declare(site)]
+
+
+TIDY_S = 5.0
+"""Seconds between two looks for Flink jobs that nobody owns any more."""
 
 
 def port_names(settings: Settings) -> list[str]:
@@ -51,8 +57,17 @@ def supervisor_of(state: State) -> Supervisor:
         if founded and not supervisor.not_ready(["jobmanager", "taskmanager", "gateway"]):
             site.lifecycle.reconcile_all()
 
+    looked = 0.0
+
+    def tidy() -> None:
+        """Flink jobs of programs that are gone, now and then."""
+        nonlocal looked
+        if founded and time.monotonic() - looked > TIDY_S and not supervisor.not_ready(["jobmanager"]):
+            looked = time.monotonic()
+            end_left(site.flink)
+
     supervisor = Supervisor(
-        state, all_services(site), reconcilers=[found, reconcile], before_stop=site.lifecycle.stop_all
+        state, all_services(site), reconcilers=[found, reconcile, tidy], before_stop=site.lifecycle.stop_all
     )
     return supervisor
 
