@@ -1,4 +1,4 @@
-"""JupyterLab as `rtap lab` opens it: a chart in a cell keeps moving while the kernel is busy."""
+"""JupyterLab as `rtap lab` opens it: charts that move while the kernel is busy, magics, the authoring panel, cells of SQL."""
 
 from __future__ import annotations
 
@@ -8,40 +8,95 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
-from playwright.sync_api import Page
+import pytest
+from playwright.sync_api import Page, expect
 
 from rtap_lab.lab import Lab
 from tests.browser.test_dashboard import SHOTS, page, rows_received  # noqa: F401
 
-CELLS = """import time
+CHART = """import time
 from rtap_lab import Lab
 from rtap_lab.jupyter import chart, setup
 setup()
 lab = Lab()
 chart(lab, "traffic_hop")
 """
+BUSY = "end = time.monotonic() + 45\nwhile time.monotonic() < end:\n    sum(range(100_000))"
+AUTHOR = """%load_ext rtap_lab
+from rtap_lab.jupyter import author
+author(lab)
+"""
+FLINK = "%%flink --since 5m --seconds 30\nSELECT event_type, COUNT(*) AS n FROM events GROUP BY event_type"
 
 
-def accept_dialogs(page: Page) -> None:  # noqa: F811
-    """What a user does with a question of JupyterLab's: read it (here: print it) and accept its default."""
-    dialogs = page.locator("dialog.jp-Dialog")
-    while dialogs.count():
-        print("JupyterLab asked:", dialogs.first.inner_text(), flush=True)
-        dialogs.first.locator("button.jp-mod-accept").click()
-        page.wait_for_timeout(500)
+class JupyterLab:
+    """A JupyterLab that runs, and a page on it."""
+
+    def __init__(self, page: Page, base: str, token: str) -> None:  # noqa: F811
+        self.page, self.base, self.token = page, base, token
+
+    def open(self, name: str, cells: list[str], *, kernel: str = "python3") -> None:
+        """Open a notebook with these cells.
+
+        Its kernel is there before the page asks for it: on a slow machine JupyterLab otherwise asks which kernel to use, over
+        the cells.
+        """
+        self.page.evaluate(
+            """async ([base, token, name, cells, kernel]) => {
+              const headers = {'Content-Type': 'application/json', Authorization: `token ${token}`};
+              const ask = async (method, where, body) => {
+                const answer = await fetch(`${base}/api/${where}`, {method, headers, body: JSON.stringify(body)});
+                if (!answer.ok) throw new Error(await answer.text());
+              };
+              await ask('PUT', `contents/${name}`, {type: 'notebook', format: 'json', content: {cells: cells.map(source => ({
+                cell_type: 'code', metadata: {}, outputs: [], execution_count: null, source})), metadata: {kernelspec: {
+                name: kernel, display_name: kernel, language: 'python'}}, nbformat: 4, nbformat_minor: 4}});
+              await ask('POST', 'sessions', {path: name, name, type: 'notebook', kernel: {name: kernel}});
+            }""",
+            [self.base, self.token, name, cells, kernel],
+        )
+        self.page.goto(f"{self.base}/lab/tree/{name}?token={self.token}&reset")
+        self.page.wait_for_selector(".jp-NotebookPanel .jp-CodeCell", timeout=60_000)
+        self.page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=120_000)
+
+    def run(self, number: int) -> None:
+        """Run a cell; the kernel may still be connecting when it says idle."""
+        cell = self.page.locator(".jp-CodeCell").nth(number)
+        for _ in range(20):
+            self.accept_dialogs()
+            cell.locator(".jp-InputArea-editor").click()
+            self.page.keyboard.press("Control+Enter")
+            self.page.wait_for_timeout(1000)
+            if "[ ]" not in cell.locator(".jp-InputPrompt").first.inner_text():
+                return
+
+    def accept_dialogs(self) -> None:
+        """What a user does with a question of JupyterLab's: read it (here: print it) and accept its default."""
+        dialogs = self.page.locator("dialog.jp-Dialog")
+        while dialogs.count():
+            print("JupyterLab asked:", dialogs.first.inner_text(), flush=True)
+            dialogs.first.locator("button.jp-mod-accept").click()
+            self.page.wait_for_timeout(500)
+
+    def shot(self, name: str) -> None:
+        if SHOTS:
+            self.page.screenshot(path=str(SHOTS / f"{name}.png"))
 
 
-def test_a_chart_moves_while_the_kernel_is_busy(stack: Lab, page: Page) -> None:  # noqa: F811
+@contextmanager
+def opened(stack: Lab, page: Page, work: Path) -> Iterator[JupyterLab]:  # noqa: F811
+    """JupyterLab, started in a work folder as a person would."""
     server = subprocess.Popen(
         [sys.executable, "-m", "rtap_lab.cli", "lab", "--no-browser"],
         stdout=subprocess.PIPE,
         text=True,
+        cwd=work,
         env={**os.environ, "RTAP_STATE": str(stack.state.folder)},
     )
-    stop = threading.Event()
-    shop = threading.Thread(target=stack.simulate, kwargs={"rate": 150, "seconds": 150, "stop": stop})
-    shop.start()
     try:
         assert server.stdout is not None
         address = server.stdout.readline().strip()
@@ -54,47 +109,32 @@ def test_a_chart_moves_while_the_kernel_is_busy(stack: Lab, page: Page) -> None:
             except Exception:
                 page.wait_for_timeout(300)
         page.wait_for_selector(".jp-Launcher, .jp-NotebookPanel", timeout=60_000)
-        page.evaluate(
-            """async ([base, token, cells]) => {
-              const body = {type: 'notebook', format: 'json', content: {cells: cells.map(source => ({cell_type: 'code',
-                metadata: {}, outputs: [], execution_count: null, source})), metadata: {kernelspec: {name: 'python3',
-                display_name: 'Python 3', language: 'python'}}, nbformat: 4, nbformat_minor: 4}};
-              const answer = await fetch(`${base}/api/contents/busy_test.ipynb?token=${token}`, {method: 'PUT',
-                body: JSON.stringify(body), headers: {'Content-Type': 'application/json', Authorization: `token ${token}`}});
-              if (!answer.ok) throw new Error(await answer.text());
-            }""",
-            [
-                base,
-                token,
-                [CELLS, "end = time.monotonic() + 45\nwhile time.monotonic() < end:\n    sum(range(100_000))"],
-            ],
-        )
-        # The notebook's kernel is there before the page asks for it: on a slow machine JupyterLab
-        # otherwise asks which kernel to use, over the cells.
-        page.evaluate(
-            """async ([base, token]) => {
-              const headers = {'Content-Type': 'application/json', Authorization: `token ${token}`};
-              const answer = await fetch(`${base}/api/sessions`, {method: 'POST', headers, body: JSON.stringify(
-                {path: 'busy_test.ipynb', name: 'busy_test.ipynb', type: 'notebook', kernel: {name: 'python3'}})});
-              if (!answer.ok) throw new Error(await answer.text());
-            }""",
-            [base, token],
-        )
-        page.goto(f"{base}/lab/tree/busy_test.ipynb?token={token}&reset")
-        page.wait_for_selector(".jp-NotebookPanel .jp-CodeCell", timeout=60_000)
-        page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=120_000)
-        first = page.locator(".jp-CodeCell").first
-        for _ in range(20):  # the kernel may still be connecting when it says idle
-            accept_dialogs(page)
-            first.locator(".jp-InputArea-editor").click()
-            page.keyboard.press("Control+Enter")
-            page.wait_for_timeout(1000)
-            if "[ ]" not in first.locator(".jp-InputPrompt").first.inner_text():
-                break
+        yield JupyterLab(page, base, token)
+    except BaseException:
+        if SHOTS:
+            page.screenshot(path=str(SHOTS / "jupyterlab-failed.png"))
+        raise
+    finally:
+        server.send_signal(signal.SIGINT)
+        assert server.wait(30) == 0
+
+
+@pytest.fixture
+def traffic(stack: Lab) -> Iterator[None]:
+    stop = threading.Event()
+    shop = threading.Thread(target=stack.simulate, kwargs={"rate": 100, "seconds": 240, "stop": stop})
+    shop.start()
+    yield
+    stop.set()
+    shop.join()
+
+
+def test_a_chart_moves_while_the_kernel_is_busy(stack: Lab, page: Page, traffic: None, tmp_path: Path) -> None:  # noqa: F811
+    with opened(stack, page, tmp_path) as lab:
+        lab.open("busy_test.ipynb", [CHART, BUSY])
+        lab.run(0)
         page.wait_for_selector(".rtap-state[data-state=live]", timeout=120_000)
-        accept_dialogs(page)
-        page.locator(".jp-CodeCell").nth(1).locator(".jp-InputArea-editor").click()
-        page.keyboard.press("Control+Enter")
+        lab.run(1)
         page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=busy]", timeout=60_000)
         before = rows_received(page)
         for _ in range(60):
@@ -102,20 +142,41 @@ def test_a_chart_moves_while_the_kernel_is_busy(stack: Lab, page: Page) -> None:
             if rows_received(page) > before + 1:
                 break
         assert rows_received(page) > before + 1, "the chart stood still"
-        assert page.locator(".jp-Notebook-ExecutionIndicator[data-status=busy]").count() == 1, (
-            "the kernel was to be busy"
-        )
-        if SHOTS:
-            page.screenshot(path=str(SHOTS / "jupyterlab.png"))
-    except Exception:
-        if SHOTS:
-            page.screenshot(path=str(SHOTS / "jupyterlab-failed.png"))
-        raise
-    finally:
-        stop.set()
-        shop.join()
-        from rtap_lab.jupyter.server import notebooks_folder
+        busy = page.locator(".jp-Notebook-ExecutionIndicator[data-status=busy]")
+        assert busy.count() == 1, "the kernel was to be busy"
+        lab.shot("jupyterlab")
 
-        server.send_signal(signal.SIGINT)
-        assert server.wait(30) == 0
-        (notebooks_folder() / "busy_test.ipynb").unlink(missing_ok=True)
+
+def test_a_question_is_authored_inserted_and_asked_in_sql(
+    stack: Lab, page: Page, traffic: None, tmp_path: Path
+) -> None:  # noqa: F811
+    with opened(stack, page, tmp_path) as lab:
+        lab.open("author_test.ipynb", [AUTHOR, FLINK])
+        lab.run(0)
+        panel = page.locator(".jp-CodeCell").first.locator(".jp-OutputArea")
+        expect(panel.get_by_text('tumble("10s").by("page").agg(events=count())').first).to_be_visible(timeout=60_000)
+        assert panel.locator("svg rect").count() == 4
+        expect(panel.get_by_text("complete; saw all of").first).to_be_visible(timeout=120_000)
+        lab.shot("authoring")
+        size = panel.get_by_label("size")
+        size.fill("7 parsecs")
+        size.press("Tab")
+        expect(panel.get_by_text("7 parsecs", exact=False).first).to_be_visible(timeout=30_000)
+        size.fill("5s")
+        size.press("Tab")
+        expect(panel.get_by_text('tumble("5s")').first).to_be_visible(timeout=30_000)
+        cells = page.locator(".jp-CodeCell")
+        before = cells.count()
+        panel.get_by_role("button", name="insert as code").click()
+        expect(cells).to_have_count(before + 1, timeout=30_000)
+        expect(page.get_by_text("my_query = lab.query", exact=False).first).to_be_visible()
+
+        lab.run(before)  # the cell of SQL is the last one now
+        expect(cells.nth(before).get_by_text("complete; saw all of").first).to_be_visible(timeout=120_000)
+
+        lab.open("sql_test.ipynb", ["SHOW TABLES;", "SELEC 1;"], kernel="flink_sql")
+        lab.run(0)
+        expect(page.locator(".jp-OutputArea").get_by_text("events_raw").first).to_be_visible(timeout=60_000)
+        lab.run(1)
+        expect(page.locator(".jp-OutputArea").get_by_text("SELECT", exact=False).first).to_be_visible(timeout=60_000)
+        lab.shot("sql_kernel")

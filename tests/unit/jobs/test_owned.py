@@ -34,6 +34,7 @@ def test_only_what_a_dead_process_left_is_ended() -> None:
     assert not is_left(theirs)
     assert end_left(flink) == []
     child.kill()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
     assert is_left(theirs), "a zombie runs no more"
     child.communicate()
     assert end_left(flink) == flink.ended == ["0"]
