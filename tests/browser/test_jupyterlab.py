@@ -147,9 +147,7 @@ def test_a_chart_moves_while_the_kernel_is_busy(stack: Lab, page: Page, traffic:
         lab.shot("jupyterlab")
 
 
-def test_a_question_is_authored_inserted_and_asked_in_sql(
-    stack: Lab, page: Page, traffic: None, tmp_path: Path
-) -> None:  # noqa: F811
+def test_authored_inserted_and_asked_in_sql(stack: Lab, page: Page, traffic: None, tmp_path: Path) -> None:  # noqa: F811
     with opened(stack, page, tmp_path) as lab:
         lab.open("author_test.ipynb", [AUTHOR, FLINK])
         lab.run(0)
