@@ -40,6 +40,26 @@ def test_the_lesson_of_patterns_runs(stack: Lab, tmp_path: Path) -> None:
     assert "lesson_patterns" not in stack.sources()
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("01_explore_events", "2992 records, 2988 counted events"),
+        ("02_windows", "equal, "),
+        ("03_sessions", "equal, "),
+        ("05_late_data_and_watermarks", "✓ 05.1: right"),
+        ("06_exactly_once", "new rows after"),
+        ("09_pyflink_functions", "with a Python function"),
+        ("10_live_pipelines", "✗ 10.1"),
+    ],
+)
+def test_a_lesson_runs_and_marks_its_exercises(stack: Lab, tmp_path: Path, name: str, shown: str) -> None:
+    """What a lesson says of its answers is asserted in it."""
+    text = json.dumps(execute(f"{name}.ipynb", tmp_path, state=str(stack.state.folder)), ensure_ascii=False)
+    assert shown in text
+    assert f"✗ {name[:2]}." in text, "the first try is marked wrong"
+    assert not [run for run in stack.runs() if run.startswith("lesson_")], "a lesson leaves no job behind"
+
+
 def test_the_lesson_of_known_answers_runs_without_a_stack(tmp_path: Path) -> None:
     done = execute("07_known_answers.ipynb", tmp_path)
     text = json.dumps(done)
