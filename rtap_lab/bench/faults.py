@@ -203,6 +203,8 @@ class Client(threading.Thread):
         self.names = list(names)
         self.stop = threading.Event()
         self.pieces: dict[str, list[list[Row]]] = {name: [] for name in self.names}
+        self.begun: dict[str, list[float]] = {name: [] for name in self.names}
+        """When each piece began, seconds since the epoch."""
         self.error = ""
 
     def run(self) -> None:
@@ -212,6 +214,7 @@ class Client(threading.Thread):
                     pieces = self.pieces[message["channel"]]
                     if message["type"] == "snapshot":
                         pieces.append(list(message["rows"]))
+                        self.begun[message["channel"]].append(message["client_ms"] / 1000)
                     else:
                         pieces[-1].extend(message["rows"])
             except NotRunningError:  # the whole lab is away: it comes back
@@ -311,6 +314,8 @@ class Campaign:
             ends = self._ends_now()
             outcome.recovery_s = self._await_rows(ends, since)
             outcome.healed_s = self._await_ok(since)
+            if outcome.healed_s is None:
+                outcome.problems.append(f"the status is not ok: {self._status_words()}")
             if all(step.fault.told_by == "status" for step in steps):
                 outcome.recovery_s = outcome.healed_s
         except Exception as error:
@@ -456,6 +461,13 @@ class Campaign:
         ok = until(lambda: self.lab.status()["ok"], max(left, 1), every=0.2)
         return round(time.monotonic() - since, 2) if ok else None
 
+    def _status_words(self) -> str:
+        """What the status says is the matter."""
+        found = self.lab.status()
+        waiting = [f"{each['name']} is {each['state']}" for each in found["services"] if each["state"] != "ready"]
+        jobs = [f"job {each['name']} is {each['state']}" for each in found["jobs"] if each["state"] != "RUNNING"]
+        return "; ".join([*found["problems"], *waiting, *jobs]) or "nothing any more"
+
     def _judge(self, outcome: Outcome, client: Client, before: Run, began: dict[str, int]) -> None:
         report = self.lab.verify()
         for each in report.compared:
@@ -476,10 +488,10 @@ class Campaign:
         for query in now.queries:
             rows = self._rows(query, now.results_from[now.topics[query.name]])
             outcome.new_rows[query.name] = len(self._rows(query, began.get(now.topics[query.name], 0)))
-            for piece in client.pieces[query.name]:
+            for piece, begun in zip(client.pieces[query.name], client.begun[query.name], strict=True):
+                if now.run != before.run and begun < now.started:
+                    continue  # of the run before: its rows are gone, and this run's are the same in another order
                 outcome.client_rows += len(piece)
-                if now.run != before.run and piece and piece[0] not in rows:
-                    continue  # of the run before, whose rows are gone
                 why = out_of_step(piece, rows)
                 if why:
                     outcome.client_faults.append(f"{query.name}: {why}")
