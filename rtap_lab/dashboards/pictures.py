@@ -1,6 +1,7 @@
 """Pictures of queries, as SVG: a pattern as its state machine with counts, a window on the time line. Pure text.
 
-They take their colours from the page around them (`currentColor`), so that they are right in the dark, too.
+They take their colours from the page around them (`currentColor`), so that they are right in the dark, too: as HTML, not as
+an image, which has no page around it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _WIDTH_PX = 640
 
 def _svg(width: int, height: int, title: str, parts: list[str]) -> str:
     return (
-        f'<svg viewBox="0 0 {width} {height}" width="{width}" style="max-width:100%;height:auto" role="img" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" style="max-width:100%;height:auto" role="img" '
         f'font-family="sans-serif" font-size="12" fill="currentColor" stroke="none"><title>{escape(title)}</title>'
         f"{''.join(parts)}</svg>"
     )

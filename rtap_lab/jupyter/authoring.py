@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -21,6 +22,8 @@ from rtap_lab.settings import LIVE
 if TYPE_CHECKING:
     from rtap_lab.lab import Lab
     from rtap_lab.lab.bound import BoundQuery
+
+_log = logging.getLogger(__name__)
 
 IDLE_S = 0.8
 """Seconds without a change after which a preview is asked for."""
@@ -106,6 +109,7 @@ class Panel:
         self._lab, self._clock = lab, clock
         self._changed_at, self._previewed_at, self._quiet = 0.0, -1.0, True
         self._previewing = threading.Lock()
+        self._of_visitors = False
         self.source = widgets.Dropdown(options=_sources(lab, source), value=source, description="source")
         self.name = widgets.Text(value="my_query", description="name")
         self.kind = widgets.Dropdown(
@@ -179,7 +183,9 @@ class Panel:
         relation = widgets.Dropdown(
             options=["begin"] if first else ["followed by", "next"], layout=widgets.Layout(width="110px")
         )
-        name = widgets.Text(value=chr(ord("a") + min(len(self.steps.rows), 25)), layout=widgets.Layout(width="90px"))
+        taken = {row.children[1].value for row in self.steps.rows}
+        free = next((letter for letter in "abcdefghijklmnopqrstuvwxyz" if letter not in taken), "")
+        name = widgets.Text(value=free, layout=widgets.Layout(width="90px"))
         times = widgets.BoundedIntText(value=1, min=1, max=1000, layout=widgets.Layout(width="60px"))
         return widgets.HBox([relation, name, *_test_widgets(), widgets.Label("times"), times])
 
@@ -224,6 +230,12 @@ class Panel:
         """Show what the form says now; ask for a preview when nobody types any more."""
         if self._quiet:
             return
+        of_visitors = self.kind.value in ("pattern", "session")
+        if list(self.keys.value) == (["page"] if of_visitors else ["visitor_id"]) and of_visitors != self._of_visitors:
+            self._of_visitors = of_visitors
+            self.keys.value = ["visitor_id"] if of_visitors else ["page"]  # comes back here
+            return
+        self._of_visitors = of_visitors
         pattern = self.kind.value == "pattern"
         self._windows.layout.display = "none" if pattern else ""
         self._pattern.layout.display = "" if pattern else "none"
@@ -259,8 +271,13 @@ class Panel:
             asked = self.query()
             found = asked.preview(seconds=20, rows=200)
             return found._repr_html_() if found.rows else found._repr_html_() + asked.diagnose()._repr_html_()
-        except RtapLabError as error:
-            return f"<p>{escape(str(error))}</p>"
+        except Exception as error:  # a thread that ended would leave "Flink answers …" for ever
+            return self._trouble(error)
+
+    def _trouble(self, error: Exception) -> str:
+        if not isinstance(error, RtapLabError):
+            _log.exception("the authoring panel")
+        return f"<p><b>{escape(str(error) or type(error).__name__)}</b></p>"
 
     # --- what it does ----------------------------------------------------------------------------
 
@@ -281,8 +298,8 @@ class Panel:
     def _run(self, asked: BoundQuery) -> None:
         try:
             asked.run()
-        except RtapLabError as error:
-            self.fares.value = f"<b>{escape(str(error))}</b>"
+        except Exception as error:  # else "starts …" would stand there for ever
+            self.fares.value = self._trouble(error)
             return
         name = escape(asked.name)
         self.fares.value = (

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import keyword
 import re
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Literal
 
@@ -148,9 +150,11 @@ class Draft:
         text = self.text()
         words = [word for word in builders.__all__ if re.search(rf"(?<![\w.]){word}\b[(\[]", text)]
         of = "" if source == "live" else f", source={source!r}"
+        # a variable that is a keyword, the lab, or one of the words would break the cell
+        variable = f"{name}_query" if keyword.iskeyword(name) or name in ("lab", *builders.__all__) else name
         return (
             f"from rtap_lab.queries.builders import {', '.join(words)}\n\n"
-            f"{name} = lab.query({name!r}, {text}{of})\n{name}.preview()"
+            f"{variable} = lab.query({name!r}, {text}{of})\n{variable}.preview()"
         )
 
     def _windowed(self) -> Definition:
@@ -169,7 +173,12 @@ class Draft:
         for test in self.where:
             if test.field:
                 windows = windows.where(test.condition())
-        return windows.agg(**{each.name: each.aggregate() for each in self.measures if each.name})
+        measures: dict[str, Aggregate] = {}
+        for each in self.measures:
+            if each.name:
+                _check_new(each.name, measures)
+                measures[each.name] = each.aggregate()
+        return windows.agg(**measures)
 
     def _pattern(self) -> Definition:
         steps = [each for each in self.steps if each.name]
@@ -198,4 +207,16 @@ class Draft:
 
     def _columns(self) -> dict[str, str]:
         """The keys by the name of their column; a property's is its own name, as far as a column may have it."""
-        return {re.sub(r"\W", "_", property_key(each) or each): each for each in self.keys}
+        columns: dict[str, str] = {}
+        for each in self.keys:
+            column = re.sub(r"\W", "_", property_key(each) or each)
+            _check_new(column, columns)
+            columns[column] = each
+        return columns
+
+
+def _check_new(column: str, known: Container[str]) -> None:
+    if column in known:
+        raise SettingsError(f"column {column!r} is there twice")
+    if column == "self":  # Python's own, in the words that say the query
+        raise SettingsError("column 'self': the name is taken")

@@ -68,7 +68,7 @@ class LabMagics(Magics):
         "--view",
         default="table",
         choices=("table", "append", "changelog", "single"),
-        help="table: rows as the changes leave them; append: the newest rows; changelog: each change; single: the last row",
+        help="table: rows as the changes leave them; append: the last rows that came; changelog: each change; single: the last row",
     )
     @argument("--name", default="", help="keep it running under this name, and show its chart: one SELECT over windows")
     @cell_magic
@@ -112,7 +112,8 @@ class LabMagics(Magics):
         _check_variable(options.into)
         asked = self._lab.query(cell.strip(), source=options.source, title=options.title)
         if options.name:
-            asked = self._lab.query(options.name, cell.strip(), source=options.source, title=options.title)
+            title = options.title or asked.title
+            asked = self._lab.query(options.name, asked.text(), source=options.source, title=title)
         self._keep(options.into, asked)
         if options.run:
             if not options.name:
@@ -174,9 +175,8 @@ class _Growing:
         self._put(result)
 
     def _put(self, value: Any) -> None:
-        if self._view in ("append", "single") and value.kind == "events":
-            shown = 1 if self._view == "single" else SHOWN
-            value = replace(value, rows=value.rows[-shown:])
+        if self._view in ("append", "single"):
+            value = replace(value, newest=1 if self._view == "single" else SHOWN)
         if self._handle is None:
             self._handle = display(value, display_id=True)
         else:

@@ -44,7 +44,7 @@ class BoundQuery:
         query: The query.
         source: "live" or a recorded source.
         on_note: Told what a person should know before it happens.
-        earlier: The question that this one has replaced.
+        earlier: The question that this one has replaced, the job that it shared, and its parameters.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class BoundQuery:
         source: str,
         on_note: Callable[[str], None],
         *,
-        earlier: BoundQuery | None = None,
+        earlier: tuple[BoundQuery, str | None, JobOptions] | None = None,
     ) -> None:
         self._earlier = earlier
         self._context = context
@@ -211,7 +211,8 @@ class BoundQuery:
         if run is None:
             raise SettingsError(f"query {self.name!r} does not run on {self.source}", hint="run it: .run()")
         asked = make_query(self.name, definition, self.query.title)
-        other = BoundQuery(self._context, asked, self.source, self._on_note, earlier=self)
+        job = run.job if run.job != self.name else None
+        other = BoundQuery(self._context, asked, self.source, self._on_note, earlier=(self, job, options_of(run)))
         if asked == self.query:
             self._on_note(f"{self.name} asks that already: its run goes on")
             return other
@@ -220,24 +221,25 @@ class BoundQuery:
             f"{self.name}: no state of the earlier question fits another, so it begins anew from the log's beginning; "
             ".rollback() brings the earlier one back"
         )
-        job = run.job if run.job != self.name else None
+        wanted = options_of(run)
+        wanted.update({name: value for name, value in options.items() if value is not None})  # type: ignore[typeddict-item]
         try:
-            return other.run(job=job, **options)
+            return other.run(job=job, **wanted)
         except JobError:
-            before: JobOptions = {"bound": run.parameters.bound_ms / 1000, "delivery": run.parameters.delivery}
-            self.run(job=job, **before)
+            other.rollback()
             self._on_note(f"{self.name}: the new question could not start; the earlier one runs again")
             raise
 
     def rollback(self) -> BoundQuery:
-        """Bring back the question that `evolve` replaced, from the log's beginning.
+        """Bring back the question that `evolve` replaced, with its job and parameters, from the log's beginning.
 
         Raises:
             SettingsError: When it was made by no `evolve`.
         """
         if self._earlier is None:
             raise SettingsError(f"query {self.name!r} has replaced none", hint=".evolve(…) gives one that has")
-        return self._earlier.run()
+        earlier, job, options = self._earlier
+        return earlier.run(job=job, **options)
 
     @property
     def _run(self) -> Run | None:
@@ -332,3 +334,8 @@ class BoundQuery:
             f"<p><b>{escape(self.title)}</b> on {escape(self.source)}, {fares}; {escape(first_row(self.definition))}</p>"
             f"<pre>{escape(self.text())}</pre>"
         )
+
+
+def options_of(run: Run) -> JobOptions:
+    """The parameters of a run that a query of one's own has, as a person gives them."""
+    return {"bound": run.parameters.bound_ms / 1000, "delivery": run.parameters.delivery}

@@ -19,7 +19,7 @@ from rtap_lab.lab.diagnosis import Diagnosis
 from rtap_lab.lab.interrupts import interruptible
 from rtap_lab.lab.looks import Look, explained, look, source_statements
 from rtap_lab.lab.pieces import Piece, Since, piece_of
-from rtap_lab.lab.previews import MOST_CHECKED, NEWEST_MS, Checked
+from rtap_lab.lab.previews import MOST_CHECKED, NEWEST_MS, Checked, Preview
 from rtap_lab.lab.rows import Row
 from rtap_lab.queries.query import Definition
 from rtap_lab.queries.query import query as make_query
@@ -28,7 +28,7 @@ from rtap_lab.settings import LIVE, JobOptions
 if TYPE_CHECKING:
     from rtap_lab.queries.sql_text import Reading
 
-_SELECT = re.compile(r"\s*SELECT\b", re.IGNORECASE)
+_SELECT = re.compile(r"\s*SELECT\b(\s+ALL\b)?", re.IGNORECASE)
 _QUERY = re.compile(r"\s*(?:--[^\n]*\n\s*|/\*.*?\*/\s*)*\(*\s*(SELECT|WITH)\b", re.IGNORECASE | re.DOTALL)
 
 
@@ -123,8 +123,23 @@ class BoundSql:
         seconds: float = 10,
         rows: int = 1000,
         on_rows: Callable[[Look], None] = lambda so_far: None,
-    ) -> Look:
-        """Let Flink answer over what is there now; it says how much it saw and why it ended. See `BoundQuery.preview`."""
+    ) -> Preview | Look:
+        """Let Flink answer over what is there now; it says how much it saw and why it ended. See `BoundQuery.preview`.
+
+        Of windows only final rows are kept; what has no definition is looked at as `Lab.sql` does.
+        """
+        if self.reading is not None and self.reading.windowed:
+            statement, edges = with_edges(self.statement, self.reading)
+            return previews.preview_statement(
+                self._context,
+                self.query.query,
+                statement,
+                self._piece(since),
+                columns=lambda row: in_columns(row, edges),
+                seconds=seconds,
+                rows=rows,
+                on_rows=on_rows,
+            )
         return sql.run(
             self._context,
             self.statement,
@@ -187,8 +202,11 @@ class BoundSql:
 
         Raises:
             SettingsError: When nothing could verify its rows: it has no definition.
+            StatementError: When Flink refuses the text as it stands.
         """
-        return self.query.run(job=job, timeout=timeout, progress=progress, **options)
+        asked = self.query
+        self.explain()
+        return asked.run(job=job, timeout=timeout, progress=progress, **options)
 
     def _since(self, since: Since | None) -> Since | None:
         if since is None and self.source == LIVE:

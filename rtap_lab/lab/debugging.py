@@ -17,10 +17,10 @@ from rtap_lab.lab.context import Context
 from rtap_lab.lab.pieces import Piece, Since, piece_of
 from rtap_lab.lab.previews import piece_for
 from rtap_lab.queries.query import PatternQuery, Query
-from rtap_lab.reference.attempts import Attempts, story, why
+from rtap_lab.reference.attempts import Attempts, story, told_attempt, why
 from rtap_lab.reference.engine import Engine
-from rtap_lab.reference.fates import Judge, Place
-from rtap_lab.reference.matching import Matching
+from rtap_lab.reference.fates import Event, Judge, Place
+from rtap_lab.reference.matching import Matching, Traced
 from rtap_lab.settings import LIVE
 from rtap_lab.tables import Table
 
@@ -153,11 +153,39 @@ class PatternDebugger:
             SettingsError: When the query has another number of keys.
         """
         if len(key) != len(self.definition.keys):
-            raise SettingsError(
-                f"{self.query.name} is by {', '.join(self.definition.keys)}: give {len(self.definition.keys)}"
-            )
+            keys = ", ".join(self.definition.keys)
+            raise SettingsError(f"{self.query.name} is by {keys}: give {len(self.definition.keys)} values")
+        return Story(story(self.definition, self._counted(), key, watermark=self._matching.watermark))
+
+    def nearest_miss(self) -> Story:
+        """The attempt that came furthest without becoming a row; one that was followed by what must not, before all others."""
+        events = self._counted() if self.definition.pattern.absence else []
+        spoilt = self._spoilt(events)
+        nearest = spoilt or self._attempts.nearest
+        if nearest is None:
+            return Story(["no attempt has ended without a match"])
+        return Story(told_attempt(self.definition, nearest, self._of(nearest.key, events)))
+
+    def _spoilt(self, events: list[Event]) -> Traced | None:
+        """The latest complete attempt that was followed by what must not."""
+        if self.definition.pattern.absence is None or not self.totals.spoilt:
+            return None
+        found: list[Traced] = []
+        runs = Matching(self.definition, on_end=lambda each: found.append(each) if each.ended == "matched" else None)
+        runs.add(events)
+        runs.close()
+        of_key: dict[tuple[Any, ...], list[Event]] = {}
+        for event in events:
+            of_key.setdefault(runs.key_of(event), []).append(event)
+        told = (each for each in reversed(found) if why(self.definition, each, of_key[each.key]).startswith("no match"))
+        return next(told, None)
+
+    def _of(self, key: tuple[Any, ...], events: list[Event]) -> list[Event]:
+        return [event for event in events if self._matching.key_of(event) == key]
+
+    def _counted(self) -> list[Event]:
         judge = Judge(self._context.lateness_bound_ms(self.source))
-        counted = [
+        return [
             each.event
             for record in read_range(
                 self._context.endpoints.kafka, self.piece.places(self.piece.starts), self.piece.places(self._read_to)
@@ -167,12 +195,6 @@ class PatternDebugger:
             )
             if each.fate == "counted" and each.event
         ]
-        return Story(story(self.definition, counted, key, watermark=self._matching.watermark))
-
-    def nearest_miss(self) -> Story:
-        """The story of the key whose attempt came furthest without a match."""
-        nearest = self._attempts.nearest
-        return Story(["no attempt has ended without a match"]) if nearest is None else self.visitor(*nearest.key)
 
     # --- shown -----------------------------------------------------------------------------------
 

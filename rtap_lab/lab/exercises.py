@@ -13,6 +13,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from rtap_lab.errors import SettingsError
 from rtap_lab.events.times import instant_text
 from rtap_lab.flink.functions import campaign_kind
@@ -21,7 +23,7 @@ from rtap_lab.lab.simulator import write_file
 from rtap_lab.queries.expression import parse
 from rtap_lab.queries.query import Definition, PatternQuery, Query, WindowQuery
 from rtap_lab.queries.query import query as make_query
-from rtap_lab.recordings.inputs import lines_of, read_line
+from rtap_lab.recordings.inputs import Line, lines_of, read_line
 from rtap_lab.reference.engine import rows_of
 from rtap_lab.reference.fates import Event, Judge, Judged, Place
 from rtap_lab.simulator.parsing import with_visitors
@@ -63,14 +65,14 @@ class Exercise:
     def _check_value(self, answer: Any) -> Marked:
         assert self.value is not None
         right = self.value()
-        answer = answer.item() if hasattr(answer, "item") else answer
+        answer = _plain(answer)
         if isinstance(right, str):
             same = isinstance(answer, str) and answer.strip().lower() == right.lower()
         elif isinstance(right, list):
-            same = list(answer) == right if hasattr(answer, "__iter__") else False
+            same = isinstance(answer, list | tuple) and list(answer) == right
         else:
             same = not isinstance(answer, str | bool) and answer == right
-        return Marked(self, same, "right" if same else f"{answer!r} is not it")
+        return Marked(self, bool(same), "right" if same else f"{answer!r} is not it")
 
     def solution(self) -> str:
         """A right answer."""
@@ -102,6 +104,15 @@ class Marked:
         return f"<p>{escape(repr(self))}</p>"
 
 
+def _plain(answer: Any) -> Any:
+    """A value of NumPy or pandas as Python's: of one cell its value, of more a list."""
+    if not hasattr(answer, "size"):
+        return answer
+    if answer.size == 1:
+        return answer.iloc[0, 0] if getattr(answer, "ndim", 0) == 2 and hasattr(answer, "iloc") else answer.item()
+    return answer.tolist() if hasattr(answer, "tolist") else answer.to_numpy().tolist()
+
+
 def exercise(number: str) -> Exercise:
     """An exercise of the lessons.
 
@@ -130,7 +141,37 @@ def stream_lines(name: str) -> bytes:
         events=_EVENTS,
         progress=lambda n: None,
     )
-    return file.getvalue()
+    written = file.getvalue()
+    return written + _crafted(written) if name == "lesson" else written
+
+
+_CRAFTED = (
+    # seconds, who, event type, name, page: what tells a right answer from one that only looks like it
+    (1, "slow", "custom", "add_to_cart", "/product/lamp"),
+    (2, "member", "custom", "add_to_cart", "/product/sofa"),
+    (4, "member", "conversion", "sign_up", "/join"),
+    (5, "reader", "page_view", None, "/blog/product/lamp"),
+    (6, "thrice", "page_view", None, "/product/lamp"),
+    (7, "thrice", "custom", "search", "/search"),
+    (46, "slow", "conversion", "purchase", "/checkout"),
+)
+
+
+def _crafted(stream: bytes) -> bytes:
+    """The stream's last events, written by hand."""
+    accepted = (_accepted(line) for line in lines_of(io.BytesIO(stream)))
+    last = max(event["event_time"] for event in accepted if not isinstance(event, str))
+    lines = []
+    for number, (seconds, who, kind, name, page) in enumerate(_CRAFTED):
+        event = {"event_id": f"crafted-{number}", "event_type": kind, "event_time": instant_text(last + seconds * 1000)}
+        event |= {"visitor_id": who, "page": page} | ({"name": name} if name else {})
+        lines.append(orjson.dumps(event) + b"\n")
+    return b"".join(lines)
+
+
+def _accepted(line: Line) -> dict[str, Any] | str:
+    """The event of a line, or why an import refuses it."""
+    return read_line(line, "jsonl", "lesson", b"", time.time_ns() // 1_000_000)
 
 
 def import_stream(name: str, into: Callable[[Path], Any]) -> None:
@@ -156,7 +197,7 @@ def judged(name: str) -> list[Judged]:
     """The fates of a lesson's stream, recorded in one partition, under a bound that makes nothing late."""
     judge, latest, found = Judge(2**40), 0, list[Judged]()
     for offset, line in enumerate(lines_of(io.BytesIO(stream_lines(name)))):
-        event = read_line(line, "jsonl", name, b"", time.time_ns() // 1_000_000)
+        event = _accepted(line)
         if not isinstance(event, str):  # else an import refuses it
             latest = max(latest, event["event_time"])
             found += judge.judge(event["bytes"], Place(0, offset, latest))
@@ -190,8 +231,9 @@ def _compared(given: Definition, model: Definition) -> tuple[bool, str]:
     """Whether two definitions answer the lesson's stream alike, and how not."""
     if type(given) is not type(model):
         return False, f"a {'pattern' if isinstance(model, PatternQuery) else 'window'} is asked for"
-    (mine, columns), (right, wanted) = _rows(given), _rows(model)
-    if isinstance(model, WindowQuery) and columns != wanted:
+    right, wanted = _rows(model)
+    mine, columns = _rows(given, wanted)
+    if isinstance(model, WindowQuery) and set(columns) != set(wanted):
         return False, f"its columns should be {', '.join(wanted)}; they are {', '.join(columns)}"
     if mine == right:
         return True, f"right: {len(right):,} rows"
@@ -204,12 +246,19 @@ def _compared(given: Definition, model: Definition) -> tuple[bool, str]:
     return False, words
 
 
-def _rows(definition: Definition) -> tuple[Counter[tuple[Any, ...]], list[str]]:
-    """A query's rows over the lesson's stream; of a pattern, whose steps may have any name: keys and time of each match."""
+def _rows(definition: Definition, order: list[str] | None = None) -> tuple[Counter[tuple[Any, ...]], list[str]]:
+    """A query's rows over the lesson's stream; of a pattern, whose steps may have any name: keys and time of each match.
+
+    Args:
+        definition: The query.
+        order: The order of columns, where it has the same.
+    """
     asked = make_query("answer", definition)
     schema = asked.schema
     rows = [schema.normal(row) for row in rows_of(asked.definition, counted())]
     columns = list(schema.columns) if schema.windowed else [*schema.keys, schema.time_column]
+    if order is not None and set(columns) == set(order):
+        columns = order
     return Counter(tuple(row[name] for name in columns) for row in rows), columns
 
 
@@ -269,7 +318,7 @@ EXERCISES: dict[str, Exercise] = {
         ),
         Exercise(
             "03.2",
-            'The same visits: which page came last ("exit"), and was there exactly one page view ("bounced")?',
+            'The same visits: which page was viewed last ("exit"), and was there exactly one page view ("bounced")?',
             'session("20s").by("visitor_id").agg(exit=last("page", where=field("event_type") == "page_view"), '
             'bounced=count(where=field("event_type") == "page_view").equal_to(1))',
             hint="an aggregate takes where=…; count(…).equal_to(1) is yes or no",

@@ -293,7 +293,7 @@ class Lab:
         Raises:
             SettingsError: When there is no such stream.
         """
-        if name not in self.sources():
+        if name not in exercises.STREAMS or name not in self.sources():
             exercises.import_stream(name, lambda file: self.import_jsonl(file, source=name))
         return name
 

@@ -60,6 +60,8 @@ class Look:
     """Whether it may show windows that were open when its piece was taken."""
     changelog: bool = False
     """Whether its rows are changes, with their kind in front."""
+    newest: int | None = None
+    """Shown are so many rows from the end, instead of those from the beginning."""
     kind: Literal["events", "catalog"] = "events"
     """Whether it read events, or only what is known of them."""
 
@@ -103,20 +105,23 @@ class Look:
             "words": self.words,
         }
 
+    def _shown(self) -> list[Row]:
+        return self.answer[:SHOWN] if self.newest is None else self.answer[-self.newest :]
+
     def _table(self) -> Table:
-        return Table.of(self.columns, self.answer[:SHOWN], grouped=False)
+        return Table.of(self.columns, self._shown(), grouped=False)
 
     def __str__(self) -> str:
-        more = f"\n… and {len(self.answer) - SHOWN:,} more" if len(self.answer) > SHOWN else ""
+        left = len(self.answer) - len(self._shown())
+        more = f"\n… and {left:,} more" if left else ""
         return f"{self._table()}{more}\n{len(self.answer):,} rows; {self.words}"
 
     def __repr__(self) -> str:
         return str(self)
 
     def _repr_html_(self) -> str:
-        more = (
-            f"<p>… and {len(self.answer) - SHOWN:,} more: <code>.frame()</code></p>" if len(self.answer) > SHOWN else ""
-        )
+        left = len(self.answer) - len(self._shown())
+        more = f"<p>… and {left:,} more: <code>.frame()</code></p>" if left else ""
         return f"{self._table()._repr_html_()}{more}<p>{len(self.answer):,} rows; {escape(self.words)}</p>"
 
     @property
@@ -274,14 +279,15 @@ def _fetch(
 def _take(found: Look, page: Rows, wanted: Callable[[Row], bool]) -> None:
     """Keep the rows as the changelog leaves them."""
     found.columns, found.types = page.columns, page.types
+    op = next(name for name in (OP, f"_{OP}", f"__{OP}") if name not in page.columns)
     if found.changelog:
-        found.columns, found.types = [OP, *page.columns], ["CHAR(2)", *page.types]
+        found.columns, found.types = [op, *page.columns], ["CHAR(2)", *page.types]
     for kind, values in zip(page.kinds, page.rows, strict=True):
         row = {name: _value(value) for name, value in zip(page.columns, values, strict=True)}
         if not wanted(row):
             found.left_out += 1
         elif found.changelog:
-            found.rows.append({OP: _OPS[kind], **row})
+            found.rows.append({op: _OPS[kind], **row})
         elif kind in ("INSERT", "UPDATE_AFTER"):
             found.rows.append(row)
         elif row in found.rows:
@@ -289,7 +295,7 @@ def _take(found: Look, page: Rows, wanted: Callable[[Row], bool]) -> None:
 
 
 OP = "op"
-"""The column of a change's kind."""
+"""The column of a change's kind; with underscores before it where the query has one of that name."""
 
 _OPS = {"INSERT": "+I", "UPDATE_BEFORE": "-U", "UPDATE_AFTER": "+U", "DELETE": "-D"}
 

@@ -186,28 +186,64 @@ def preview(
     on_rows: Callable[[Look], None] = lambda so_far: None,
 ) -> Preview:
     """Let Flink answer a query over what is there now; see `BoundQuery.preview`."""
-    piece = piece_for(context, query, source, since)
-    schema, bound_ms = query.schema, context.lateness_bound_ms(source)
+    compiled = query_sql(query)
+    return preview_statement(
+        context,
+        query,
+        compiled.select,
+        piece_for(context, query, source, since),
+        views=compiled.views,
+        seconds=seconds,
+        rows=rows,
+        on_rows=on_rows,
+    )
+
+
+def preview_statement(
+    context: Context,
+    query: Query,
+    statement: str,
+    piece: Piece,
+    *,
+    views: Sequence[str] = (),
+    columns: Callable[[Row], Row] = lambda row: row,
+    seconds: float,
+    rows: int,
+    on_rows: Callable[[Look], None],
+) -> Preview:
+    """Let Flink answer a statement that asks what a query asks; only its final rows are kept.
+
+    Args:
+        context: The lab.
+        query: What it asks.
+        statement: A SELECT.
+        piece: What it reads.
+        views: Statements that come before.
+        columns: A row of the statement by the query's columns.
+        seconds: How long at most.
+        rows: How many rows at most.
+        on_rows: Called with what there is whenever rows came.
+    """
+    schema, bound_ms = query.schema, context.lateness_bound_ms(piece.source)
 
     def final(row: Row) -> bool:
-        normal = schema.normal(row)
+        normal = schema.normal(columns(row))
         if piece.since_ms is not None and schema.begin_ms(normal) < piece.since_ms:
             return False
         return piece.taken_ms is None or schema.row_time_ms(normal) < piece.taken_ms - bound_ms
 
-    compiled = query_sql(query)
     found = look(
         context,
-        compiled.select,
+        statement,
         piece,
-        views=compiled.views,
+        views=views,
         seconds=seconds,
         rows=rows,
         wanted=final,
         name=f"preview {query.name}",
         on_rows=on_rows,
     )
-    return Preview(query, found, in_order(schema, [schema.normal(row) for row in found.rows]))
+    return Preview(query, found, in_order(schema, [schema.normal(columns(row)) for row in found.rows]))
 
 
 def explain(context: Context, query: Query, source: str) -> str:

@@ -9,18 +9,20 @@ from typing import Any
 
 from streamz import Stream
 
+from rtap_lab.errors import SettingsError
 from rtap_lab.lab.context import Context
 from rtap_lab.lab.rows import Row
 from rtap_lab.live.client import watch
 
 REMEMBERED = 20_000
-"""Rows that are recognized when the hub shows them again: after a reconnect it begins with what it has."""
+"""Rows that are recognized when the hub shows them again: after a reconnect it begins with what it keeps."""
 
 
 class RowStream(Stream):  # type: ignore[misc]
     """Emits each row of a query once, from a thread of its own, until `stop`.
 
-    It comes back when the hub does. What a sink raises ends it, and is kept as `error`. Connect the pipeline first, then `start`:
+    It begins with, and after an absence goes on from, what the hub keeps: the newest 2,000 rows of a query; a longer absence
+    loses rows. What a sink raises ends it, and is kept as `error`. Connect the pipeline first, then `start`:
 
         with lab.stream("page_views_1m") as rows:
             rows.map(lambda row: row["views"]).sliding_window(5).map(sum).sink(print)
@@ -52,7 +54,13 @@ class RowStream(Stream):  # type: ignore[misc]
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin; again changes nothing."""
+        """Begin; while it runs, again changes nothing.
+
+        Raises:
+            SettingsError: When it was stopped: make another.
+        """
+        if self._ended.is_set():
+            raise SettingsError(f"the stream of {self.name} was stopped", hint="lab.stream(…) makes another")
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, daemon=True, name=f"stream {self.name}")
             self._thread.start()

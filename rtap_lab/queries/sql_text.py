@@ -40,6 +40,12 @@ EDGES = ("window_start", "window_end")
 ALL_TIME = TumbleWindow(10**15)
 """One window for all events since the epoch: of an aggregate that has none."""
 
+MOST_VALUES = 200
+"""Of an IN."""
+
+MOST_PARTS = 2000
+"""Of a text."""
+
 _UNITS = {"MILLISECOND": 1, "SECOND": 1000, "MINUTE": 60_000, "HOUR": 3_600_000, "DAY": 86_400_000}
 _ARGUMENTS = {
     "TUMBLE": ("DATA", "TIMECOL", "SIZE"),
@@ -96,6 +102,8 @@ def read_sql(text: str) -> Reading:
         return _read(select)
     except NoDefinitionError:
         raise
+    except RecursionError as error:
+        raise NoDefinitionError("the SQL is nested too deeply to be read here") from error
     except SettingsError as error:  # what the builders do not allow either
         raise NoDefinitionError(str(error)) from error
 
@@ -180,7 +188,9 @@ _READ: dict[type[exp.Expr], set[str]] = {
 
 
 def _check_read(select: exp.Expr) -> None:
-    for node in select.walk():
+    for number, node in enumerate(select.walk()):
+        if number > MOST_PARTS:
+            raise NoDefinitionError("the SQL is too long to be read here")
         read = _READ.get(type(node))
         if read is None:
             raise _no(_sql(node))
@@ -223,6 +233,10 @@ def _columns(
     columns, measures, edges = dict[str, str](), dict[str, Aggregate](), dict[str, str]()
     for each in expressions:
         of, name = (each.this, each.alias) if isinstance(each, exp.Alias) else (each, each.name)
+        if name and name in (*columns, *measures, *edges):
+            raise NoDefinitionError(f"two columns are called {name}")
+        if name in EDGES and not (_is_edge(of) and of.name == name):
+            raise NoDefinitionError(f"{name} is the name of the window's edge")
         if _is_edge(of):
             edges[name] = of.name
         elif isinstance(of, exp.Column | exp.Bracket):
@@ -273,7 +287,11 @@ def _window_of(table: exp.Expr) -> tuple[Window | None, list[str]]:
         data = data.expressions[0]
     _check_events(data)
     column = given["TIMECOL"]
-    if not (isinstance(column, exp.Anonymous) and [each.name for each in column.expressions] == ["rowtime"]):
+    if not (
+        isinstance(column, exp.Anonymous)
+        and column.name.upper() == "DESCRIPTOR"
+        and [each.name for each in column.expressions] == ["rowtime"]
+    ):
         raise NoDefinitionError(f"windows are over DESCRIPTOR(rowtime), not {_sql(column)}")
     if partition and kind != "SESSION":
         raise _no(f"{kind} with PARTITION BY")
@@ -357,9 +375,11 @@ def _condition(of: exp.Expr) -> Condition:
         case exp.Is(expression=exp.Null()):
             return Missing(_operand(of.this))
         case exp.In() if of.expressions:
-            return _operand(of.this).is_in(*(_literal(each) for each in of.expressions))
+            if len(of.expressions) > MOST_VALUES:
+                raise _no(f"IN with more than {MOST_VALUES} values")
+            return _compared(of.this).is_in(*(_literal(each) for each in of.expressions))
         case exp.Between():
-            operand = _operand(of.this)
+            operand = _compared(of.this)
             low, high = (_side(of.args[each]) for each in ("low", "high"))
             return Both(operand >= low, operand <= high)
         case exp.Like(expression=exp.Literal()) if of.expression.is_string:
@@ -371,10 +391,16 @@ def _condition(of: exp.Expr) -> Condition:
     sign = signs[0]
     if not isinstance(left, exp.Column | exp.Bracket):
         left, right, sign = right, left, signs[1]
-    operand = _operand(left)
+    operand = _compared(left)
+    return Compared(sign, operand, operand._right(_side(right)))
+
+
+def _compared(of: exp.Expr) -> Operand:
+    """A field that is compared with a value: of times, SQL's literals are not read."""
+    operand = _operand(of)
     if operand.kind == "time":
         raise _no("a condition on event_time")
-    return Compared(sign, operand, operand._right(_side(right)))
+    return operand
 
 
 def _like(operand: Operand, text: str) -> Condition:

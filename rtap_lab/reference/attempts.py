@@ -74,16 +74,26 @@ def story(query: PatternQuery, events: Iterable[Any], key: tuple[Any, ...], *, w
     lines = [f"{shown}: {len(mine)} events, {len(found)} attempts; the one that came furthest:"]
     for step in query.pattern.steps:
         lines += [f"  {step.name}: {_told(event)}" for event in best.attempt.rows.get(step.name, [])]
-    return [*lines, f"  {why(query, best, mine)}"]
+    return [*lines, f"  {why(query, best, mine, watermark=watermark)}"]
 
 
-def why(query: PatternQuery, traced: Traced, events: Iterable[Any] = ()) -> str:
+def told_attempt(query: PatternQuery, traced: Traced, events: Iterable[Any] = (), *, watermark: int = END) -> list[str]:
+    """One attempt, step by step, a sentence a line; see `why`."""
+    shown = ", ".join(f"{name} {value!r}" for name, value in zip(query.keys, traced.key, strict=True))
+    lines = [f"{shown}:"]
+    for step in query.pattern.steps:
+        lines += [f"  {step.name}: {_told(event)}" for event in traced.attempt.rows.get(step.name, [])]
+    return [*lines, f"  {why(query, traced, events, watermark=watermark)}"]
+
+
+def why(query: PatternQuery, traced: Traced, events: Iterable[Any] = (), *, watermark: int = END) -> str:
     """Why an attempt ended as it did, in one sentence.
 
     Args:
         query: The pattern query.
         traced: The attempt.
         events: The key's events, to find what followed a match that must not be followed.
+        watermark: How far time has come, milliseconds since the epoch.
     """
     pattern, attempt = query.pattern, traced.attempt
     if traced.ended == "matched":
@@ -97,6 +107,9 @@ def why(query: PatternQuery, traced: Traced, events: Iterable[Any] = ()) -> str:
             if behind and event.event_time < last.event_time + absence.within_ms and unwanted(event, {}):
                 after = (event.event_time - last.event_time) / 1000
                 return f"no match: after {after:g} s followed what must not: {_told(event)}"
+        until = last.event_time + absence.within_ms
+        if until > watermark:
+            return f"complete, and may still be followed by what must not, until {instant_text(until)}"
         return f"a match: nothing that must not followed within {absence.within_ms / 1000:g} s"
     reached = last_step(query, traced)
     lacking = reached.least - len(attempt.rows[reached.name])
@@ -110,7 +123,7 @@ def why(query: PatternQuery, traced: Traced, events: Iterable[Any] = ()) -> str:
         return f"timed out: {wanted} did not come within {(pattern.within_ms or 0) / 1000:g} s"
     if traced.ended == "open" or traced.at is None:
         return f"open: it waits for {wanted}"
-    if attempt.waits_for is not None and waited.unless is not None:
+    if lacking <= 0 and waited.unless is not None and predicate(waited.unless)(traced.at, attempt.rows):
         return f"failed: before {wanted} came what must not lie between: {_told(traced.at)}"
     if reached.is_run and predicate(reached.condition, own=reached.name)(traced.at, attempt.rows):
         return f"failed: step {reached.name!r} takes {reached.most} at most, and one more came: {_told(traced.at)}"
@@ -121,4 +134,9 @@ def _told(event: Any) -> str:
     parts = [instant_text(event.event_time), event.event_type, event.name, event.page]
     if event.value is not None:
         parts.append(f"value {event.value:g}")
-    return " ".join(str(each) for each in parts if each)
+    # what events say goes to terminals, too
+    return " ".join(_printable(str(each)) for each in parts if each)
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)

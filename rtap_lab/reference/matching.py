@@ -22,6 +22,7 @@ from rtap_lab.reference.fields import reader
 from rtap_lab.reference.windowing import BEGIN, END, Row
 
 Ended = Literal["open", "matched", "failed", "timed_out"]
+"""A match that something may still spoil, or has spoilt, is "matched"."""
 
 
 @dataclass

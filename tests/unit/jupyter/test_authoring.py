@@ -55,6 +55,8 @@ def test_its_code_asks_the_same(draft: Draft) -> None:
     exec(code, {"lab": Recorder()})
     assert asked[0][0] == "mine"
     assert written(asked[0][1]) == draft.text()
+    for name in ("lab", "for", "count"):
+        exec(draft.code(name, "live"), {"lab": Recorder()})
     assert "source='weblog'" in draft.code("mine", "weblog")
 
 
@@ -86,6 +88,9 @@ def test_each_measure_is_an_aggregate(function: str) -> None:
         (Draft(where=(Comparison("value", ">", "much"),)), "is a number"),
         (Draft(where=(Comparison("nothing", "is", "x"),)), "not known"),
         (Draft(kind="session"), "whose sessions"),
+        (Draft(measures=(Measured("n"), Measured("n"))), "there twice"),
+        (Draft(measures=(Measured("self"),)), "taken"),
+        (Draft(keys=('properties["a b"]', 'properties["a_b"]')), "there twice"),
         (Draft(kind="hop", size="10s", step="3s"), "multiple"),
     ],
 )
@@ -101,6 +106,8 @@ def test_the_panel_follows_its_form_and_says_what_is_down(tmp_path: Any) -> None
     assert "<svg" in panel.picture.value
     assert until(lambda: "rtap up" in panel.preview.value, 10), panel.preview.value
     panel.kind.value = "session"
+    assert list(panel.keys.value) == ["visitor_id"], "pages have no sessions"
+    assert 'session("10s").by("visitor_id")' in panel.said.value.replace("&quot;", '"')
     panel.keys.value = []
     assert "whose sessions" in panel.said.value
     assert not panel.picture.value

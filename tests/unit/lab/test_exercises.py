@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from rtap_lab.errors import SettingsError
@@ -37,6 +39,11 @@ def test_its_own_solution_is_right_and_what_is_no_answer_is_not(number: str) -> 
         ("02.1", 'begin("a", field("page") == "/").by("visitor_id")', "a window is asked for"),
         ("04.1", 'begin("cart", field("name") == "add_to_cart").next("buy", field("name") == "purchase").within("30s").by("visitor_id")', "missing"),
         ("04.2", 'begin("x", field("name") == "add_to_cart").then_not(field("name") == "purchase", within="10s").by("visitor_id")', "too many"),
+        ("04.1", 'begin("a", field("name") == "add_to_cart").followed_by("b", field("name") == "purchase").within("60s").by("visitor_id")', "too many"),
+        ("04.1", 'begin("a", field("name") == "add_to_cart").followed_by("b", field("event_type") == "conversion").within("30s").by("visitor_id")', "too many"),
+        ("04.2", 'begin("a", field("name") == "add_to_cart").then_not(field("event_type") == "conversion", within="20s").by("visitor_id")', "missing"),
+        ("08.1", 'tumble("1m").by("page").where(field("page").contains("/product/")).agg(events=count())', "too many"),
+        ("03.2", 'session("20s").by("visitor_id").agg(exit=last("page"), bounced=count(where=field("event_type") == "page_view").equal_to(1))', "missing"),
     ],
 )  # fmt: skip
 def test_a_wrong_answer_says_where_it_differs(number: str, answer: str, words: str) -> None:
@@ -46,7 +53,17 @@ def test_a_wrong_answer_says_where_it_differs(number: str, answer: str, words: s
     assert repr(marked).startswith(f"✗ {number}: ")
 
 
+def test_values_come_as_people_have_them() -> None:
+    assert exercise("01.1").check(pd.DataFrame({"n": [exercise("01.1").value()]}))  # type: ignore[misc]
+    assert not exercise("01.1").check(pd.DataFrame({"n": [1, 2]}))
+    assert exercise("10.1").check(np.array([6, 9, 12]))
+    assert exercise("10.1").check(pd.Series([6, 9, 12]))
+    assert exercise("10.1").check((6, 9, 12))
+
+
 def test_steps_may_have_any_name_and_columns_any_order() -> None:
+    swapped = 'tumble("10s").by("name").where(field("event_type") == "conversion").agg(worth=total("value"), conversions=count())'
+    assert exercise("00.1").check(swapped)
     asked = 'begin("a", field("name") == "add_to_cart").followed_by("b", field("name") == "purchase").within("30s").by("visitor_id")'
     assert exercise("04.1").check(asked)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from rtap_lab.errors import SettingsError
 from rtap_lab.lab.streams import RowStream
 from rtap_lab.waiting import until
 
@@ -42,6 +43,8 @@ def test_each_row_comes_once_through_a_reconnect() -> None:
         assert until(lambda: len(found) >= 5, 5)
     assert found == [10, 20, 30, 40, 41]
     assert not stream.running
+    with pytest.raises(SettingsError, match="was stopped"):
+        stream.start()
 
 
 def test_without_history_it_begins_with_what_comes() -> None:

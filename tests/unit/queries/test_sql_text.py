@@ -134,6 +134,15 @@ def test_without_a_window_it_is_one_row_a_key_over_everything() -> None:
             "INTERVAL '30' SECOND)) GROUP BY page, window_start, window_end",
             "are grouped by the same",
         ),
+        ("SELECT COUNT(*) AS n, SUM(`value`) AS n FROM events", "two columns are called n"),
+        (f"SELECT window_start AS n, COUNT(*) AS n {TUMBLE} {EDGES}", "two columns are called n"),
+        (f"SELECT window_end AS window_start, COUNT(*) AS n {TUMBLE} {EDGES}", "name of the window's edge"),
+        (f"SELECT COUNT(*) AS n FROM events WHERE page IN ({', '.join(['1'] * 201)})", "more than 200"),
+        ("SELECT COUNT(*) AS n FROM events WHERE " + " AND ".join(["page = 'a'"] * 3000), "nested|too long"),
+        ("SELECT COUNT(*) AS n FROM events WHERE " + " AND ".join(["page = 'a'"] * 450), "too long"),
+        (f"SELECT COUNT(*) AS n {TUMBLE.replace('DESCRIPTOR', 'FOO')} {EDGES}", "DESCRIPTOR"),
+        ("SELECT COUNT(*) AS n FROM events WHERE event_time BETWEEN 5 AND 10", "event_time"),
+        ("SELECT COUNT(*) AS n FROM events WHERE event_time IN (5)", "event_time"),
         ("SELEC 1", "not read"),
         ("(" * 3000, "not read|nested"),
     ],
@@ -191,6 +200,9 @@ def test_lacking_edges_are_put_in_front() -> None:
     assert asked == "SELECT window_start, window_end," + text[len("select") :]
     row = {"window_start": "2026-11-23T10:00:00", "window_end": "2026-11-23T10:01:00", "page": "a", "n": 1}
     assert in_columns(row, edges)["window_end"] == "2026-11-23T10:01:00Z"
+
+    text = f"SELECT ALL COUNT(*) AS n {TUMBLE} {EDGES}"
+    assert with_edges(text, read_sql(text))[0].startswith("SELECT window_start, window_end, COUNT(*)")
 
     text = f"SELECT window_end AS until, COUNT(*) AS n {TUMBLE} {EDGES}"
     asked, edges = with_edges(text, read_sql(text))

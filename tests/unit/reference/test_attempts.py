@@ -48,6 +48,7 @@ def attempts(query: PatternQuery, text: str) -> Attempts:
         (NEXT, "a.....b", "timed out: step 'b' (field(\"name\") == \"b\") did not come within 5 s"),
         (NEXT, "a", "timed out: step 'b' (field(\"name\") == \"b\") did not come within 5 s"),
         (FOLLOWED, "axnb", "failed: before step 'b' (field(\"name\") == \"b\") came what must not lie between: 1970-01-01T00:00:02.000Z custom n"),
+        (FOLLOWED, "anb", "failed: before step 'b' (field(\"name\") == \"b\") came what must not lie between: 1970-01-01T00:00:01.000Z custom n"),
         (THREE, "aaxa", "failed: right after it 1 more for step 'a' (field(\"name\") == \"a\") must come, and this came: 1970-01-01T00:00:02.000Z custom x"),
         (RUN, "aaab", "a match"),
         (RUN, "aaax", "failed: right after it step 'b' (field(\"name\") == \"b\") must come, and this came: 1970-01-01T00:00:03.000Z custom x"),
@@ -72,6 +73,14 @@ def test_what_may_still_go_on_is_open() -> None:
     waits = '  open: it waits for step \'b\' (field("name") == "b")'
     assert story(NEXT, events("a"), ("v",), watermark=3000)[-1] == waits
     assert story(NEXT, events("a"), ("v",), watermark=5000)[-1].startswith("  timed out")
+    pending = story(ALONE, events("a"), ("v",), watermark=500)[-1]
+    assert pending == "  complete, and may still be followed by what must not, until 1970-01-01T00:00:03.000Z"
+
+
+def test_what_events_say_is_harmless_on_a_terminal() -> None:
+    event = Event("1", "custom", 0, "v", "a", "/x\x1b]0;t\x07")
+    assert "\x1b" not in "".join(story(NEXT, [event], ("v",)))
+    assert "\\x1b]0;t\\x07" in "".join(story(NEXT, [event], ("v",)))
 
 
 def test_counts_by_step() -> None:
@@ -95,4 +104,6 @@ def test_whoever_took_a_row_is_counted_once(text: str, query: PatternQuery) -> N
         assert found.matched == len(rows) == len(rows_of(query, events(text)))
     else:
         assert found.matched >= len(rows)
-    assert story(query, events(text), ("v",))
+    told = story(query, events(text), ("v",))
+    assert (len(told) > 2) == bool(ended)
+    assert "a match" in told[-1] or not rows
