@@ -83,6 +83,37 @@ def result_topics(source: str, queries: Iterable[str]) -> list[Topic]:
     return [Topic(results_topic(query, source), 1, config) for query in queries]
 
 
+class Cluster:
+    """Asks which brokers live, with a client that is made anew after each question without an answer.
+
+    A client that was connected to a broker which hung and was killed has been seen to get no answer from the next one for as long
+    as it was asked, while every new client did. One thread asks.
+
+    Args:
+        kafka: Where Kafka is.
+    """
+
+    def __init__(self, kafka: Endpoint) -> None:
+        self._kafka = kafka
+        self._client: AdminClient | None = None
+
+    def brokers(self, timeout: float = 2.0) -> tuple[str, set[int]]:
+        """The cluster's id and the ids of its living brokers, by the cluster's own answer.
+
+        Raises:
+            KafkaException, TimeoutError: When none answers in so many seconds, and some more.
+        """
+        client = self._client or AdminClient(_admin(self._kafka))
+        self._client = None
+        described = client.describe_cluster(request_timeout=timeout).result(timeout + 2)
+        self._client = client
+        return str(described.cluster_id), {node.id for node in described.nodes}
+
+
+def _admin(kafka: Endpoint) -> dict[str, str | int | float | bool]:
+    return {"bootstrap.servers": kafka.address, "log_level": 2, "reconnect.backoff.max.ms": 500}
+
+
 class Topics:
     """Makes, reads and empties topics.
 
@@ -99,16 +130,11 @@ class Topics:
         """By consumer group, one that asks for its offsets."""
 
     def _client(self) -> AdminClient:
-        return AdminClient({"bootstrap.servers": self.kafka.address, "log_level": 2, "reconnect.backoff.max.ms": 500})
+        return AdminClient(_admin(self.kafka))
 
     @property
     def _timeout(self) -> float:
         return min(10.0, self.patience)
-
-    def cluster(self, timeout: float = 2.0) -> tuple[str, set[int]]:
-        """The cluster's id and the ids of its living brokers, by the cluster's own answer."""
-        described = self.admin.describe_cluster(request_timeout=timeout).result()
-        return str(described.cluster_id), {node.id for node in described.nodes}
 
     def brokers(self) -> list[tuple[str, int]]:
         """Host and port of each living broker."""

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from rtap_lab.errors import ServiceError
+from rtap_lab.kafka.topics import Cluster
 from rtap_lab.services.jvm import jvm_service
 from rtap_lab.services.site import Site
 from rtap_lab.settings import Settings
@@ -43,28 +44,28 @@ def declare(site: Site) -> list[Service]:
     suffixes = ["", "-2", "-3"][: len(site.kafka_names)]
     nodes = [Node(n, site.ports[f"kafka{s}"], site.ports[f"controller{s}"]) for n, s in enumerate(suffixes, 1)]
     cluster = cluster_id(site.state)
-    topics = site.topics
 
-    def all_there() -> str | None:
-        found, brokers = topics.cluster()
+    def all_there(asked: Cluster) -> str | None:
+        found, brokers = asked.brokers()
         if found != cluster:
             return f"another Kafka answers (cluster {found})"
         return None if len(brokers) >= len(nodes) else f"{len(brokers)} of {len(nodes)} brokers"
 
-    def lives(node: Node) -> str | None:
-        _, brokers = topics.cluster()
+    def lives(asked: Cluster, node: Node) -> str | None:
+        _, brokers = asked.brokers()
         return None if node.id in brokers else "the cluster has lost it"
 
-    return [
-        jvm_service(
+    def service(name: str, node: Node) -> Service:
+        asked = Cluster(site.endpoints.kafka)  # of this service's runner alone
+        return jvm_service(
             name,
             broker(site.java, site.folder, nodes, node, cluster, site.settings),
-            all_there,
-            partial(lives, node),
+            partial(all_there, asked),
+            partial(lives, asked, node),
             port=node.port,
         )
-        for name, node in zip(site.kafka_names, nodes, strict=True)
-    ]
+
+    return [service(name, node) for name, node in zip(site.kafka_names, nodes, strict=True)]
 
 
 def cluster_id(state: State) -> str:
