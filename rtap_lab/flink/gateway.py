@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -26,6 +27,22 @@ class Rows:
     """Of each row: INSERT, UPDATE_BEFORE, UPDATE_AFTER or DELETE."""
     rows: list[list[Any]]
     job_id: str | None
+
+
+_ENCOUNTERED = re.compile(r'Encountered "(?:AS )?(\w+)[" ]', re.IGNORECASE)
+
+
+def reserved_word(why: str, sql: str) -> str | None:
+    """What to do when Flink's parser stumbles over a name that is a word of SQL; None when it did not. Pure.
+
+    Args:
+        why: What the parser says.
+        sql: The statement.
+    """
+    word = _ENCOUNTERED.search(why)
+    if word is None or not re.search(rf"(\bAS|[.,(])\s*{word[1]}\b", sql, re.IGNORECASE):
+        return None
+    return f"if {word[1]} is meant as a name: it is a word of SQL, too, and stands in backticks: `{word[1]}`"
 
 
 class Session:
@@ -70,7 +87,8 @@ class Session:
                 hint="`rtap status` shows it; it is restarted by itself",
             ) from error
         if answer.is_error:
-            raise StatementError(f"flink: {cause(answer.text)}", sql=sql, trace=answer.text)
+            why = cause(answer.text)
+            raise StatementError(f"flink: {why}", sql=sql, hint=reserved_word(why, sql), trace=answer.text)
         return answer.json()
 
     def configure(self, sql: str) -> None:
