@@ -234,6 +234,7 @@ def test_bad_files_get_one_message(stack: Lab, tmp_path: Path) -> None:
     assert len(done.stderr.strip().splitlines()) == 2
 
 
+@pytest.mark.long  # test_mutations seeds 74 kinds of wrong answers
 def test_verification_can_fail(stack: Lab, tmp_path: Path) -> None:
     path = jsonl(tmp_path / "f.jsonl", [view(n, f"2023-01-01T00:0{n % 10}:00.000Z") for n in range(50)])
     stack.import_jsonl(path, source="falsified")

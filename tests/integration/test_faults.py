@@ -356,6 +356,7 @@ def test_down_and_up_twice_go_on_where_it_was(stack: Lab) -> None:
     assert report.rows > 0
 
 
+@pytest.mark.long  # the campaign kills `up` and seven more commands
 def test_up_killed_at_any_moment_leaves_nothing_that_up_or_down_cannot_put_right(tmp_path: object) -> None:
     folder = f"{tmp_path}/state"
     for after in (0.6, 1.5, 3.0, 6.0):

@@ -56,6 +56,7 @@ def two_queries(stack: Lab) -> Lab:
     return stack
 
 
+@pytest.mark.long  # test_asking runs queries of its own, too
 def test_a_window_and_an_absence_run_beside_the_standard_job(two_queries: Lab) -> None:
     lab = two_queries
     received: list[str] = []

@@ -29,6 +29,7 @@ def held(lab: Lab, topic: str) -> Counter[str]:
     return Counter(row["source"] for row in rows if row is not None)
 
 
+@pytest.mark.long  # minutes of sweeps
 def test_rows_go_with_their_source_and_those_of_others_stay(stack: Lab, tmp_path: Path) -> None:
     for number, name in enumerate(("stays", "leaves"), 1):
         lines = tmp_path / f"{name}.jsonl"

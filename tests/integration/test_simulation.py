@@ -22,6 +22,7 @@ def until(condition: Callable[[], bool], what: str, seconds: float = 30) -> None
         time.sleep(0.05)
 
 
+@pytest.mark.long  # a minute and a half of one story
 def test_controls_change_the_running_simulator_and_the_score_explains_the_rest(stack: Lab) -> None:
     shop = threading.Thread(target=stack.simulate, args=("steady",), kwargs={"rate": 100, "seed": 5})
     shop.start()
