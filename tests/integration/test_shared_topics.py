@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from rtap_lab.jobs.refused import Sweeper, row_of
 from rtap_lab.kafka.clients import read_range
 from rtap_lab.kafka.names import LATE, REJECTED
