@@ -37,9 +37,14 @@ def table_environment(context: Context, source: str) -> Any:
 
     context.check_source(source)
     connector: list[Path] = [path for path in jars("flink") if "connector" in path.name]
+    # pandas gets maps by Arrow, whose keys are never missing; JSON's are not either
+    tables = [
+        each.replace("MAP<STRING, STRING>", "MAP<STRING NOT NULL, STRING>")
+        for each in source_statements(context, source, None)
+    ]
     return make(
         context.endpoints.flink,
-        source_statements(context, source, None),
+        tables,
         java=context.site.java,
         jars=connector,
         python=sys.executable,

@@ -31,7 +31,7 @@ print("PARTS", found)
 frame = env.sql_query(
     "SELECT rowtime, event_time, `value`, properties, campaign_kind(page) AS kind FROM events ORDER BY event_id"
 ).to_pandas()
-print("TYPES", frame.rowtime.dtype, frame.rowtime.iloc[0].isoformat(), frame["value"].iloc[0], frame.properties.iloc[0])
+print("TYPES", frame.rowtime.dtype, frame.rowtime.iloc[0].isoformat(), frame["value"].iloc[0], dict(frame.properties.iloc[0]))
 kinds = env.from_path("events").select(call("campaign_kind", col("page")).alias("kind")).to_pandas()
 print("KINDS", sorted(kinds.kind))
 counts = env.sql_query("SELECT user_agent_family(name) AS family, COUNT(*) AS n FROM events GROUP BY user_agent_family(name)")
