@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -12,6 +13,10 @@ from rtap_lab.errors import SettingsError
 from rtap_lab.jupyter import kernelspec
 from rtap_lab.stack.process import Identity, free_port, spawn
 from rtap_lab.stack.state import State
+
+
+QUIET = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}
+"""JupyterLab's settings here: it asks nobody outside for news, and no person whether it may."""
 
 
 def notebooks_folder() -> Path:
@@ -71,12 +76,14 @@ def run(state: State, work: Path, *, port: int | None, browser: bool) -> int:
         f"--ServerApp.open_browser={browser and bool(os.environ.get('DISPLAY'))}",
         "--LabApp.default_url=/lab/tree/00_start_here.ipynb",
         "--ServerApp.allow_root=True",
-        "--LabApp.news_url=None",
         "--LabApp.expose_app_in_browser=True",  # the authoring panel writes cells
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
     ]
     kernels = state.folder / "jupyter"
     kernelspec.write(kernels)
+    overrides = kernels / "config" / "labconfig" / "default_setting_overrides.json"
+    overrides.parent.mkdir(parents=True, exist_ok=True)
+    overrides.write_text(json.dumps(QUIET))
     # the token goes by the environment: arguments can be read by other users
     server = spawn(
         command,
@@ -85,6 +92,9 @@ def run(state: State, work: Path, *, port: int | None, browser: bool) -> int:
         environment={
             "JUPYTER_TOKEN": token,
             "RTAP_STATE": str(state.folder),
+            "JUPYTER_CONFIG_PATH": os.pathsep.join(
+                filter(None, [str(kernels / "config"), os.environ.get("JUPYTER_CONFIG_PATH")])
+            ),
             "JUPYTER_PATH": os.pathsep.join(filter(None, [str(kernels), os.environ.get("JUPYTER_PATH")])),
         },
     )

@@ -33,20 +33,25 @@ author(lab)
 FLINK = "%%flink --since 5m --seconds 30\nSELECT event_type, COUNT(*) AS n FROM events GROUP BY event_type"
 
 
+PYTHON = "Python 3 (ipykernel)"
+
+
 class JupyterLab:
     """A JupyterLab that runs, and a page on it."""
 
     def __init__(self, page: Page, base: str, token: str) -> None:  # noqa: F811
         self.page, self.base, self.token = page, base, token
+        self.kernel = PYTHON
 
-    def open(self, name: str, cells: list[str], *, kernel: str = "python3") -> None:
-        """Open a notebook with these cells.
+    def open(self, name: str, cells: list[str], *, kernel: str = "python3", shown: str = PYTHON) -> None:
+        """Open a notebook with these cells; its kernel has a name, and one that is shown.
 
         Its kernel is there before the page asks for it: on a slow machine JupyterLab otherwise asks which kernel to use, over
         the cells.
         """
+        self.kernel = shown
         self.page.evaluate(
-            """async ([base, token, name, cells, kernel]) => {
+            """async ([base, token, name, cells, kernel, shown]) => {
               const headers = {'Content-Type': 'application/json', Authorization: `token ${token}`};
               const ask = async (method, where, body) => {
                 const answer = await fetch(`${base}/api/${where}`, {method, headers, body: JSON.stringify(body)});
@@ -54,10 +59,10 @@ class JupyterLab:
               };
               await ask('PUT', `contents/${name}`, {type: 'notebook', format: 'json', content: {cells: cells.map(source => ({
                 cell_type: 'code', metadata: {}, outputs: [], execution_count: null, source})), metadata: {kernelspec: {
-                name: kernel, display_name: kernel, language: 'python'}}, nbformat: 4, nbformat_minor: 4}});
+                name: kernel, display_name: shown, language: kernel == 'python3' ? 'python' : 'sql'}}, nbformat: 4, nbformat_minor: 4}});
               await ask('POST', 'sessions', {path: name, name, type: 'notebook', kernel: {name: kernel}});
             }""",
-            [self.base, self.token, name, cells, kernel],
+            [self.base, self.token, name, cells, kernel, shown],
         )
         self.page.goto(f"{self.base}/lab/tree/{name}?token={self.token}&reset")
         self.page.wait_for_selector(".jp-NotebookPanel .jp-CodeCell", timeout=60_000)
@@ -75,10 +80,13 @@ class JupyterLab:
                 return
 
     def accept_dialogs(self) -> None:
-        """What a user does with a question of JupyterLab's: read it (here: print it) and accept its default."""
+        """What a user does with a question of JupyterLab's: read it (here: print it), choose the kernel, accept."""
         dialogs = self.page.locator("dialog.jp-Dialog")
         while dialogs.count():
             print("JupyterLab asked:", dialogs.first.inner_text(), flush=True)
+            kernels = dialogs.first.locator("select")
+            if kernels.count():
+                kernels.first.select_option(label=self.kernel)
             dialogs.first.locator("button.jp-mod-accept").click()
             self.page.wait_for_timeout(500)
 
@@ -172,7 +180,7 @@ def test_authored_inserted_and_asked_in_sql(stack: Lab, page: Page, traffic: Non
         lab.run(before)  # the cell of SQL is the last one now
         expect(cells.nth(before).get_by_text("complete; saw all of").first).to_be_visible(timeout=120_000)
 
-        lab.open("sql_test.ipynb", ["SHOW TABLES;", "SELEC 1;"], kernel="flink_sql")
+        lab.open("sql_test.ipynb", ["SHOW TABLES;", "SELEC 1;"], kernel="flink_sql", shown="Flink SQL (rtap_lab)")
         lab.run(0)
         expect(page.locator(".jp-OutputArea").get_by_text("events_raw").first).to_be_visible(timeout=60_000)
         lab.run(1)
