@@ -14,7 +14,6 @@ from rtap_lab.jupyter import kernelspec
 from rtap_lab.stack.process import Identity, free_port, spawn
 from rtap_lab.stack.state import State
 
-
 QUIET = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}
 """JupyterLab's settings here: it asks nobody outside for news, and no person whether it may."""
 
