@@ -93,6 +93,7 @@ def healed(lab: Lab, seconds: float = 90) -> None:
         raise AssertionError(f"{error}: {away}, {facts['problems']}, {facts['jobs']}") from error
 
 
+@pytest.mark.long  # the campaign kills each of them
 def test_killed_services_come_back_and_verification_is_exact(stack: Lab) -> None:
     supervisor = find_supervisor(stack.state)
     assert supervisor is not None

@@ -132,6 +132,7 @@ def test_they_survive_a_taskmanagers_death_and_down_and_up(two_queries: Lab) -> 
     assert all(sum(Topics(lab.endpoints.kafka).ends([topic]).values()) > 0 for topic in topics)
 
 
+@pytest.mark.long  # lesson 06 stops and goes on
 def test_they_stop_go_on_and_leave(two_queries: Lab) -> None:
     lab = two_queries
     lab.simulate(seconds=4, seed=14)
