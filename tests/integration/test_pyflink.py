@@ -29,7 +29,7 @@ with table.execute().collect() as rows:
 print("PARTS", found)
 
 frame = env.sql_query(
-    "SELECT rowtime, event_time, `value`, properties, campaign_kind(page) AS kind FROM events ORDER BY event_id"
+    "SELECT rowtime, event_time, `value`, properties, campaign_kind(page) AS kind FROM events"
 ).to_pandas()
 print("TYPES", frame.rowtime.dtype, frame.rowtime.iloc[0].isoformat(), frame["value"].iloc[0], dict(frame.properties.iloc[0]))
 kinds = env.from_path("events").select(call("campaign_kind", col("page")).alias("kind")).to_pandas()
