@@ -58,7 +58,7 @@ class _Rows:
         self._inner = widgets.VBox()
         more = widgets.Button(description=label, icon="plus", layout=widgets.Layout(width="auto"))
         more.on_click(lambda _: self.add())
-        self.box = widgets.VBox([self._inner, more])
+        self.box = widgets.VBox([self._inner, more], layout=widgets.Layout(align_items="flex-start"))
 
     def add(self) -> widgets.HBox:
         row = self._make()
@@ -162,12 +162,14 @@ class Panel:
                 self._pattern,
                 self.said,
                 self.picture,
-                self.preview,
-                widgets.Accordion([self.sql, self.code], titles=("SQL", "code")),
-                widgets.HBox([self.insert, self.run]),
-                self.fares,
+                widgets.HBox([self.insert, self.run, self.fares]),
+                widgets.Accordion(
+                    [self.sql, self.code], titles=("SQL", "code"), layout=widgets.Layout(align_self="stretch")
+                ),
+                widgets.Box([self.preview], layout=widgets.Layout(max_height="320px", overflow="auto")),
                 self._scripts,
-            ]
+            ],
+            layout=widgets.Layout(align_items="flex-start"),
         )
         self.changed()
 

@@ -5,6 +5,7 @@ What a text is Flink's own parser decides (it is explained before it runs), neve
 
 from __future__ import annotations
 
+import difflib
 import re
 import sys
 import time
@@ -28,6 +29,7 @@ _ABOUT = re.compile(r"(SHOW|DESCRIBE|DESC|EXPLAIN)\b", re.IGNORECASE)
 _LIMIT = re.compile(r"\s+LIMIT\s+(\d{1,9})\s*$", re.IGNORECASE)
 _ORDERED = re.compile(r"\b(ORDER|UNION|INTERSECT|EXCEPT)\b", re.IGNORECASE)
 _LEXEMES = re.compile(r"('(?:[^']|'')*'|`[^`]*`|--[^\n]*|/\*.*?\*/|;)", re.DOTALL)
+RUN_HERE = ("SELECT", "WITH", "SHOW", "DESCRIBE", "EXPLAIN")
 _TEXT = re.compile(r"'(?:[^']|'')*'|`[^`]*`")
 
 
@@ -79,9 +81,12 @@ def read_statement(text: str) -> Statement:
         return Statement("about", plain)
     if not _QUERY.match(plain):
         word = plain.split(None, 1)[0].upper()[:20]
+        near = difflib.get_close_matches(word, RUN_HERE, 1, 0.75)
         raise SettingsError(
-            f"{word} is not run here: SELECT, WITH, SHOW, DESCRIBE and EXPLAIN are",
-            hint="what is to keep running: lab.query(…).run(); a program of its own: lab.table_environment()",
+            f"{word} is not run here: {', '.join(RUN_HERE[:-1])} and {RUN_HERE[-1]} are",
+            hint=f"did you mean {near[0]}?"
+            if near and near[0] != word
+            else "what is to keep running: lab.query(…).run(); a program of its own: lab.table_environment()",
         )
     # Flink keeps a LIMIT as a ranking that does not end before its input does
     limit = _LIMIT.search(plain)

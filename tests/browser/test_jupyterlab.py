@@ -184,5 +184,7 @@ def test_authored_inserted_and_asked_in_sql(stack: Lab, page: Page, traffic: Non
         lab.run(0)
         expect(page.locator(".jp-OutputArea").get_by_text("events_raw").first).to_be_visible(timeout=60_000)
         lab.run(1)
-        expect(page.locator(".jp-OutputArea").get_by_text("SELECT", exact=False).first).to_be_visible(timeout=60_000)
+        expect(page.locator(".jp-OutputArea").get_by_text("did you mean SELECT?", exact=False).first).to_be_visible(
+            timeout=60_000
+        )
         lab.shot("sql_kernel")
