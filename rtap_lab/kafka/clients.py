@@ -25,6 +25,7 @@ def producer(kafka: Endpoint, *, transactional_id: str | None = None, linger_ms:
         "linger.ms": linger_ms,
         "partitioner": "murmur2_random",
         "queue.buffering.max.messages": 500_000,
+        "reconnect.backoff.max.ms": 1000,  # a broker that is back is used at once, not ten seconds later
         "message.max.bytes": MAX_ROW_BYTES,  # the topic decides; a slice may hold the largest record that one took
         "log_level": 2,
     }
