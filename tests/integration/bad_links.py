@@ -17,6 +17,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from rtap_lab.errors import RtapLabError
 from rtap_lab.lab import Lab
 from rtap_lab.stack.ports import ports_document
 from rtap_lab.waiting import until
@@ -132,6 +133,22 @@ def lead(links: dict[str, Link]) -> None:
     subprocess.run(["nft", "-f", "-"], input=table, text=True, check=True)
 
 
+def sessions(lab: Lab) -> int:
+    """How many rows there are, asked for while a transaction that a cut left open hides the newest."""
+
+    def ask() -> int | None:
+        try:
+            return len(lab.rows("sessions"))
+        except RtapLabError as error:
+            if not error.temporary:
+                raise
+            return None
+
+    found = until(lambda: None if (n := ask()) is None else (n,), 180, lambda: AssertionError("no rows can be read"))
+    assert found is not None
+    return found[0]
+
+
 def main(folder: Path) -> None:
     print("seed", SEED)
     seen: list[dict[str, object]] = []
@@ -151,7 +168,7 @@ def main(folder: Path) -> None:
             except Exception as error:
                 errors.append(error)
 
-        sender = threading.Thread(target=shop)
+        sender = threading.Thread(target=shop, daemon=True)  # it must not outlive a failure
         sender.start()
         until(lambda: lab.rows("sessions"), 120, lambda: AssertionError("no sessions"))
         for name, link in links.items():
@@ -162,10 +179,10 @@ def main(folder: Path) -> None:
                 time.sleep(FAULT_SECONDS)  # the fault itself
                 link.toxic, during = Toxic(), link.passed - before
                 healed = time.monotonic()
-                rows = len(lab.rows("sessions"))
+                rows = sessions(lab)
                 until(lambda: lab.status()["ok"], 180, lambda: AssertionError(f"{lab.status()['problems']}"))
                 until(
-                    lambda n=rows: len(lab.rows("sessions")) > n,  # type: ignore[misc]
+                    lambda n=rows: sessions(lab) > n,  # type: ignore[misc]
                     120,
                     lambda: AssertionError("no new rows"),
                 )
