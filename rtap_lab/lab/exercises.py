@@ -19,7 +19,6 @@ from rtap_lab.errors import SettingsError
 from rtap_lab.events.times import instant_text
 from rtap_lab.flink.functions import campaign_kind
 from rtap_lab.lab.scenarios import load_scenario
-from rtap_lab.lab.simulator import write_file
 from rtap_lab.queries.expression import parse
 from rtap_lab.queries.query import Definition, PatternQuery, Query, WindowQuery
 from rtap_lab.queries.query import query as make_query
@@ -27,6 +26,8 @@ from rtap_lab.recordings.inputs import Line, lines_of, read_line
 from rtap_lab.reference.engine import rows_of
 from rtap_lab.reference.fates import Event, Judge, Judged, Place
 from rtap_lab.simulator.parsing import with_visitors
+from rtap_lab.simulator.playback import Playback, written
+from rtap_lab.simulator.scenario import START_MS
 
 STREAMS = {"lesson": ("brisk", 0.1), "lesson_late": ("late_mobile", 0.4)}
 """The lessons' streams: a scenario, and how many times its visitors. Every lab has the same."""
@@ -131,18 +132,10 @@ def exercise(number: str) -> Exercise:
 def stream_lines(name: str) -> bytes:
     """A lesson's stream as JSON Lines."""
     scenario, visitors = STREAMS[name]
-    file = io.BytesIO()
-    write_file(
-        Path("-"),
-        file,
-        with_visitors(load_scenario(scenario), visitors),
-        _SEED,
-        seconds=None,
-        events=_EVENTS,
-        progress=lambda n: None,
-    )
-    written = file.getvalue()
-    return written + _crafted(written) if name == "lesson" else written
+    playback = Playback(with_visitors(load_scenario(scenario), visitors), _SEED, zero_ms=START_MS)
+    lines = [line for batch in written(playback, events=_EVENTS) for line in batch.values().to_pylist()]
+    stream = b"".join(line + b"\n" for line in lines)
+    return stream + _crafted(stream) if name == "lesson" else stream
 
 
 _CRAFTED = (
