@@ -173,6 +173,27 @@ def test_magics_ask_preview_check_and_run(stack: Lab, tmp_path: Path, monkeypatc
         reply, messages = cells.run(f"%%query magic_pages --run\n{text}")
         assert reply["status"] == "ok", reply
         assert cells.run("assert pages.is_running; pages.remove()")[0]["status"] == "ok"
+        count = "SELECT event_type, COUNT(*) AS n FROM events GROUP BY event_type"
+        reply, messages = cells.run(f"%%flink --since 1m --seconds 60 --rows 9999 --view changelog\n{count}")
+        assert reply["status"] == "ok", reply
+        assert "+I" in shown(messages)
+        assert "rows; complete" in shown(messages)
+        reply, messages = cells.run("%%flink --since 5m --rows 7 --view single\nSELECT page FROM events")
+        assert "… and 6 more" in shown(messages), (reply, shown(messages))
+        assert "7 rows; ended after 7 rows" in shown(messages), "what is shown does not change what there is"
+        reply, messages = cells.run(
+            "%%pattern --since 1m --into carts\n"
+            'begin("cart", field("name") == "add_to_cart").then_not(field("name") == "purchase", within="1s").by("visitor_id")'
+        )
+        assert reply["status"] == "ok", reply
+        assert "attempts" in shown(messages)
+        assert "<svg" in shown(messages, "text/html")
+        reply, messages = cells.run(
+            "%%flink --name magic_sql --into named\nSELECT window_start, window_end, COUNT(*) AS n FROM TABLE(TUMBLE("
+            "TABLE events, DESCRIPTOR(rowtime), INTERVAL '2' SECOND)) GROUP BY window_start, window_end"
+        )
+        assert reply["status"] == "ok", reply
+        assert cells.run("assert named.is_running; named.remove()")[0]["status"] == "ok"
         reply, _ = cells.run("%%query\ntumble('1m').agg(n=cuont())")
         assert reply["status"] == "error"
         assert "did you mean count?" in "\n".join(reply["traceback"])
