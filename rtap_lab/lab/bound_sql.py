@@ -9,15 +9,13 @@ from html import escape
 from typing import TYPE_CHECKING, Unpack
 
 from rtap_lab.errors import SettingsError
-from rtap_lab.flink.gateway import Session
-from rtap_lab.flink.properties import look_properties
 from rtap_lab.lab import previews, sql
 from rtap_lab.lab.bound import BoundQuery
 from rtap_lab.lab.context import Context
 from rtap_lab.lab.debugging import PatternDebugger
 from rtap_lab.lab.diagnosis import Diagnosis
 from rtap_lab.lab.interrupts import interruptible
-from rtap_lab.lab.looks import Look, explained, look, source_statements
+from rtap_lab.lab.looks import Look, look
 from rtap_lab.lab.pieces import Piece, Since, piece_of
 from rtap_lab.lab.previews import MOST_CHECKED, NEWEST_MS, Checked, Preview
 from rtap_lab.lab.rows import Row
@@ -111,10 +109,7 @@ class BoundSql:
         Raises:
             StatementError: When Flink refuses it.
         """
-        with Session(self._context.endpoints.gateway, look_properties()) as session:
-            for each in source_statements(self._context, self.source, None):
-                session.configure(each)
-            return explained(session, self.statement)
+        return previews.explain_statement(self._context, self.statement, self.source)
 
     def preview(
         self,
@@ -222,8 +217,7 @@ class BoundSql:
         return f"{self.name} on {self.source}: {self.statement}"
 
     def _repr_html_(self) -> str:
-        says = self.why_unread or "the reference engine can check it: <code>.check()</code>"
-        says = escape(self.why_unread) if self.why_unread else says
+        says = escape(self.why_unread) or "the reference engine can check it: <code>.check()</code>"
         return f"<p><b>{escape(self.title or self.name)}</b> on {escape(self.source)}; {says}</p><pre>{escape(self.statement)}</pre>"
 
 

@@ -12,14 +12,13 @@ from typing import Any
 
 from rtap_lab.dashboards.pictures import pattern_svg
 from rtap_lab.errors import SettingsError
-from rtap_lab.kafka.clients import read_range
 from rtap_lab.lab.context import Context
-from rtap_lab.lab.pieces import Piece, Since, piece_of
+from rtap_lab.lab.pieces import Piece, Since, counted_of, piece_of, records_of
 from rtap_lab.lab.previews import piece_for
 from rtap_lab.queries.query import PatternQuery, Query
 from rtap_lab.reference.attempts import Attempts, story, told_attempt, why
 from rtap_lab.reference.engine import Engine
-from rtap_lab.reference.fates import Event, Judge, Place
+from rtap_lab.reference.fates import Event
 from rtap_lab.reference.matching import Matching, Traced
 from rtap_lab.settings import LIVE
 from rtap_lab.tables import Table
@@ -88,12 +87,7 @@ class PatternDebugger:
         return self
 
     def _take(self, ends: Mapping[int, int]) -> None:
-        places = (self.piece.places(self._read_to), self.piece.places(ends))
-        records = (
-            (record.value(), Place(record.partition() or 0, record.offset() or 0, record.timestamp()[1]))
-            for record in read_range(self._context.endpoints.kafka, *places)
-        )
-        _, rows = self._engine.process(records)
+        _, rows = self._engine.process(records_of(self._context, self.piece, self._read_to, ends))
         self._rows += rows[self.query.name]
         if self.source != LIVE:  # all of it is there
             self._rows += self._matching.close()
@@ -184,17 +178,7 @@ class PatternDebugger:
         return [event for event in events if self._matching.key_of(event) == key]
 
     def _counted(self) -> list[Event]:
-        judge = Judge(self._context.lateness_bound_ms(self.source))
-        return [
-            each.event
-            for record in read_range(
-                self._context.endpoints.kafka, self.piece.places(self.piece.starts), self.piece.places(self._read_to)
-            )
-            for each in judge.judge(
-                record.value(), Place(record.partition() or 0, record.offset() or 0, record.timestamp()[1])
-            )
-            if each.fate == "counted" and each.event
-        ]
+        return counted_of(self._context, self.piece, self._read_to)
 
     # --- shown -----------------------------------------------------------------------------------
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from rtap_lab.errors import SettingsError
 from rtap_lab.events.times import instant_ms, instant_text
 from rtap_lab.kafka import recorder
+from rtap_lab.kafka.clients import read_range
 from rtap_lab.kafka.names import events_topic
 from rtap_lab.lab.context import Context
+from rtap_lab.reference.fates import Event, Judge, Place
 from rtap_lab.settings import LIVE, Duration, duration_ms
 
 Since = Duration | datetime
@@ -78,6 +80,35 @@ def piece_of(context: Context, source: str, since: Since | None) -> Piece:
     # what came meanwhile is not of it
     starts = {p: min(max(first[p], begins.get(p, end)), end) for p, end in ends.items()}
     return Piece(source, starts, ends, sum(starts[p] - first[p] for p in ends), since_ms, taken_ms)
+
+
+def records_of(
+    context: Context, piece: Piece, starts: Mapping[int, int] | None = None, ends: Mapping[int, int] | None = None
+) -> Iterator[tuple[bytes | None, Place]]:
+    """The records of a piece, each partition in its order, as the reference engine takes them.
+
+    Args:
+        context: The lab.
+        piece: The piece.
+        starts, ends: Other offsets of its topic, by partition.
+    """
+    places = (
+        piece.places(piece.starts if starts is None else starts),
+        piece.places(piece.ends if ends is None else ends),
+    )
+    for record in read_range(context.endpoints.kafka, *places):
+        yield record.value(), Place(record.partition() or 0, record.offset() or 0, record.timestamp()[1])
+
+
+def counted_of(context: Context, piece: Piece, ends: Mapping[int, int] | None = None) -> list[Event]:
+    """The counted events of a piece, judged as if it began there; `ends` as in `records_of`."""
+    judge = Judge(context.lateness_bound_ms(piece.source))
+    return [
+        each.event
+        for value, place in records_of(context, piece, ends=ends)
+        for each in judge.judge(value, place)
+        if each.fate == "counted" and each.event
+    ]
 
 
 def _newest_ms(context: Context, source: str) -> int:

@@ -13,15 +13,13 @@ from typing import TYPE_CHECKING, Any
 from rtap_lab.flink.gateway import Session
 from rtap_lab.flink.properties import look_properties
 from rtap_lab.flink.statements import query_sql
-from rtap_lab.kafka.clients import read_range
 from rtap_lab.lab.context import Context
 from rtap_lab.lab.looks import SHOWN, Look, explained, look, source_statements
-from rtap_lab.lab.pieces import Piece, Since, piece_of
+from rtap_lab.lab.pieces import Piece, Since, counted_of, piece_of
 from rtap_lab.lab.rows import Row, as_frame, in_order
 from rtap_lab.queries.query import Query, WindowQuery
 from rtap_lab.queries.windows import SessionWindow
 from rtap_lab.reference.engine import rows_of
-from rtap_lab.reference.fates import Judge, Place
 from rtap_lab.tables import Table
 from rtap_lab.verification.comparing import Compared, compare, identity
 
@@ -249,10 +247,15 @@ def preview_statement(
 def explain(context: Context, query: Query, source: str) -> str:
     """Flink's plan of a query on a source, as it would run."""
     compiled = query_sql(query)
+    return explain_statement(context, compiled.select, source, views=compiled.views)
+
+
+def explain_statement(context: Context, statement: str, source: str, *, views: Sequence[str] = ()) -> str:
+    """Flink's plan of a SELECT on a source; `views` are statements that come before."""
     with Session(context.endpoints.gateway, look_properties()) as session:
-        for each in [*source_statements(context, source, None), *compiled.views]:
+        for each in [*source_statements(context, source, None), *views]:
             session.configure(each)
-        return explained(session, compiled.select)
+        return explained(session, statement)
 
 
 def check(context: Context, query: Query, source: str, *, since: Since | None = None, seconds: float = 120) -> Checked:
@@ -281,15 +284,7 @@ def compared_with_reference(context: Context, query: Query, found: Look, rows: S
         rows: Its rows, by the query's columns.
     """
     piece, schema = found.piece, query.schema
-    judge = Judge(context.lateness_bound_ms(piece.source))
-    counted = [
-        each.event
-        for record in read_range(context.endpoints.kafka, piece.places(piece.starts), piece.places(piece.ends))
-        for each in judge.judge(
-            record.value(), Place(record.partition() or 0, record.offset() or 0, record.timestamp()[1])
-        )
-        if each.fate == "counted" and each.event
-    ]
+    counted = counted_of(context, piece)
     expected = {identity(schema, row): row for row in map(schema.normal, rows_of(query.definition, counted))}
     compared = compare(
         query,
