@@ -18,8 +18,8 @@ from rtap_lab.jobs.model import run_of
 from rtap_lab.kafka.clients import read_range
 from rtap_lab.lab import status
 from rtap_lab.lab.context import Context
-from rtap_lab.lab.pieces import Piece, Since, piece_of
-from rtap_lab.lab.previews import NEWEST_MS, span_ms
+from rtap_lab.lab.pieces import Piece, Since
+from rtap_lab.lab.previews import piece_for
 from rtap_lab.queries.conditions import Both, Condition, Either
 from rtap_lab.queries.expression import condition_text
 from rtap_lab.queries.patterns import Pattern
@@ -100,9 +100,7 @@ def diagnose(context: Context, query: Query, source: str, *, since: Since | None
     """
     if not context.is_up:
         return Diagnosis("down", "nothing is up", "rtap up")
-    if since is None and source == LIVE:
-        since = (NEWEST_MS + 2 * span_ms(query)) / 1000
-    piece = piece_of(context, source, since)
+    piece = piece_for(context, query, source, since)
     if (found := _of_job(context, query, source)) is not None:
         return found
     found, besides = _of_events(context, query, piece)
