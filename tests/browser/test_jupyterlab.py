@@ -34,6 +34,15 @@ FLINK = "%%flink --since 1m --seconds 90\nSELECT event_type, COUNT(*) AS n FROM 
 
 
 PYTHON = "Python 3 (ipykernel)"
+# The indicator says "idle" before the session is connected; a cell that is run then makes JupyterLab start a second session for
+# the notebook, and end the first ("Kernel Terminating").
+READY = """name => {
+  const shown = window.jupyterapp?.shell.currentWidget;
+  const context = shown?.sessionContext;
+  const kernel = context?.session?.kernel;
+  return context?.path === name && context.isReady && !context.isTerminating
+    && kernel?.connectionStatus === 'connected' && kernel.status === 'idle';
+}"""
 
 
 class JupyterLab:
@@ -66,18 +75,19 @@ class JupyterLab:
         )
         self.page.goto(f"{self.base}/lab/tree/{name}?token={self.token}&reset")
         self.page.wait_for_selector(".jp-NotebookPanel .jp-CodeCell", timeout=60_000)
-        self.page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=120_000)
+        for _ in range(240):
+            self.accept_dialogs()
+            if self.page.evaluate(READY, name):
+                return
+            self.page.wait_for_timeout(500)
+        raise AssertionError(f"no kernel was ready for {name} within 120 s")
 
     def run(self, number: int) -> None:
-        """Run a cell; the kernel may still be connecting when it says idle."""
+        """Run a cell, once."""
         cell = self.page.locator(".jp-CodeCell").nth(number)
-        for _ in range(20):
-            self.accept_dialogs()
-            cell.locator(".jp-InputArea-editor").click()
-            self.page.keyboard.press("Control+Enter")
-            self.page.wait_for_timeout(1000)
-            if "[ ]" not in cell.locator(".jp-InputPrompt").first.inner_text():
-                return
+        cell.locator(".jp-InputArea-editor").click()
+        self.page.keyboard.press("Control+Enter")
+        expect(cell.locator(".jp-InputPrompt").first).not_to_have_text("[ ]:", timeout=30_000)
 
     def accept_dialogs(self) -> None:
         """What a user does with a question of JupyterLab's: read it (here: print it), choose the kernel, accept."""
