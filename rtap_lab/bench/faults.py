@@ -136,10 +136,20 @@ class Step:
         return shown
 
 
-def schedule(seed: int, faults: Sequence[Fault]) -> list[Step]:
-    """The steps of a seed: two of three schedules have one fault, the others two (if there are two to draw from). Pure."""
+def schedule(seed: int, faults: Sequence[Fault], each: int | None = None) -> list[Step]:
+    """The steps of a seed. Pure.
+
+    Args:
+        seed: What they are drawn by.
+        faults: What is drawn from.
+        each: How many steps; a fault may come again. None: two of three schedules have one fault, the others two different
+            ones (if there are two to draw from).
+    """
     dice = random.Random(seed)
-    chosen = dice.sample(list(faults), 1 if len(faults) < 2 or dice.random() < 2 / 3 else 2)
+    if each is not None:
+        chosen = dice.choices(list(faults), k=each)
+    else:
+        chosen = dice.sample(list(faults), 1 if len(faults) < 2 or dice.random() < 2 / 3 else 2)
     return [_drawn(each, dice, 4.0 if n == 0 else 8.0) for n, each in enumerate(chosen)]
 
 
@@ -179,6 +189,10 @@ class Outcome:
     """Where what the live client received is no gap-free piece of the topic."""
     problems: list[str] = field(default_factory=list)
     note: str = ""
+    played_s: float = 0.0
+    """How long the schedule took, its verification too."""
+    verified_s: float = 0.0
+    """How long its verification took."""
 
     @property
     def exact(self) -> bool:
@@ -244,18 +258,26 @@ class Campaign:
     Args:
         folder: The lab's state folder; emptied now and then.
         faults: What may happen; those of another profile do not.
-        profile: One broker (`core`) or three (`full`).
         say: Told what happens, in a line.
+        profile: One broker (`core`) or three (`full`).
+        each: How many faults a schedule has; None: one or two.
 
     Raises:
         SettingsError: When no fault is left.
     """
 
     def __init__(
-        self, folder: Path, faults: Sequence[Fault], say: Callable[[str], None] = print, *, profile: Profile = "core"
+        self,
+        folder: Path,
+        faults: Sequence[Fault],
+        say: Callable[[str], None] = print,
+        *,
+        profile: Profile = "core",
+        each: int | None = None,
     ) -> None:
         self.folder = folder
         self.profile = profile
+        self.each = each
         self.faults = [fault for fault in faults if fault.fits(profile)]
         if not self.faults:
             raise SettingsError(f"none of these faults is about profile {profile}")
@@ -289,7 +311,8 @@ class Campaign:
 
     def play(self, seed: int) -> Outcome:
         """Play one schedule: traffic, faults, recovery, verification."""
-        steps = schedule(seed, self.faults)
+        started = time.monotonic()
+        steps = schedule(seed, self.faults, self.each)
         outcome = Outcome(seed, [], goal_s=max(step.fault.recovery_s for step in steps))
         began = self._ends()
         before = self.live
@@ -324,6 +347,7 @@ class Campaign:
             stop.set()
             shop.join(60)
         outcome.problems += errors + self._orphans()
+        judged = time.monotonic()
         try:
             self._judge(outcome, client, before, began)
         except Exception as error:
@@ -331,6 +355,8 @@ class Campaign:
         finally:
             client.stop.set()
             client.join(10)
+        outcome.verified_s = round(time.monotonic() - judged, 1)
+        outcome.played_s = round(time.monotonic() - started, 1)
         return outcome
 
     # --- the faults ------------------------------------------------------------------------------
@@ -544,6 +570,9 @@ def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
             alone.setdefault(each.faults[0]["name"], []).append(each.recovery_s)
     return {
         "schedules": len(outcomes),
+        "faults": sum(len(each.faults) for each in outcomes),
+        "seconds": round(sum(each.played_s for each in outcomes)),
+        "seconds_verifying": round(sum(each.verified_s for each in outcomes)),
         "exact": sum(each.exact for each in outcomes),
         "in_time": sum(each.in_time for each in outcomes),
         "lost": sum(each.missing for each in outcomes),

@@ -38,13 +38,16 @@ def run(
     schedules: Annotated[int | None, typer.Option(min=1, help="Of `faults`: how many schedules.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of `faults`, `agreement`: the first seed.")] = None,
     only: Annotated[str | None, typer.Option(help="Of `faults`: draw from these alone, a comma between two.")] = None,
+    faults_each: Annotated[
+        int | None, typer.Option(min=1, help="Of `faults`: how many a schedule has; left out: one or two.")
+    ] = None,
     profile: Annotated[str | None, typer.Option(help="Of `faults`: core (one broker) or full (three).")] = None,
 ) -> None:
     """Run a report: joins or starts the stack, and stops what it started."""
     from rtap_lab.bench import reports
 
     fetch_components()
-    options = {"schedules": schedules, "seed": seed, "only": only, "profile": profile}
+    options = {"schedules": schedules, "seed": seed, "only": only, "faults_each": faults_each, "profile": profile}
     chosen = {name: value for name, value in options.items() if value is not None}
     print(reports.run(open_lab().state.folder, name, out, quick=quick, say=notes.print, parameters=chosen))
 

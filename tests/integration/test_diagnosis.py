@@ -78,6 +78,8 @@ def test_no_records_old_ones_and_garbage(stack: Lab, tmp_path: Path) -> None:
     far = query.diagnose(since="1ms")
     assert far.cause == "no_records", str(far)
     assert "since='all'" in far.fix
+    stack.simulate(rate=20, seconds=1, seed=32)
+    assert query.diagnose(since="all").cause not in ("no_records", "down"), "what is advised finds the records"
     shown = json.loads(rtap(stack, "query", "diagnose", query.text(), "--json").stdout)
     assert shown["cause"] in ("open", "not_running", "no_records", "rejected")
 

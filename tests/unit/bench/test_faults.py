@@ -64,6 +64,9 @@ def test_what_a_step_draws_is_of_its_fault() -> None:
         assert len(step.services) == (step.fault.count or len(step.fault.services))
     alone = load_faults(only=["hub_killed"])
     assert [step.fault.name for step in schedule(1, alone)] == ["hub_killed"]
+    again = schedule(1, alone, 5)
+    assert [step.fault.name for step in again] == ["hub_killed"] * 5
+    assert len({step.after_s for step in again}) == 5
     with pytest.raises(SettingsError, match="hub_kiled"):
         load_faults(only=["hub_kiled"])
 
