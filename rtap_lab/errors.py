@@ -15,8 +15,11 @@ RtapLabError
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import ClassVar
+
+_PLACE = re.compile(r"\bline (\d+), column (\d+)")
 
 
 class RtapLabError(Exception):
@@ -110,6 +113,20 @@ class StatementError(JobError):
         super().__init__(message, hint=hint)
         self.sql = sql
         self.trace = trace
+
+    def __str__(self) -> str:
+        """What, where (with a caret under it), and what to do: five lines at most."""
+        lines = [*self.message.splitlines()[:2], *self._where()]
+        return "\n".join([*lines, f"  -> {self.hint}"] if self.hint else lines)
+
+    def _where(self) -> list[str]:
+        place = _PLACE.search(self.message) or _PLACE.search(self.trace)
+        text = self.sql.splitlines()
+        if not place or not 1 <= int(place[1]) <= len(text):
+            return []
+        column = int(place[2]) - 1
+        begin = max(0, column - 60)  # a long line is shown around the place
+        return [f"  {text[int(place[1]) - 1][begin : begin + 100]}", f"  {' ' * (column - begin)}^"]
 
 
 class SourceError(RtapLabError):

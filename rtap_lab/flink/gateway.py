@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import httpx
 
 from rtap_lab.endpoints import Endpoint
 from rtap_lab.errors import JobError, StatementError
+from rtap_lab.flink.advice import advice
 from rtap_lab.flink.rest import cause, verifying
 
 
@@ -27,22 +27,6 @@ class Rows:
     """Of each row: INSERT, UPDATE_BEFORE, UPDATE_AFTER or DELETE."""
     rows: list[list[Any]]
     job_id: str | None
-
-
-_ENCOUNTERED = re.compile(r'Encountered "(?:AS )?(\w+)[" ]', re.IGNORECASE)
-
-
-def reserved_word(why: str, sql: str) -> str | None:
-    """What to do when Flink's parser stumbles over a name that is a word of SQL; None when it did not. Pure.
-
-    Args:
-        why: What the parser says.
-        sql: The statement.
-    """
-    word = _ENCOUNTERED.search(why)
-    if word is None or not re.search(rf"(\bAS|[.,(])\s*{word[1]}\b", sql, re.IGNORECASE):
-        return None
-    return f"if {word[1]} is meant as a name: it is a word of SQL, too, and stands in backticks: `{word[1]}`"
 
 
 class Session:
@@ -88,7 +72,7 @@ class Session:
             ) from error
         if answer.is_error:
             why = cause(answer.text)
-            raise StatementError(f"flink: {why}", sql=sql, hint=reserved_word(why, sql), trace=answer.text)
+            raise StatementError(f"flink: {why}", sql=sql, hint=advice(why, sql), trace=answer.text)
         return answer.json()
 
     def configure(self, sql: str) -> None:

@@ -6,7 +6,6 @@ after them read: `%since 5m`, `%source weblog`, `%seconds 20`, `%rows 500`; `%he
 
 from __future__ import annotations
 
-import difflib
 import re
 import time
 from typing import Any
@@ -15,7 +14,8 @@ from ipykernel.kernelapp import IPKernelApp
 from ipykernel.kernelbase import Kernel
 
 from rtap_lab import __version__
-from rtap_lab.errors import RtapLabError, SettingsError, StatementError
+from rtap_lab.errors import RtapLabError, SettingsError
+from rtap_lab.flink.advice import WORDS
 from rtap_lab.lab.looks import Look
 from rtap_lab.lab.sql import split
 
@@ -26,10 +26,8 @@ HELP = """Cells are Flink SQL: SELECT, WITH, SHOW, DESCRIBE, EXPLAIN; several st
 %seconds 10    how long a look may take
 %rows 100      how many rows it may have
 %help          this"""
-WORDS = ["SELECT", "FROM", "WHERE", "GROUP", "BY", "HAVING", "ORDER", "LIMIT", "WITH", "AS", "JOIN", "LEFT", "ON", "UNION", "ALL", "DISTINCT", "CASE", "WHEN", "THEN", "ELSE", "END", "AND", "OR", "NOT", "NULL", "IS", "IN", "BETWEEN", "LIKE", "COUNT", "SUM", "MIN", "MAX", "AVG", "CAST", "INTERVAL", "TUMBLE", "HOP", "CUMULATE", "SESSION", "TABLE", "DESCRIPTOR", "OVER", "PARTITION", "MATCH_RECOGNIZE", "MEASURES", "PATTERN", "DEFINE", "AFTER", "MATCH", "SKIP", "SHOW", "TABLES", "VIEWS", "FUNCTIONS", "DESCRIBE", "EXPLAIN"]  # fmt: skip
 THROTTLE_S = 0.25
 _WORD = re.compile(r"[\w.]*$")
-_PLACE = re.compile(r"(?:From|At) line (\d+), column (\d+)|at line (\d+), column (\d+)", re.IGNORECASE)
 
 
 class FlinkSqlKernel(Kernel):
@@ -78,7 +76,7 @@ class FlinkSqlKernel(Kernel):
                 if look.ended_by == "interrupted":
                     return {"status": "aborted", "execution_count": self.execution_count}
         except RtapLabError as error:
-            lines = error_lines(error)
+            lines = str(error).splitlines()[:6]
             content = {"ename": type(error).__name__, "evalue": lines[0], "traceback": lines}
             if not silent:
                 self.send_response(self.iopub_socket, "error", content)
@@ -173,40 +171,6 @@ class FlinkSqlKernel(Kernel):
 
 def _without_settings(code: str) -> str:
     return "\n".join(line for line in code.splitlines() if not line.lstrip().startswith("%"))
-
-
-def error_lines(error: RtapLabError) -> list[str]:
-    """An error in six lines at most: what, where with a caret, and what was perhaps meant."""
-    lines = error.message.splitlines()[:2]
-    if isinstance(error, StatementError) and error.sql:
-        lines += _where(error)
-        lines += _meant(error)
-    if error.hint:
-        lines.append(f"-> {error.hint}")
-    return lines[:6]
-
-
-def _where(error: StatementError) -> list[str]:
-    place = _PLACE.search(error.message) or _PLACE.search(error.trace)
-    if not place:
-        return []
-    line, column = (int(each) for each in place.groups() if each)
-    text = error.sql.splitlines()
-    if not 1 <= line <= len(text):
-        return []
-    begin = max(0, column - 60)
-    return [f"  {text[line - 1][begin : begin + 100]}", f"  {' ' * (column - 1 - begin)}^"]
-
-
-def _meant(error: StatementError) -> list[str]:
-    wrong = re.search(r'(?:Encountered "|Object \'|No match found for function signature )(\w+)', error.message)
-    if not wrong or "did you mean" in error.message:
-        return []
-    known = [*WORDS, "events", "events_raw"]
-    near = difflib.get_close_matches(wrong[1], known, 1, 0.6) or difflib.get_close_matches(
-        wrong[1].upper(), known, 1, 0.6
-    )
-    return [f"did you mean {near[0]}?"] if near else []
 
 
 if __name__ == "__main__":

@@ -307,6 +307,7 @@ def _value(value: Any) -> Any:
 
 
 _MODE = re.compile(r"changelogMode=\[([A-Z,]*)\]")
+_LINE = re.compile(r"\bline (\d+)")
 _WRITES = re.compile(r"^\s*Logical(Legacy)?Sink\(", re.MULTILINE)
 
 
@@ -316,13 +317,17 @@ def explained(session: Session, statement: str, how: str = "") -> str:
     Raises:
         StatementError: When Flink's parser takes it for anything but a query.
     """
-    explain = f"EXPLAIN {how} {statement}"
+    explain = f"EXPLAIN {how}\n{statement}"  # on a line of its own: Flink's columns are the statement's
     text = ""
-    for page in session.pages(session.start(explain), explain):
-        if page is None:
-            time.sleep(0.02)
-        else:
-            text += "".join(str(value) for row in page.rows for value in row)
+    try:
+        for page in session.pages(session.start(explain), explain):
+            if page is None:
+                time.sleep(0.02)
+            else:
+                text += "".join(str(value) for row in page.rows for value in row)
+    except StatementError as error:
+        message = _LINE.sub(lambda line: f"line {int(line[1]) - 1}", error.message)
+        raise StatementError(message, sql=statement, hint=error.hint, trace=error.trace) from error
     if _WRITES.search(text):
         raise StatementError("flink: this writes; only queries are run here", sql=statement)
     return text

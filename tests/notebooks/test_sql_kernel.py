@@ -83,6 +83,12 @@ def test_cells_are_sql_several_statements_each(stack: Lab, sql: Cells) -> None:
     assert stack.other_flink_jobs() == []
 
 
+WINDOW = """window_start, COUNT(*) FROM TABLE(TUMBLE(TABLE events, DESCRIPTOR({column}), INTERVAL '{size}' SECOND))
+GROUP BY window_start, window_end"""
+MATCH = """MATCH_RECOGNIZE (PARTITION BY visitor_id ORDER BY {order} MEASURES A.page AS p PATTERN (A {last})
+DEFINE A AS A.page = '/') AS m"""
+
+
 @pytest.mark.parametrize(
     ("code", "words"),
     [
@@ -91,6 +97,13 @@ def test_cells_are_sql_several_statements_each(stack: Lab, sql: Cells) -> None:
         ("SELCT 1", "SELECT, WITH, SHOW"),
         ("SELECT COUNT(* FROM events", "FROM"),
         ("SELECT cuont(page) FROM events", "did you mean COUNT?"),
+        ("SELECT CONT(*) FROM events", "did you mean COUNT?"),
+        ("SELECT page,\n  evnt_type FROM events", "    evnt_type FROM events\n    ^\n  -> did you mean event_type?"),
+        ("SELECT page FROM events ORDER BY page", "ORDER BY rowtime"),
+        (f"SELECT {WINDOW.format(column='event_time', size=10)}", "DESCRIPTOR(rowtime)"),
+        (f"SELECT {WINDOW.format(column='rowtime', size=0)}", "size to be positive"),
+        (f"SELECT * FROM events {MATCH.format(order='event_time', last='B')}", "ORDER BY rowtime"),
+        (f"SELECT * FROM events {MATCH.format(order='rowtime', last='B+')}", "reluctant"),
         ("%sinc 5m", "%help"),
         ("%rows many", "no number"),
         ("%source nowhere\nSELECT 1", "nowhere"),
