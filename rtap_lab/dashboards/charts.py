@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.resources
 import itertools
 import time
 from collections.abc import Iterable, Mapping
@@ -25,6 +26,12 @@ _NUMBER = itertools.count(1)
 _TIMES = DatetimeTickFormatter(seconds="%H:%M:%S", minsec="%H:%M:%S", minutes="%H:%M", hours="%H:%M")
 
 
+def _module() -> str:
+    """The hub's client and the chart as one module: Panel takes one."""
+    client = importlib.resources.files("rtap_lab.live").joinpath("hub_client.js").read_text()
+    return client.replace("export function", "function") + Path(__file__).with_name("live.js").read_text()
+
+
 class HubFeed(JSComponent):
     """Feeds a Bokeh source of the same document from a channel of the hub, in the browser alone."""
 
@@ -36,7 +43,7 @@ class HubFeed(JSComponent):
     reduce = param.Selector(objects=list(REDUCTIONS))
     options = param.Dict(default={})
 
-    _esm = Path(__file__).with_name("live.js")
+    _esm = _module()
 
 
 class LiveChart(pn.viewable.Viewer):

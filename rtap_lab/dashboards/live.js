@@ -1,89 +1,4 @@
-// The browser side of a live chart: one WebSocket per page and hub, rows reduced to a Bokeh source.
-
-const hubs = (globalThis.__rtapHubs ??= new Map());
-
-class HubConnection {
-  constructor(url, token) {
-    this.url = url;
-    this.token = token;
-    this.feeds = new Map(); // "channel/source" -> {have, epoch, listeners}
-    this.wait = 300;
-    this.open();
-  }
-
-  open() {
-    this.socket = new WebSocket(this.url);
-    this.socket.onopen = () => {
-      this.wait = 300;
-      this.socket.send(JSON.stringify({ type: "authorize", token: this.token }));
-      for (const key of this.feeds.keys()) this.ask(key);
-      this.tell("live");
-    };
-    this.socket.onmessage = (event) => this.receive(JSON.parse(event.data), Date.now());
-    this.socket.onclose = (event) => {
-      if (event.code === 4401) {
-        this.expired = true; // coming back with this token is of no use
-        return this.tell("expired");
-      }
-      this.tell("away");
-      setTimeout(() => this.open(), this.wait);
-      this.wait = Math.min(this.wait * 2, 5000);
-    };
-  }
-
-  // A chart that was drawn later brings a token that is good for longer.
-  renew(token) {
-    if (parseInt(token) <= parseInt(this.token)) return;
-    this.token = token;
-    if (this.expired) this.open();
-    this.expired = false;
-  }
-
-  ask(key) {
-    const [channel, source] = key.split("/");
-    if (this.socket.readyState === WebSocket.OPEN)
-      this.socket.send(JSON.stringify({ type: "subscribe", channel, source }));
-  }
-
-  subscribe(channel, source, listener) {
-    const key = `${channel}/${source}`;
-    if (!this.feeds.has(key)) this.feeds.set(key, { have: -1, rows: [], listeners: new Set() });
-    const feed = this.feeds.get(key);
-    feed.listeners.add(listener);
-    if (feed.have >= 0) listener.rows(feed.rows, true, feed.firstRow);
-    else this.ask(key);
-    listener.state(this.expired ? "expired" : this.socket.readyState === WebSocket.OPEN ? "live" : "away");
-    return () => {
-      feed.listeners.delete(listener);
-      if (feed.listeners.size === 0) {
-        this.feeds.delete(key);
-        if (this.socket.readyState === WebSocket.OPEN)
-          this.socket.send(JSON.stringify({ type: "unsubscribe", channel, source }));
-      }
-    };
-  }
-
-  tell(state) {
-    for (const feed of this.feeds.values()) for (const each of feed.listeners) each.state(state);
-  }
-
-  receive(message, now) {
-    const key = `${message.channel}/${message.source}`;
-    const feed = this.feeds.get(key);
-    if (!feed) return;
-    if (message.type === "snapshot") {
-      feed.have = message.seq;
-      feed.rows = message.rows;
-      feed.firstRow = message.first_row ?? "";
-      for (const each of feed.listeners) each.rows(feed.rows, true, feed.firstRow);
-    } else if (message.type === "update" && message.seq > feed.have) {
-      if (message.prev_seq !== feed.have) return this.ask(key); // a gap: begin again
-      feed.have = message.seq;
-      feed.rows = feed.rows.concat(message.rows).slice(-2000);
-      for (const each of feed.listeners) each.rows(message.rows, false);
-    }
-  }
-}
+// The browser side of a live chart: rows of the hub, reduced to a Bokeh source. `connect` is live/hub_client.js's.
 
 const time = (text) => Date.parse(text);
 
@@ -163,9 +78,10 @@ export function render({ model, view, el }) {
   let received = 0;
   let state = "connecting";
   let firstRow = "";
+  let reason = "";
 
   const show = () => {
-    const words = { live: "live", away: "hub is away, trying again", expired: "this picture is from an earlier day: load it again", connecting: "connecting" };
+    const words = { live: "live", away: "hub is away, trying again", expired: "this picture is from an earlier day: load it again", connecting: "connecting", unknown: reason };
     const waiting = received === 0 && state === "live" && firstRow ? ` yet: ${firstRow}` : "";
     badge.textContent = `${words[state] ?? state} · ${received} rows${waiting}`;
     badge.dataset.state = state;
@@ -185,19 +101,23 @@ export function render({ model, view, el }) {
   };
 
   const listener = {
-    rows(rows, snapshot, words) {
-      if (snapshot) firstRow = words || "no job answers this query yet";
-      if (snapshot) reduction.clear();
-      reduction.add(rows);
-      received = snapshot ? rows.length : received + rows.length;
+    rows(change) {
+      const snapshot = change.kind === "snapshot";
+      if (snapshot) {
+        firstRow = change.firstRow || "no job answers this query yet";
+        reduction.clear();
+      }
+      reduction.add(change.rows);
+      received = snapshot ? change.rows.length : received + change.rows.length;
       show();
       if (!dirty) {
         dirty = true;
         setTimeout(() => requestAnimationFrame(paint), 80); // at most about ten times a second
       }
     },
-    state(now) {
-      state = now;
+    state(word, why) {
+      state = word;
+      reason = why;
       show();
     },
   };
@@ -206,7 +126,5 @@ export function render({ model, view, el }) {
     badge.textContent = "a static picture";
     return;
   }
-  if (!hubs.has(model.url)) hubs.set(model.url, new HubConnection(model.url, model.token));
-  hubs.get(model.url).renew(model.token);
-  return hubs.get(model.url).subscribe(model.channel, model.source, listener);
+  return connect(model.url, model.token).follow({ channel: model.channel, source: model.source }, listener);
 }

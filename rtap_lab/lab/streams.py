@@ -15,14 +15,14 @@ from rtap_lab.lab.rows import Row
 from rtap_lab.live.client import watch
 
 REMEMBERED = 20_000
-"""Rows that are recognized when the hub shows them again: after a reconnect it begins with what it keeps."""
+"""Rows that are recognized when the hub shows them again: after a long absence it begins with what it keeps."""
 
 
 class RowStream(Stream):  # type: ignore[misc]
     """Emits each row of a query once, from a thread of its own, until `stop`.
 
-    It begins with, and after an absence goes on from, what the hub keeps: the newest 2,000 rows of a query; a longer absence
-    loses rows. What a sink raises ends it, and is kept as `error`. Connect the pipeline first, then `start`:
+    It begins with what the hub keeps, the newest 2,000 rows of a query, and after an absence goes on from where it was; an absence
+    of more rows than that loses some. What a sink raises ends it, and is kept as `error`. Connect the pipeline first, then `start`:
 
         with lab.stream("page_views_1m") as rows:
             rows.map(lambda row: row["views"]).sliding_window(5).map(sum).sink(print)

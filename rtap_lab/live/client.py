@@ -1,41 +1,50 @@
-"""A client of the hub that stays in step: it knows gaps, and comes back after a disconnect."""
+"""A client of the hub that stays in step: it goes on from where it was after a disconnect, and shows no row twice."""
 
 from __future__ import annotations
 
-import json
+import random
 import threading
 import time
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from websockets.exceptions import ConnectionClosed, WebSocketException
-from websockets.sync.client import connect
+from websockets.sync.client import ClientConnection, connect
 
 from rtap_lab.endpoints import Endpoint
 from rtap_lab.errors import LiveError
 from rtap_lab.live.access import issue
-from rtap_lab.live.protocol import UNAUTHORIZED, VERSION, authorize, encode
+from rtap_lab.live.protocol import (
+    UNAUTHORIZED,
+    VERSION,
+    Encoding,
+    History,
+    Row,
+    Subscribe,
+    authorize,
+    encode,
+    messages_of,
+)
+from rtap_lab.live.replica import Replica
 from rtap_lab.settings import LIVE
 
-Row = dict[str, Any]
+_FIRST_WAIT_S, _LAST_WAIT_S = 0.2, 3.0
+"""Seconds between two attempts to come back: twice as many each time, half to all of them, so that not all come at once."""
 
 
-def _secret(hub: Endpoint) -> str:
+def _open(hub: Endpoint, encoding: Encoding = "json", patience: float = 5.0) -> ClientConnection:
+    """A connection, introduced; each has a fresh token."""
     if not hub.secret:
         raise LiveError(f"hub: {hub} asks for a token, and there is no secret to make one from")
-    return hub.secret
-
-
-def _introduce(hub: Endpoint) -> str:
-    """What a client says first; each connection has a fresh token."""
-    return authorize(issue(_secret(hub), time.time()))
+    socket = connect(hub.address, open_timeout=patience, close_timeout=0.5, max_size=None, proxy=None)
+    socket.send(authorize(issue(hub.secret, time.time()), encoding))
+    return socket
 
 
 def ping(hub: Endpoint) -> str | None:
     """None when the hub greets."""
-    with connect(hub.address, open_timeout=2, close_timeout=0.2, proxy=None) as socket:
-        socket.send(_introduce(hub))
-        greeting = json.loads(socket.recv(timeout=2))
+    with _open(hub, patience=2) as socket:
+        greeting = messages_of(socket.recv(timeout=2))[0]
     ours = greeting.get("type") == "hello" and greeting.get("protocol") == VERSION
     return None if ours else "no greeting of this version"
 
@@ -55,68 +64,74 @@ def snapshots(hub: Endpoint, channels: Collection[str], source: str, *, patience
     found: dict[str, list[Row]] = {}
     deadline = time.monotonic() + patience
     try:
-        with connect(hub.address, open_timeout=5, close_timeout=0.5, max_size=None, proxy=None) as socket:
-            socket.send(_introduce(hub))
+        with _open(hub) as socket:
             for name in channels:
-                socket.send(_subscribe(name, source))
+                socket.send(encode(Subscribe(name, source)))
             while set(channels) - found.keys():
-                message = json.loads(socket.recv(timeout=max(0.0, deadline - time.monotonic())))
-                if message["type"] == "error":
-                    raise LiveError(f"hub: {message['message']}")
-                if message["type"] == "snapshot":
-                    found[message["channel"]] = message["rows"]
+                for message in messages_of(socket.recv(timeout=max(0.0, deadline - time.monotonic()))):
+                    if message["type"] == "error":
+                        raise LiveError(f"hub: {message['message']}")
+                    if message["type"] == "snapshot":
+                        found[message["channel"]] = message["rows"]
     except (OSError, TimeoutError, WebSocketException) as error:
         raise LiveError(f"hub: {hub} does not answer: {error}", hint="`rtap status`") from error
     return found
 
 
+def history(hub: Endpoint, request: History, *, patience: float = 30.0) -> tuple[list[Row], bool]:
+    """Rows of the past, from the store, and whether there are more.
+
+    Raises:
+        LiveError: When the hub does not answer, or refuses.
+    """
+    deadline = time.monotonic() + patience
+    try:
+        with _open(hub) as socket:
+            socket.send(encode(request))
+            while True:
+                for message in messages_of(socket.recv(timeout=max(0.0, deadline - time.monotonic()))):
+                    if message["type"] == "error":
+                        raise LiveError(f"hub: {message['message']}")
+                    if message["type"] == "history":
+                        return message["rows"], message["more"]
+    except (OSError, TimeoutError, WebSocketException) as error:
+        raise LiveError(f"hub: {hub} does not answer: {error}", hint="`rtap status`") from error
+
+
 def watch(
     hub: Endpoint,
-    channels: Iterable[str],
+    channels: Iterable[str | Subscribe],
     *,
     source: str = LIVE,
     stop: threading.Event | None = None,
     reconnect: bool = True,
+    encoding: Encoding = "json",
 ) -> Iterator[dict[str, Any]]:
-    """Yield snapshots and updates of channels, each with `client_ms`, when it was received.
+    """Yield snapshots and updates of channels in step, each with `client_ms`, when it was received, and its `ref`.
+
+    A snapshot replaces all that was before; after a disconnect updates go on from where they were, unless the hub no longer
+    keeps what was missed, or another run answers: then a snapshot comes, and its `reason` says so.
 
     Args:
         hub: Where the hub is, and its secret.
-        channels: Names of queries.
-        source: Whose.
+        channels: Names of queries, or what is asked of them.
+        source: Whose, of those that are names.
         stop: Ends it from another thread.
-        reconnect: Whether to come back after a disconnect (with new snapshots).
+        reconnect: Whether to come back after a disconnect.
+        encoding: Of the messages.
 
     Raises:
         LiveError: When the hub refuses a request, or is not there and `reconnect` is off.
     """
     stop = stop or threading.Event()
-    names = list(channels)
+    replica = Replica([Subscribe(each, source) if isinstance(each, str) else each for each in channels])
+    wait = _FIRST_WAIT_S
     while not stop.is_set():
         try:
-            with connect(hub.address, open_timeout=5, close_timeout=0.5, max_size=None, proxy=None) as socket:
-                socket.send(_introduce(hub))
-                for name in names:
-                    socket.send(_subscribe(name, source))
-                have: dict[str, int] = {}
-                while not stop.is_set():
-                    try:
-                        message = json.loads(socket.recv(timeout=0.25))
-                    except TimeoutError:
-                        continue
-                    if message["type"] == "error":
-                        raise LiveError(f"hub: {message['message']}")
-                    if message["type"] not in ("snapshot", "update"):
-                        continue
-                    name = message["channel"]
-                    if message["type"] == "update":
-                        if message["seq"] <= have.get(name, -1):
-                            continue
-                        if message["prev_seq"] != have.get(name):
-                            socket.send(_subscribe(name, source))
-                            continue
-                    have[name] = message["seq"]
-                    message["client_ms"] = time.time_ns() / 1e6
+            with _open(hub, encoding) as socket:
+                replica.connected()
+                for message in _received(socket, replica, encoding, stop):
+                    wait = _FIRST_WAIT_S
                     yield message
         except (OSError, ConnectionClosed, WebSocketException) as error:
             if isinstance(error, ConnectionClosed) and error.rcvd and error.rcvd.code == UNAUTHORIZED:
@@ -125,8 +140,23 @@ def watch(
                 ) from error
             if not reconnect:
                 raise LiveError(f"hub: {hub} does not answer: {error}", hint="`rtap status`") from error
-            stop.wait(0.3)
+            stop.wait(wait * random.uniform(0.5, 1))
+            wait = min(wait * 2, _LAST_WAIT_S)
 
 
-def _subscribe(channel: str, source: str) -> str:
-    return encode({"type": "subscribe", "channel": channel, "source": source})
+def _received(
+    socket: ClientConnection, replica: Replica, encoding: Encoding, stop: threading.Event
+) -> Iterator[dict[str, Any]]:
+    while not stop.is_set():
+        for request in replica.asks():
+            socket.send(encode(request, encoding))
+        try:
+            data = socket.recv(timeout=0.25)
+        except TimeoutError:
+            continue
+        received_ms = time.time_ns() / 1e6
+        for message in messages_of(data):
+            if message["type"] == "error":
+                raise LiveError(f"hub: {message['message']}")
+            for ref, each in replica.receive(message):
+                yield each | {"ref": ref, "client_ms": received_ms}

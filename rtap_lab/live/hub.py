@@ -1,81 +1,147 @@
-"""The hub's logic: channels with a bounded past, clients with a bounded queue. Pure, not thread-safe."""
+"""The hub's logic: channels, views of them, and how far each client is. Pure, not thread-safe; time is passed in.
+
+A client has no queue: it has a place in each view that it follows, and gets what came after it when it can take it. So one
+that is slow costs nothing, and what it gets is never older than it must be.
+"""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from rtap_lab.errors import LiveError
-from rtap_lab.live.protocol import Request, hello
-
-HISTORY = 2_000
-"""Rows a channel remembers, for snapshots."""
-
-QUEUE = 256
-"""Messages a client may be behind; a slower one gets a snapshot instead of what it missed."""
+from rtap_lab.live.protocol import Message, Ping, Position, Row, Subscribe, Unsubscribe, hello
+from rtap_lab.live.views import Asked, Channel, View
+from rtap_lab.queries.schema import Schema
 
 SUBSCRIPTIONS = 256
-"""Channels of sources that one client may follow."""
+"""Views that one client may follow."""
 
-Row = dict[str, Any]
+IDLE_S = 15.0
+"""Seconds without a row after which a client is told how far it is, with the checksum."""
+
+FASTEST = 50.0
+"""Updates a second that a client may ask for at most."""
+
 Place = tuple[str, str]
 """Channel and source."""
 
 
 @dataclass
-class _Channel:
-    seq: int = 0
-    first_row: str = ""
-    """When the first row can be there, in words; for as long as there is none."""
-    rows: deque[Row] = field(default_factory=lambda: deque(maxlen=HISTORY))
+class _Subscription:
+    view: View
+    rate: float
+    answer: dict[str, Any] | None
+    """What is said before everything else."""
+    asks: Position | None = None
+    """From where the client wants to go on."""
+    seq: int | None = None
+    """How far the client is; None: a snapshot is due."""
+    reason: str = ""
+    """Why the snapshot is due, where it is not the first."""
+    due_s: float = 0.0
+    """When it may get the next update."""
+    idle_s: float = 0.0
+    """When it is told that nothing came, with the checksum."""
 
 
 @dataclass
 class _Client:
-    """What it is sent is bounded by what it follows, however much it asks for and however little it reads."""
-
-    queue: deque[dict[str, Any]] = field(default_factory=deque)
-    subscribed: set[Place] = field(default_factory=set)
-    due: set[Place] = field(default_factory=set)
-    """Channels of which a snapshot is due: made when it is sent, in place of the updates until then."""
+    subscriptions: dict[str, _Subscription] = field(default_factory=dict)
+    said: list[Message] = field(default_factory=list)
     greet: bool = True
-    """Whether a greeting is due."""
 
 
 class Hub:
     """Channels and clients.
 
     Args:
-        channels: The names of the channels that there are now; `set_channels` changes them.
-        epoch: Names this life of the hub.
+        name: Names this process, for people.
+        channels: The queries' rows by name; `set_channels` changes them.
     """
 
-    def __init__(self, channels: Iterable[str], epoch: str) -> None:
-        self.names = frozenset(channels)
-        self.epoch = epoch
-        self._channels: dict[Place, _Channel] = {}
+    def __init__(self, name: str, channels: Mapping[str, Schema] | None = None) -> None:
+        self.name = name
+        self._schemas: dict[str, Schema] = dict(channels or {})
+        self._channels: dict[Place, Channel] = {}
+        self._views: dict[Asked, View] = {}
         self._clients: dict[object, _Client] = {}
 
     @property
     def clients(self) -> int:
+        """How many clients there are."""
         return len(self._clients)
 
-    def set_channels(self, names: Iterable[str]) -> set[object]:
+    # --- what comes from the topics --------------------------------------------------------------
+
+    def set_channels(self, channels: Mapping[str, Schema]) -> set[object]:
         """Queries came or went: clients are reached with a new greeting; what is gone is forgotten."""
-        wanted = frozenset(names)
-        if wanted == self.names:
+        if dict(channels) == self._schemas:
             return set()
-        self.names = wanted
-        for place in [place for place in self._channels if place[0] not in wanted]:
-            del self._channels[place]
+        changed = {name for name, schema in self._schemas.items() if channels.get(name) != schema}
+        self._schemas = dict(channels)
+        self._channels = {place: each for place, each in self._channels.items() if place[0] not in changed}
+        self._views = {asked: each for asked, each in self._views.items() if asked.channel not in changed}
         for client in self._clients.values():
             client.greet = True
-            client.due = {place for place in client.due if place[0] in wanted}
-            client.subscribed = {place for place in client.subscribed if place[0] in wanted}
-            client.queue = deque(m for m in client.queue if "channel" not in m or m["channel"] in wanted)
+            for ref, each in list(client.subscriptions.items()):
+                if each.view.asked.channel in changed:
+                    del client.subscriptions[ref]
         return set(self._clients)
+
+    def begin(
+        self, channel: str, source: str, epoch: str, seq: int, *, provisional: bool = False, first_row: str = ""
+    ) -> set[object]:
+        """A run answers from now on; nothing of it is shown before `loaded`.
+
+        Args:
+            channel: The query's name.
+            source: The source's.
+            epoch: The run.
+            seq: The place after which its rows are read.
+            provisional: Whether rows may come again after a failure.
+            first_row: When its first row can be there, in words.
+
+        Returns:
+            Clients that may have something to read.
+        """
+        found = self._channel((channel, source))
+        found.begin(epoch, seq)
+        found.provisional, found.first_row, found.loaded = provisional, first_row, False
+        for view in self._views_of((channel, source)):
+            view.renew()
+        return self._behind((channel, source), "another run answers now")
+
+    def loaded(self, channel: str, source: str) -> set[object]:
+        """What was there has been read: clients are served."""
+        self._channel((channel, source)).loaded = True
+        return self._followers((channel, source))
+
+    def end(self, channel: str, source: str) -> set[object]:
+        """No run answers any more."""
+        found = self._channels.get((channel, source))
+        if found is None or not found.epoch:
+            return set()
+        self.begin(channel, source, "", 0)
+        return self.loaded(channel, source)
+
+    def publish(
+        self, channel: str, source: str, rows: Sequence[tuple[int, Row]], *, appended_ms: int, received_ms: int
+    ) -> set[object]:
+        """Rows came, each with its place in the topic.
+
+        Returns:
+            Clients that may have something to read.
+        """
+        found = self._channel((channel, source))
+        found.appended_ms, found.received_ms = appended_ms, received_ms
+        new = found.put(rows)
+        for view in self._views_of((channel, source)):
+            view.put(new)
+        return self._followers((channel, source))
+
+    # --- what comes from the clients -------------------------------------------------------------
 
     def connect(self, client: object) -> None:
         """A client came; it is greeted."""
@@ -83,111 +149,145 @@ class Hub:
 
     def disconnect(self, client: object) -> None:
         """A client left."""
-        self._clients.pop(client, None)
+        gone = self._clients.pop(client, None)
+        if gone:
+            self._drop_views(each.view for each in gone.subscriptions.values())
 
-    def request(self, client: object, request: Request) -> None:
+    def request(self, client: object, request: Subscribe | Unsubscribe | Ping) -> None:
         """A client asked for something.
 
         Raises:
-            LiveError: When it follows too much.
+            LiveError: When there is no such channel or column, or it follows too much.
         """
         mine = self._clients[client]
-        place = (request.channel, request.source)
-        if request.type == "ping":
-            if len(mine.queue) < QUEUE:  # one that reads nothing needs no answer
-                mine.queue.append({"type": "pong"})
-        elif request.type == "subscribe":
-            if place not in mine.subscribed and len(mine.subscribed) >= SUBSCRIPTIONS:
-                raise LiveError(f"a client may follow {SUBSCRIPTIONS} channels; unsubscribe from some")
-            mine.subscribed.add(place)
-            self._owe(mine, place)
-        else:
-            mine.subscribed.discard(place)
-            mine.due.discard(place)
+        match request:
+            case Ping():
+                if len(mine.said) < SUBSCRIPTIONS:  # one that reads nothing needs no answer
+                    mine.said.append(Message({"type": "pong"}))
+            case Unsubscribe(ref):
+                gone = mine.subscriptions.pop(ref, None)
+                if gone:
+                    self._drop_views([gone.view])
+            case Subscribe():
+                self._subscribe(mine, request)
 
-    @staticmethod
-    def _owe(client: _Client, place: Place) -> None:
-        """A snapshot is due; it holds what is queued of its channel."""
-        client.queue = deque(m for m in client.queue if (m.get("channel"), m.get("source")) != place)
-        client.due.add(place)
+    def _subscribe(self, client: _Client, request: Subscribe) -> None:
+        schema = self._schemas.get(request.channel)
+        if schema is None:
+            known = ", ".join(sorted(self._schemas))
+            raise LiveError(f"channel {request.channel!r} is not known: one of {known}")
+        unknown = sorted({*request.where, *request.columns, *request.latest_by} - schema.columns.keys())
+        if unknown:
+            raise LiveError(f"{request.channel} has no column {unknown[0]!r}: {', '.join(schema.columns)}")
+        if not 0 <= request.rate <= FASTEST:
+            raise LiveError(f"rate {request.rate:g}: up to {FASTEST:g} updates a second, or 0 for each as it comes")
+        if len(request.source) > 40 or len(request.ref) > 2_000:
+            raise LiveError("source and ref are names")
+        ref = request.ref or f"{request.channel}/{request.source}"
+        before = client.subscriptions.get(ref)
+        if before is None and len(client.subscriptions) >= SUBSCRIPTIONS:
+            raise LiveError(f"a client may follow {SUBSCRIPTIONS} views; unsubscribe from some")
+        asked = Asked.by(request)
+        view = self._views.get(asked)
+        if view is None:
+            view = self._views[asked] = View(asked, self._channel((request.channel, request.source)))
+        answer = {"type": "subscribed", "ref": ref, "view": asked.name, "columns": view.columns}
+        answer |= {"latest_by": list(asked.latest_by), "order": schema.order}
+        client.subscriptions[ref] = _Subscription(view, request.rate, answer, request.resume)
+        if before is not None:
+            self._drop_views([before.view])
 
-    def _snapshot(self, place: Place) -> dict[str, Any]:
-        channel = self._channels.get(place) or _Channel()
-        return {
-            "type": "snapshot",
-            "channel": place[0],
-            "source": place[1],
-            "epoch": self.epoch,
-            "seq": channel.seq,
-            "rows": list(channel.rows),
-            "first_row": channel.first_row,
-        }
+    # --- what clients are sent -------------------------------------------------------------------
 
-    def describe(self, channel: str, source: str, first_row: str) -> set[object]:
-        """Say when the first row of a channel can be there: its snapshots carry it. Returns who has something to read."""
-        place = (channel, source)
-        found = self._channels.setdefault(place, _Channel())
-        if found.first_row == first_row:
-            return set()
-        found.first_row = first_row
-        found.seq += 1
-        return self._renew(place)
-
-    def publish(self, channel: str, source: str, rows: list[Row], *, appended_ms: int, received_ms: int) -> set[object]:
-        """Rows came; returns the clients that have something to read now."""
-        place = (channel, source)
-        kept = self._channels.setdefault(place, _Channel())
-        kept.rows.extend(rows)
-        kept.seq += 1
-        message = {
-            "type": "update",
-            "channel": channel,
-            "source": source,
-            "seq": kept.seq,
-            "prev_seq": kept.seq - 1,
-            "rows": rows,
-            "appended_ms": appended_ms,
-            "received_ms": received_ms,
-        }
-        return self._send_to(place, message)
-
-    def reset(self, channel: str, source: str) -> set[object]:
-        """A new run began: the channel is empty again."""
-        place = (channel, source)
-        found = self._channels.get(place)
-        if found is None:
-            return set()
-        found.rows.clear()
-        found.seq += 1
-        return self._renew(place)
-
-    def _followers(self, place: Place) -> dict[object, _Client]:
-        return {key: client for key, client in self._clients.items() if place in client.subscribed}
-
-    def _renew(self, place: Place) -> set[object]:
-        followers = self._followers(place)
-        for client in followers.values():
-            self._owe(client, place)
-        return set(followers)
-
-    def _send_to(self, place: Place, message: dict[str, Any]) -> set[object]:
-        followers = self._followers(place)
-        for client in followers.values():
-            if len(client.queue) >= QUEUE:
-                self._owe(client, place)
-            elif place not in client.due:
-                client.queue.append(message)
-        return set(followers)
-
-    def take(self, client: object) -> list[dict[str, Any]]:
-        """What a client should be sent now; empties its queue."""
+    def take(self, client: object, now_s: float) -> list[Message]:
+        """What a client should be sent now."""
         mine = self._clients.get(client)
         if mine is None:
             return []
-        messages = [hello(self.epoch, self.names)] if mine.greet else []
-        messages += mine.queue
-        messages += [self._snapshot(place) for place in sorted(mine.due)]
+        found = [self._greeting()] if mine.greet else []
         mine.greet = False
-        mine.queue.clear()
-        mine.due.clear()
-        return messages
+        found += mine.said
+        mine.said = []
+        for each in mine.subscriptions.values():
+            found += self._news(each, now_s)
+        return found
+
+    def due_s(self, client: object) -> float | None:
+        """When a client is sent something next, if nothing comes; None: it follows nothing."""
+        mine = self._clients.get(client)
+        served = [each for each in mine.subscriptions.values() if each.view.channel.loaded] if mine else []
+        return min((each.due_s if self._has_news(each) else each.idle_s for each in served), default=None)
+
+    @staticmethod
+    def _has_news(mine: _Subscription) -> bool:
+        return mine.seq is None or mine.view.has_news(mine.seq)
+
+    def _news(self, mine: _Subscription, now_s: float) -> list[Message]:
+        view, channel = mine.view, mine.view.channel
+        if not channel.loaded:
+            return []
+        found = []
+        if mine.answer is not None:
+            if mine.asks is not None:
+                mine.seq, mine.reason = mine.asks.seq, view.goes_on(mine.asks.epoch, mine.asks.seq)
+            recovered = mine.asks is not None and not mine.reason
+            found.append(Message(mine.answer | {"recovered": recovered, "epoch": channel.epoch, "head": channel.seq}))
+            mine.answer = mine.asks = None
+            mine.idle_s = now_s + IDLE_S
+        elif mine.seq is not None and not mine.reason:
+            mine.reason = view.goes_on(channel.epoch, mine.seq)
+        if mine.seq is None or mine.reason:
+            found.append(view.snapshot(mine.reason))
+        elif (view.has_news(mine.seq) and now_s >= mine.due_s) or (now_s >= mine.idle_s and mine.seq <= channel.seq):
+            found.append(view.update(mine.seq))
+        else:
+            if now_s >= mine.idle_s:  # the client is ahead: another hub had read more than this one has so far
+                mine.idle_s = now_s + IDLE_S
+            return found
+        mine.seq, mine.reason = channel.seq, ""
+        mine.due_s = now_s + 1 / mine.rate if mine.rate else 0.0
+        mine.idle_s = now_s + IDLE_S
+        return found
+
+    def _greeting(self) -> Message:
+        heads = {
+            f"{name}/{source}": {"epoch": channel.epoch, "head": channel.seq}
+            for (name, source), channel in sorted(self._channels.items())
+            if channel.loaded
+        }
+        return hello(self.name, heads, list(self._schemas))
+
+    # --- which is which --------------------------------------------------------------------------
+
+    def _channel(self, place: Place) -> Channel:
+        found = self._channels.get(place)
+        if found is None:
+            schema = self._schemas[place[0]]
+            found = self._channels[place] = Channel(list(schema.columns), schema.identity)
+        return found
+
+    def _views_of(self, place: Place) -> list[View]:
+        return [view for asked, view in self._views.items() if (asked.channel, asked.source) == place]
+
+    def _followers(self, place: Place) -> set[object]:
+        return {
+            key
+            for key, client in self._clients.items()
+            for each in client.subscriptions.values()
+            if (each.view.asked.channel, each.view.asked.source) == place
+        }
+
+    def _behind(self, place: Place, reason: str) -> set[object]:
+        followers = self._followers(place)
+        for key in followers:
+            for each in self._clients[key].subscriptions.values():
+                if (each.view.asked.channel, each.view.asked.source) == place and each.answer is None:
+                    each.reason = reason
+        return followers
+
+    def _drop_views(self, views: Iterable[View]) -> None:
+        """Views that nobody follows any more are forgotten."""
+        followed = {id(each.view) for client in self._clients.values() for each in client.subscriptions.values()}
+        for view in views:
+            if id(view) not in followed:
+                self._views.pop(view.asked, None)

@@ -1,103 +1,197 @@
-"""The messages between hub and client, as JSON objects. Pure.
+"""The messages between hub and client: typed, as JSON or msgpack. Pure. `docs/live-protocol.md` shows them in tables.
 
-Client to hub, and first of all, within five seconds:
-  {"type": "authorize", "token": TEXT}     `live.access`; who does not, or has a token that expired, is closed with 4401,
-  who says nothing with 4408
-then:
-  {"type": "subscribe", "channel": QUERY, "source": SOURCE}     SOURCE is "live" unless named
-  {"type": "unsubscribe", "channel": QUERY, "source": SOURCE}
-  {"type": "ping"}
-
-Hub to client:
-  {"type": "hello", "protocol": 2, "epoch": TEXT, "channels": [QUERY, …]}     again when queries come or go
-  {"type": "snapshot", "channel", "source", "epoch", "seq": N, "rows": [ROW, …], "first_row": TEXT}
-  {"type": "update", "channel", "source", "seq": N, "prev_seq": M, "rows": [ROW, …],
-   "appended_ms": T, "received_ms": T}
-  {"type": "pong"} · {"type": "error", "message": TEXT}
-
-`first_row` says in words when the first row can be there; "" where no run answers the query.
-A client drops an update whose `seq` it has, and asks for a new snapshot (subscribes again) when
-`prev_seq` is not the `seq` it has. `epoch` changes when the hub begins anew; a snapshot replaces
-all that was before.
+A frame is one message, or an array of messages. What a client says first is `authorize`; it chooses the encoding.
 """
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
 
 from rtap_lab.errors import LiveError
 from rtap_lab.settings import LIVE
 
-VERSION = 2
+VERSION = 3
 
-SILENT = 4408
-"""The close code of a client that said nothing in time: it may come back."""
+HISTORY = 2_000
+"""Rows of a view that hub and client keep: the newest."""
 
 UNAUTHORIZED = 4401
-"""The close code of a client without a good token; coming back with the same one is of no use."""
+"""Close code: without a good token; coming back with the same one is of no use."""
+SILENT = 4408
+"""Close code: nothing was said in time, or no sign of life came; the client may come back."""
+SLOW = 4429
+"""Close code: the client did not read what it was sent, or asked too much; it may come back, and goes on from where it was."""
+SHUTDOWN = 1001
+"""Close code: the hub ends; another may be there soon."""
+
+Encoding = Literal["json", "msgpack"]
+Value = str | int | float | bool | None
+Row = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Request:
-    """What a client asks."""
+class Position(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How far a client is in a channel."""
 
-    type: str
-    channel: str = ""
+    epoch: str
+    """The run whose rows it holds."""
+    seq: int
+
+
+class Authorize(msgspec.Struct, frozen=True, tag="authorize", forbid_unknown_fields=True):
+    """Who the client is: its first message."""
+
+    token: str
+    encoding: Encoding = "json"
+    """Of everything after it, in both directions."""
+
+
+class Subscribe(msgspec.Struct, frozen=True, tag="subscribe", forbid_unknown_fields=True):
+    """Follow a channel; again with the same `ref`: begin anew."""
+
+    channel: str
     source: str = LIVE
+    ref: str = ""
+    """The client's name for it; the channel's and source's where left out."""
+    where: dict[str, Value] = {}
+    """Only rows with these values."""
+    columns: list[str] = []
+    """Only these columns; all when empty."""
+    latest_by: list[str] = []
+    """Only the newest row of each value of these columns, instead of all rows."""
+    rate: float = 0.0
+    """Updates a second at most; 0: each as it comes."""
+    resume: Position | None = None
+    """Go on from here instead of beginning with a snapshot."""
 
 
-def authorize(token: str) -> str:
-    """What a client says first, as text."""
-    return encode({"type": "authorize", "token": token})
+class Unsubscribe(msgspec.Struct, frozen=True, tag="unsubscribe", forbid_unknown_fields=True):
+    """Follow no longer."""
+
+    ref: str
 
 
-def parse_authorize(text: str | bytes) -> object:
-    """The token of a client's first message.
+class History(msgspec.Struct, frozen=True, tag="history", forbid_unknown_fields=True):
+    """Rows of a time range, from the store."""
+
+    channel: str
+    begin_ms: int
+    end_ms: int
+    source: str = LIVE
+    ref: str = ""
+    limit: int = 10_000
+
+
+class Ping(msgspec.Struct, frozen=True, tag="ping", forbid_unknown_fields=True):
+    """A sign of life, answered by `pong`."""
+
+
+Request = Subscribe | Unsubscribe | History | Ping
+
+
+class Message:
+    """A message of the hub: encoded once in each format, whatever the number of clients."""
+
+    __slots__ = ("_json", "_msgpack", "body")
+
+    def __init__(self, body: dict[str, Any]) -> None:
+        self.body = body
+        self._json: bytes | None = None
+        self._msgpack: bytes | None = None
+
+    def encoded(self, encoding: Encoding) -> bytes:
+        if encoding == "json":
+            if self._json is None:
+                self._json = msgspec.json.encode(self.body)
+            return self._json
+        if self._msgpack is None:
+            self._msgpack = msgspec.msgpack.encode(self.body)
+        return self._msgpack
+
+
+def frame(messages: Sequence[Message], encoding: Encoding) -> str | bytes:
+    """Some messages as one frame: JSON as text, msgpack as bytes."""
+    parts = [message.encoded(encoding) for message in messages]
+    if encoding == "json":
+        return (parts[0] if len(parts) == 1 else b"[" + b",".join(parts) + b"]").decode()
+    return parts[0] if len(parts) == 1 else _array_header(len(parts)) + b"".join(parts)
+
+
+def _array_header(length: int) -> bytes:
+    """How an array begins in msgpack (specification, "array format family")."""
+    if length < 16:
+        return bytes([0x90 | length])
+    return b"\xdc" + length.to_bytes(2, "big") if length < 65_536 else b"\xdd" + length.to_bytes(4, "big")
+
+
+def messages_of(data: str | bytes) -> list[dict[str, Any]]:
+    """The messages of a frame from the hub.
+
+    Raises:
+        LiveError: When it is none.
+    """
+    try:
+        found = msgspec.json.decode(data) if isinstance(data, str) else msgspec.msgpack.decode(data)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise LiveError(f"hub: what it sent is no message: {error}") from error
+    return found if isinstance(found, list) else [found]
+
+
+def encode(request: Request, encoding: Encoding = "json") -> str | bytes:
+    """A client's message as a frame."""
+    return msgspec.json.encode(request).decode() if encoding == "json" else msgspec.msgpack.encode(request)
+
+
+def authorize(token: str, encoding: Encoding = "json") -> str:
+    """What a client says first: always JSON; `encoding` is that of everything after it."""
+    return msgspec.json.encode(Authorize(token, encoding)).decode()
+
+
+def parse_authorize(data: str | bytes) -> Authorize:
+    """A client's first message, JSON in any case.
 
     Raises:
         LiveError: When it is something else.
     """
     try:
-        data = json.loads(text)
-    except (ValueError, RecursionError):
-        data = None
-    if not isinstance(data, dict) or data.get("type") != "authorize":
-        raise LiveError('the first message must be {"type": "authorize", "token": TEXT}')
-    return data.get("token")
+        return msgspec.json.decode(data, type=Authorize)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        raise LiveError('the first message must be {"type": "authorize", "token": TEXT}') from error
 
 
-def parse_request(text: str | bytes, channels: frozenset[str]) -> Request:
+def parse_request(data: str | bytes, encoding: Encoding = "json") -> Request:
     """A client's message.
 
     Raises:
-        LiveError: When it is no request, or names an unknown channel.
+        LiveError: When it is no request.
     """
     try:
-        data = json.loads(text)
-    except (ValueError, RecursionError):
-        data = None
-    if not isinstance(data, dict) or not isinstance(data.get("type"), str):
-        raise LiveError('a request is a JSON object with a "type"')
-    kind = data["type"]
-    if kind == "ping":
-        return Request("ping")
-    if kind not in ("subscribe", "unsubscribe"):
-        raise LiveError(f'type {kind!r} is not known: one of "subscribe", "unsubscribe", "ping"')
-    channel, source = data.get("channel"), data.get("source", LIVE)
-    if channel not in channels:
-        raise LiveError(f"channel {channel!r} is not known: one of {', '.join(sorted(channels))}")
-    if not isinstance(source, str) or len(source) > 40:
-        raise LiveError("source must be the name of a source")
-    return Request(kind, channel, source)
+        found: Request = (
+            msgspec.json.decode(data, type=Request)
+            if encoding == "json"
+            else msgspec.msgpack.decode(data if isinstance(data, bytes) else data.encode(), type=Request)
+        )
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        raise LiveError(f"this is no request: {error}") from error
+    return found
 
 
-def hello(epoch: str, channels: frozenset[str]) -> dict[str, Any]:
+def hello(hub: str, heads: Mapping[str, Mapping[str, Any]], channels: Sequence[str]) -> Message:
     """The greeting."""
-    return {"type": "hello", "protocol": VERSION, "epoch": epoch, "channels": sorted(channels)}
+    return Message(
+        {
+            "type": "hello",
+            "protocol": VERSION,
+            "hub": hub,
+            "channels": sorted(channels),
+            "heads": heads,
+            "keep": HISTORY,
+        }
+    )
 
 
-def encode(message: dict[str, Any]) -> str:
-    """A message as text."""
-    return json.dumps(message, separators=(",", ":"), ensure_ascii=False)
+def error(words: str, ref: str = "") -> Message:
+    """What was refused, and why."""
+    return Message({"type": "error", "message": words, "ref": ref})

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -13,8 +13,10 @@ from rtap_lab.jobs.documents import jobs_document
 from rtap_lab.jobs.model import catalog
 from rtap_lab.kafka.reader import TopicReader
 from rtap_lab.live.client import ping
-from rtap_lab.live.hub import HISTORY, Hub
+from rtap_lab.live.hub import Hub
+from rtap_lab.live.protocol import HISTORY
 from rtap_lab.live.server import LiveServer
+from rtap_lab.queries.schema import Schema
 from rtap_lab.queries.waits import first_row
 from rtap_lab.services.process import ServiceProcess, log, own_service
 from rtap_lab.services.site import Site
@@ -48,16 +50,18 @@ class _Follower:
         self.process, self.server, self.loop = process, server, loop
         self.reader = TopicReader(process.site.endpoints.kafka, "rtap-hub")
         self.jobs = jobs_document(process.state)
-        self.names: list[str] = []
+        self.channels: dict[str, Schema] = {}
         self.followed: dict[str, Feed] = {}
         self.positions: dict[str, int] = {}
+        self.awaited: dict[str, int] = {}
+        """How far the topics must be read until what was there has been read."""
 
     def step(self) -> None:
         self._refresh()
         arrived = self.reader.poll(0.25)
         self.positions.update(arrived.positions)
         received_ms = time.time_ns() // 1_000_000
-        rows: dict[str, list[dict[str, Any]]] = {}
+        rows: dict[str, list[tuple[int, dict[str, Any]]]] = {}
         appended: dict[str, int] = {}
         for topic, offset, value, appended_ms in arrived.rows:
             if topic in self.followed and offset >= self.followed[topic].begins:
@@ -66,47 +70,70 @@ class _Follower:
                 except RowError as error:  # the writer counts them
                     log.warning("%s, offset %d: %s", topic, offset, error)
                     continue
-                rows.setdefault(topic, []).append(row)
+                rows.setdefault(topic, []).append((offset + 1, row))
                 appended[topic] = appended_ms
         for topic, new in rows.items():
-            feed = self.followed[topic]
-            publish = partial(self.server.publish, appended_ms=appended[topic], received_ms=received_ms)
-            self.loop.call_soon_threadsafe(publish, feed.query.name, feed.source, new)
+            self._call(
+                self.server.publish, self.followed[topic], new, appended_ms=appended[topic], received_ms=received_ms
+            )
+        self._tell_loaded()
+
+    def _call(self, act: Callable[..., None], feed: Feed, *arguments: Any, **named: Any) -> None:
+        self.loop.call_soon_threadsafe(partial(act, feed.query.name, feed.source, *arguments, **named))
+
+    def _tell_loaded(self) -> None:
+        for topic, end in list(self.awaited.items()):
+            if self.positions.get(topic, 0) >= end:
+                del self.awaited[topic]
+                self._call(self.server.loaded, self.followed[topic])
 
     def _refresh(self) -> None:
-        names = catalog(self.jobs.read()).names
-        if names != self.names:
-            self.loop.call_soon_threadsafe(self.server.set_channels, names)
-            self.names = names
-        wanted = {feed.topic: feed for feed in self.process.feeds()}
+        channels = {query.name: query.schema for query in catalog(self.jobs.read())}
+        if channels != self.channels:
+            self.loop.call_soon_threadsafe(self.server.set_channels, channels)
+            self.channels = channels
+        wanted = {feed.topic: feed for feed in self.process.feeds() if feed.query.name in channels}
         if wanted == self.followed:
             return
         ends = self.process.site.topics.ends(wanted, committed=True)
-        new = {topic: feed for topic, feed in wanted.items() if self.followed.get(topic) != feed}
-        for feed in new.values():
-            self.loop.call_soon_threadsafe(self.server.reset, feed.query.name, feed.source)
+        for topic in self.followed.keys() - wanted.keys():
+            self.awaited.pop(topic, None)
+            self._call(self.server.end, self.followed[topic])
+        for topic, feed in wanted.items():
+            if self.followed.get(topic) == feed:
+                continue
+            self.awaited[topic] = end = ends.get((topic, 0), 0)
+            # a row takes two places at most where each is a transaction of its own
+            self.positions[topic] = start = max(feed.begins, end - 2 * HISTORY)
             words = first_row(feed.query.definition)
-            self.loop.call_soon_threadsafe(self.server.describe, feed.query.name, feed.source, words)
-        self.positions.update({t: max(f.begins, ends.get((t, 0), 0) - HISTORY) for t, f in new.items()})
+            self._call(self.server.begin, feed, feed.run, start, provisional=feed.provisional, first_row=words)
         self.reader.follow({topic: self.positions[topic] for topic in wanted})
         self.followed = wanted
 
 
 def main(process: ServiceProcess) -> None:
-    """Serve clients, until the stop."""
-    server = LiveServer(Hub((), secrets.token_hex(4)), process.state.secret("hub.secret"))
+    """Serve clients, until the stop; what was there when the hub began is read before."""
+    server = LiveServer(Hub(f"hub {process.site.ports['hub']}"), process.state.secret("hub.secret"))
 
-    def read(loop: asyncio.AbstractEventLoop) -> None:
+    def read(loop: asyncio.AbstractEventLoop, caught_up: asyncio.Event) -> None:
         follower = _Follower(process, server, loop)
-        process.repeat(follower.step)
+
+        def step() -> None:
+            follower.step()
+            if not follower.awaited:
+                loop.call_soon_threadsafe(caught_up.set)
+
+        process.repeat(step)
         follower.reader.close()
+        loop.call_soon_threadsafe(caught_up.set)
 
     async def serve() -> None:
-        loop = asyncio.get_running_loop()
-        server.set_channels(catalog(jobs_document(process.state).read()).names)
+        loop, caught_up = asyncio.get_running_loop(), asyncio.Event()
+        reading = loop.run_in_executor(None, read, loop, caught_up)
+        await caught_up.wait()
         await server.start(process.site.ports["hub"])
         try:
-            await loop.run_in_executor(None, read, loop)
+            await reading
         finally:
             await server.stop()
 

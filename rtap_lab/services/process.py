@@ -151,7 +151,15 @@ class ServiceProcess:
     def feeds(self) -> list[Feed]:
         """The result topics of all current runs."""
         return [
-            Feed(run.topics[query.name], query, run.source, run.key, run.run, run.results_from[run.topics[query.name]])
+            Feed(
+                topic := run.topics[query.name],
+                query,
+                run.source,
+                run.key,
+                run.run,
+                run.results_from[topic],
+                provisional=run.parameters.delivery == "low_latency",
+            )
             for run in self._runs.read().values()
             if run.desired != "removed"
             for query in run.queries

@@ -29,6 +29,8 @@ class Feed:
     run: str
     begins: int
     """Offset of the run's first possible row; what is before it is of an earlier run."""
+    provisional: bool = False
+    """Whether rows may come again after a failure (`low_latency`)."""
 
 
 class Arrived(Protocol):

@@ -25,7 +25,7 @@ from rtap_lab.kafka.clients import read_range
 from rtap_lab.kafka.names import LATE, REJECTED
 from rtap_lab.kafka.topics import Topics
 from rtap_lab.live.client import snapshots
-from rtap_lab.live.hub import HISTORY
+from rtap_lab.live.protocol import HISTORY
 from rtap_lab.queries.query import Query
 from rtap_lab.reference.engine import rows_of
 from rtap_lab.reference.fates import Fate, Judge, Judged, Place, copies, judged_anew

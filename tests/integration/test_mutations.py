@@ -35,6 +35,7 @@ from rtap_lab.lab import Lab
 from rtap_lab.lab.subjects import subject_of
 from rtap_lab.live.hub import Hub
 from rtap_lab.live.server import LiveServer
+from rtap_lab.queries.standard import packaged
 from rtap_lab.recordings.rejects import encode_row, key_of, rejected_rows
 from rtap_lab.settings import PARTITIONS
 from rtap_lab.stack.process import free_port
@@ -338,11 +339,14 @@ def a_hub(shown: dict[str, list[Row]], source: str) -> Iterator[Endpoint]:
     """A real hub that shows these rows."""
     port, secret = free_port(), secrets.token_hex(8)
     ready, loop = threading.Event(), asyncio.new_event_loop()
-    server = LiveServer(Hub(shown, "epoch"), secret)
+    schemas = {name: packaged()[name].schema for name in shown}
+    server = LiveServer(Hub("mutated", schemas), secret)
 
     async def serve() -> None:
         for name, rows in shown.items():
-            server.publish(name, source, rows, appended_ms=0, received_ms=0)
+            server.begin(name, source, "run", 0)
+            server.publish(name, source, list(enumerate(rows, 1)), appended_ms=0, received_ms=0)
+            server.loaded(name, source)
         await server.start(port)
         ready.set()
 

@@ -33,7 +33,7 @@ def test_a_page_of_another_site_is_refused_under_any_name(headers: dict[str, str
     port = free_port()
 
     async def attempt() -> bool:
-        server = LiveServer(Hub(["a"], "epoch"), "secret")
+        server = LiveServer(Hub("a hub"), "secret")
         await server.start(port)
         try:
             connection = connect(f"ws://127.0.0.1:{port}", additional_headers=headers, proxy=None)

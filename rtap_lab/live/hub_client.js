@@ -1,0 +1,244 @@
+// A client of the live hub for any web page of this machine: one WebSocket a hub, views that stay in step, nothing else needed.
+//
+//   import { connect } from "http://127.0.0.1:PORT/hub_client.js";
+//   const stop = connect("ws://127.0.0.1:PORT", TOKEN).follow(
+//     { channel: "page_views_1m" },
+//     { rows(change) { … change.rows, change.all() … }, state(word) { … "live", "away", "expired", "unknown" … } });
+//
+// The protocol: docs/live-protocol.md. What a view holds, and when it asks to go on, is as in rtap_lab/live/replica.py.
+
+const hubs = (globalThis.__rtapHubs ??= new Map());
+
+const EXPIRED = 4401; // coming back with the same token is of no use
+const FIRST_WAIT_MS = 200;
+const LAST_WAIT_MS = 3000;
+
+/** The connection to a hub; pages that ask for the same hub share it. */
+export function connect(url, token) {
+  if (!hubs.has(url)) hubs.set(url, new Hub(url, token));
+  const hub = hubs.get(url);
+  hub.renew(token);
+  return hub;
+}
+
+class Hub {
+  constructor(url, token) {
+    this.url = url;
+    this.token = token;
+    this.views = new Map(); // by ref
+    this.questions = new Map(); // history, by ref
+    this.channels = null; // what the hub answers; null before its greeting
+    this.number = 0;
+    this.wait = FIRST_WAIT_MS;
+    this.word = "connecting";
+    this.open();
+  }
+
+  open() {
+    const socket = (this.socket = new WebSocket(this.url));
+    socket.onopen = () => socket.send(JSON.stringify({ type: "authorize", token: this.token }));
+    socket.onmessage = (event) => {
+      const found = JSON.parse(event.data);
+      for (const message of Array.isArray(found) ? found : [found]) this.receive(message);
+    };
+    socket.onclose = (event) => {
+      this.channels = null;
+      for (const each of this.questions.values()) each.reject(new Error("the hub went away"));
+      this.questions.clear();
+      this.expired = event.code === EXPIRED;
+      this.tell(this.expired ? "expired" : "away");
+      if (this.expired) return;
+      setTimeout(() => this.open(), this.wait * (0.5 + Math.random() / 2)); // so that not all come back at once
+      this.wait = Math.min(this.wait * 2, LAST_WAIT_MS);
+    };
+  }
+
+  // A page that was drawn later brings a token that is good for longer.
+  renew(token) {
+    if (!(parseInt(token) > parseInt(this.token))) return;
+    this.token = token;
+    if (this.expired) this.open();
+    this.expired = false;
+  }
+
+  send(message) {
+    if (this.socket.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(message));
+  }
+
+  tell(word) {
+    this.word = word;
+    for (const view of this.views.values()) view.tell(word);
+  }
+
+  /** Follow a view; returns what ends it. `listener.rows(change)` is called with each change, `listener.state(word)` with how it is. */
+  follow(asked, listener) {
+    const ref = JSON.stringify(asked);
+    if (!this.views.has(ref)) {
+      this.views.set(ref, new View(this, ref, asked));
+      if (this.channels) this.views.get(ref).ask();
+    }
+    const view = this.views.get(ref);
+    view.listeners.add(listener);
+    listener.state?.(view.word ?? this.word);
+    if (view.held) listener.rows(view.change("snapshot", view.rows()));
+    return () => {
+      view.listeners.delete(listener);
+      if (view.listeners.size > 0 || this.views.get(ref) !== view) return;
+      this.views.delete(ref);
+      this.send({ type: "unsubscribe", ref });
+    };
+  }
+
+  /** Rows of the past: {rows, more}. */
+  history(asked) {
+    const ref = `history ${++this.number}`;
+    return new Promise((resolve, reject) => {
+      if (this.channels === null) return reject(new Error("the hub is away"));
+      this.questions.set(ref, { resolve, reject });
+      this.send({ type: "history", ref, ...asked });
+    });
+  }
+
+  receive(message) {
+    switch (message.type) {
+      case "hello": {
+        const before = this.channels;
+        this.channels = new Set(message.channels);
+        this.wait = FIRST_WAIT_MS;
+        if (before === null) this.tell("live");
+        for (const view of this.views.values()) if (before === null || !before.has(view.asked.channel)) view.ask();
+        return;
+      }
+      case "subscribed":
+        return this.views.get(message.ref)?.answered(message);
+      case "snapshot":
+      case "update":
+        for (const view of this.views.values()) if (view.name === message.view) view.receive(message);
+        return;
+      case "history":
+      case "error": {
+        const question = this.questions.get(message.ref);
+        this.questions.delete(message.ref);
+        if (message.type === "history") question?.resolve(message);
+        else if (question) question.reject(new Error(message.message));
+        else this.views.get(message.ref)?.tell("unknown", message.message);
+      }
+    }
+  }
+}
+
+class View {
+  constructor(hub, ref, asked) {
+    this.hub = hub;
+    this.ref = ref;
+    this.asked = asked;
+    this.listeners = new Set();
+    this.name = null; // null: the hub has not answered, and what comes is of an earlier question
+    this.held = null; // rows by key, in the order in which they came; null before the first snapshot
+  }
+
+  tell(word, why = "") {
+    this.word = word === "unknown" ? word : null;
+    this.why = why;
+    for (const each of this.listeners) each.state?.(word, why);
+  }
+
+  ask(anew = false) {
+    this.name = null;
+    const resume = this.held && !anew ? { epoch: this.epoch, seq: this.seq } : null;
+    if (this.hub.channels && !this.hub.channels.has(this.asked.channel)) return this.tell("unknown", "no job answers this query");
+    if (this.word) this.tell("live");
+    this.hub.send({ type: "subscribe", ref: this.ref, ...this.asked, resume });
+  }
+
+  answered(message) {
+    this.name = message.view;
+    this.columns = message.columns;
+    this.latestBy = message.latest_by;
+  }
+
+  rows() {
+    return [...this.held.values()].map((each) => each.row);
+  }
+
+  receive(message) {
+    const isNew = message.type === "snapshot";
+    if (isNew) {
+      if (this.held && message.epoch === this.epoch && message.seq < this.seq) return this.ask(); // it has not read so far yet
+      this.held = new Map();
+      this.sum = 0;
+    } else {
+      if (!this.held) return;
+      const follows = message.epoch === this.epoch && message.prev_seq === this.seq;
+      if (!follows && message.epoch === this.epoch && message.seq <= this.seq) return; // it has that
+      if (!follows) return this.ask();
+    }
+    message.rows.forEach((row, n) => this.put(message.seqs[n], row));
+    this.forget(message.forgotten);
+    this.epoch = message.epoch;
+    this.seq = message.seq;
+    if (this.sum !== message.checksum) {
+      console.warn(`rtap_lab: ${this.name} is out of step, and begins anew`);
+      return this.ask(true);
+    }
+    this.firstRow = message.first_row;
+    this.provisional = message.provisional;
+    this.at = { appended: message.appended_ms, received: message.received_ms };
+    if (!isNew && message.rows.length === 0) return;
+    const change = this.change(message.type, message.rows);
+    for (const each of this.listeners) each.rows(change);
+  }
+
+  change(kind, rows) {
+    const { firstRow, provisional, at, epoch, seq } = this;
+    return { kind, rows, all: () => this.rows(), firstRow, provisional, appendedMs: at?.appended, receivedMs: at?.received, epoch, seq };
+  }
+
+  put(seq, row) {
+    const key = this.latestBy.length ? JSON.stringify(this.latestBy.map((name) => row[name])) : seq;
+    const before = this.held.get(key);
+    const hash = rowHash(row, this.columns);
+    if (before) this.held.delete(key);
+    this.held.set(key, { seq, row, hash });
+    this.sum = (this.sum + hash - (before?.hash ?? 0)) >>> 0;
+  }
+
+  forget(seq) {
+    for (const [key, each] of this.held) {
+      if (each.seq > seq) break;
+      this.held.delete(key);
+      this.sum = (this.sum - each.hash) >>> 0;
+    }
+  }
+}
+
+const TABLE = Uint32Array.from({ length: 256 }, (_, n) => {
+  for (let k = 0; k < 8; k++) n = n & 1 ? 0xedb88320 ^ (n >>> 1) : n >>> 1;
+  return n >>> 0;
+});
+const number = new DataView(new ArrayBuffer(8));
+const texts = new TextEncoder();
+
+/** The hash of a row: CRC-32 of its values, each with its kind in front (rtap_lab/live/checksum.py). */
+export function rowHash(row, columns) {
+  let crc = 0xffffffff;
+  const add = (byte) => {
+    crc = TABLE[(crc ^ byte) & 0xff] ^ (crc >>> 8);
+  };
+  for (const name of columns) {
+    const value = row[name];
+    if (value === null || value === undefined) add(0);
+    else if (value === false) add(1);
+    else if (value === true) add(2);
+    else if (typeof value === "number") {
+      add(3);
+      number.setFloat64(0, value);
+      for (let n = 0; n < 8; n++) add(number.getUint8(n));
+    } else {
+      add(4);
+      for (const byte of texts.encode(value)) add(byte);
+      add(0xff);
+    }
+  }
+  return (crc ^ 0xffffffff) >>> 0;
+}

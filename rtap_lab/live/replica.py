@@ -1,0 +1,134 @@
+"""What a client holds, and how it stays in step with the hub: `browser/hub_client.js` does the same. Pure.
+
+It never shows a gap, a row twice, or less than it has shown before of the same run: a message that does not follow is left out,
+and the hub is asked to go on from where the client is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from rtap_lab.live.protocol import Position, Subscribe
+from rtap_lab.live.views import Held
+
+
+@dataclass
+class _Followed:
+    request: Subscribe
+    view: str = ""
+    columns: list[str] | None = None
+    """None: the hub has not answered."""
+    latest_by: list[str] | None = None
+    held: Held | None = None
+    """None: no snapshot has come."""
+    epoch: str = ""
+    seq: int = 0
+
+
+class Replica:
+    """The views that a client follows.
+
+    Args:
+        requests: What it follows; each has a `ref` of its own.
+    """
+
+    def __init__(self, requests: Iterable[Subscribe]) -> None:
+        named = [
+            request if request.ref else msgspec.structs.replace(request, ref=f"{request.channel}/{request.source}")
+            for request in requests
+        ]
+        self._followed = {request.ref: _Followed(request) for request in named}
+        self._asks: list[Subscribe] = []
+        self._channels: set[str] = set()
+        """Queries that the hub has: what it forgot of one that went is asked for when that one is back."""
+
+    def connected(self) -> None:
+        """A connection was made: everything is asked for, from where it is."""
+        self._channels.clear()
+        for each in self._followed.values():
+            self._ask(each)
+
+    def asks(self) -> list[Subscribe]:
+        """What is to be sent to the hub; each is given once."""
+        found, self._asks = self._asks, []
+        return found
+
+    def held(self, ref: str) -> Held | None:
+        """What is held of a view; None before its first snapshot."""
+        return self._followed[ref].held
+
+    def position(self, ref: str) -> Position:
+        """How far a view is."""
+        return Position(self._followed[ref].epoch, self._followed[ref].seq)
+
+    def receive(self, message: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+        """A message of the hub came.
+
+        Returns:
+            The views that changed by it, by their `ref`, each with the message.
+        """
+        kind = message["type"]
+        if kind == "hello":
+            self._greeted(set(message["channels"]))
+        elif kind == "subscribed":
+            self._answered(message)
+        elif kind in ("snapshot", "update"):
+            take = self._begin if kind == "snapshot" else self._go_on
+            of_view = [
+                each for each in self._followed.values() if each.columns is not None and each.view == message["view"]
+            ]
+            return [(each.request.ref, message) for each in of_view if take(each, message)]
+        return []
+
+    def _greeted(self, channels: set[str]) -> None:
+        back = channels - self._channels if self._channels else set()
+        self._channels = channels
+        for each in self._followed.values():
+            if each.request.channel in back:
+                self._ask(each)
+
+    def _ask(self, each: _Followed, *, anew: bool = False) -> None:
+        resume = Position(each.epoch, each.seq) if each.held is not None and not anew else None
+        each.columns = None  # what comes until the answer is of an earlier question
+        self._asks.append(msgspec.structs.replace(each.request, resume=resume))
+
+    def _answered(self, message: dict[str, Any]) -> None:
+        each = self._followed.get(message["ref"])
+        if each is not None:
+            each.view, each.columns, each.latest_by = message["view"], message["columns"], message["latest_by"]
+
+    def _begin(self, each: _Followed, message: dict[str, Any]) -> bool:
+        if each.held is not None and message["epoch"] == each.epoch and message["seq"] < each.seq:
+            self._ask(each)  # the hub has not read so far yet
+            return False
+        held = Held(each.columns or [], each.latest_by or [])
+        for seq, row in zip(message["seqs"], message["rows"], strict=True):
+            held.put(seq, row)
+        held.forget(message["forgotten"])
+        if held.checksum != message["checksum"]:
+            self._ask(each, anew=True)
+            return False
+        each.held, each.epoch, each.seq = held, message["epoch"], message["seq"]
+        return True
+
+    def _go_on(self, each: _Followed, message: dict[str, Any]) -> bool:
+        if each.held is None:
+            return False
+        if message["epoch"] == each.epoch and message["seq"] <= each.seq and message["prev_seq"] != each.seq:
+            return False  # it has that
+        if message["epoch"] != each.epoch or message["prev_seq"] != each.seq:
+            self._ask(each)
+            return False
+        for seq, row in zip(message["seqs"], message["rows"], strict=True):
+            each.held.put(seq, row)
+        each.held.forget(message["forgotten"])
+        each.seq = message["seq"]
+        if each.held.checksum != message["checksum"]:
+            each.seq = message["prev_seq"]
+            self._ask(each, anew=True)
+            return False
+        return bool(message["rows"])
