@@ -10,7 +10,7 @@ from typing import Any
 
 from rtap_lab.jobs.model import run_of, runs_on
 from rtap_lab.lab.context import Context
-from rtap_lab.lab.rows import Row, in_order
+from rtap_lab.lab.rows import Row
 from rtap_lab.lab.subjects import await_store
 from rtap_lab.live.client import watch as watch_hub
 from rtap_lab.queries.waits import first_row
@@ -28,7 +28,7 @@ def rows(context: Context, query: str, source: str) -> list[Row]:
         run = run_of(context.runs.read(), query, source)
         if run is not None and context.is_up:
             await_store(context, store, run)
-        return in_order(asked.schema, store.rows(asked, source))
+        return asked.schema.written(store.rows(asked, source))
     finally:
         store.close()
 

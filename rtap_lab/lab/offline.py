@@ -17,7 +17,7 @@ from rtap_lab.errors import JobError, SettingsError, SourceError
 from rtap_lab.events.codec import encode
 from rtap_lab.jobs.model import Run
 from rtap_lab.lab.exercises import Exercise, exercise
-from rtap_lab.lab.rows import Row, as_frame, in_order
+from rtap_lab.lab.rows import Row, as_frame
 from rtap_lab.lab.scenarios import load_scenario
 from rtap_lab.lab.truth import beside, read_truth
 from rtap_lab.queries.query import Catalog, Definition, Query
@@ -304,7 +304,7 @@ class OfflineLab:
     def _rows(self, query: Query, source: str) -> list[Row]:
         schema = query.schema
         # numbers as the store keeps them
-        return in_order(schema, [schema.normal(row) for row in rows_of(query.definition, self._counted(source))])
+        return schema.written([schema.normal(row) for row in rows_of(query.definition, self._counted(source))])
 
     def results(self, query: str, source: str = LIVE) -> pd.DataFrame:
         """The rows of a query as a DataFrame, as `Lab.results`."""
@@ -356,7 +356,7 @@ class OfflineLab:
                         "source": source,
                         "seq": sequence[name],
                         "prev_seq": sequence[name] - 1,
-                        "rows": in_order(asked[name].schema, due),
+                        "rows": asked[name].schema.written(due),
                         "appended_ms": arrival_ms,
                         "received_ms": arrival_ms,
                     }

@@ -16,7 +16,7 @@ from rtap_lab.flink.statements import query_sql
 from rtap_lab.lab.context import Context
 from rtap_lab.lab.looks import SHOWN, Look, explained, look, source_statements
 from rtap_lab.lab.pieces import Piece, Since, counted_of, piece_of
-from rtap_lab.lab.rows import Row, as_frame, in_order
+from rtap_lab.lab.rows import Row, as_frame
 from rtap_lab.queries.query import Query, WindowQuery
 from rtap_lab.queries.windows import SessionWindow
 from rtap_lab.reference.engine import rows_of
@@ -241,7 +241,7 @@ def preview_statement(
         name=f"preview {query.name}",
         on_rows=on_rows,
     )
-    return Preview(query, found, in_order(schema, [schema.normal(columns(row)) for row in found.rows]))
+    return Preview(query, found, schema.written([schema.normal(columns(row)) for row in found.rows]))
 
 
 def explain(context: Context, query: Query, source: str) -> str:

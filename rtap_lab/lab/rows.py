@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from rtap_lab.errors import SettingsError
-from rtap_lab.events.times import instant_text
 from rtap_lab.queries.schema import Schema
 from rtap_lab.tables import Table
 
@@ -19,19 +18,6 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 FORMS = ("table", "csv", "json")
-
-
-def in_order(schema: Schema, rows: list[Row]) -> list[Row]:
-    """Rows sorted by time, then keys, with their columns in order; instants as RFC 3339 texts."""
-    rows = sorted(rows, key=lambda row: [(row[name] is not None, row[name]) for name in schema.order])
-    moments = {name for name, kind in schema.columns.items() if kind == "time"}
-    return [
-        {
-            name: instant_text(row[name]) if name in moments and row[name] is not None else row[name]
-            for name in schema.columns
-        }
-        for row in rows
-    ]
 
 
 def as_frame(schema: Schema, rows: list[Row]) -> pd.DataFrame:

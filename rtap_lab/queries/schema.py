@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import msgspec
 import orjson
 
 from rtap_lab.errors import RowError
-from rtap_lab.events.times import instant_ms
+from rtap_lab.events.times import instant_ms, instant_text
 
 Kind = Literal["text", "integer", "number", "boolean", "time"]
 Row = dict[str, Any]
@@ -114,3 +115,19 @@ class Schema(msgspec.Struct, frozen=True):
                 value = round(float(value), 6)
             result[name] = value
         return result
+
+    def written(self, rows: Iterable[Row]) -> list[Row]:
+        """Rows as result topics have them, sorted by time, then keys: instants as RFC 3339 texts.
+
+        Args:
+            rows: As `normal` gives them.
+        """
+        ordered = sorted(rows, key=lambda row: [(row[name] is not None, row[name]) for name in self.order])
+        moments = {name for name, kind in self.columns.items() if kind == "time"}
+        return [
+            {
+                name: instant_text(row[name]) if name in moments and row[name] is not None else row[name]
+                for name in self.columns
+            }
+            for row in ordered
+        ]

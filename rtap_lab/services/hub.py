@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from typing import Any
 
-from rtap_lab.errors import RowError
+from rtap_lab.errors import LiveError, RowError
 from rtap_lab.jobs.documents import jobs_document
 from rtap_lab.jobs.model import catalog
 from rtap_lab.kafka.reader import TopicReader
 from rtap_lab.live.client import ping
 from rtap_lab.live.hub import Hub
-from rtap_lab.live.protocol import HISTORY
+from rtap_lab.live.protocol import HISTORY, History, Row
 from rtap_lab.live.server import LiveServer
 from rtap_lab.queries.schema import Schema
 from rtap_lab.queries.waits import first_row
@@ -23,6 +25,9 @@ from rtap_lab.services.site import Site
 from rtap_lab.settings import Settings
 from rtap_lab.stack.service import Service
 from rtap_lab.store.writer import Feed
+
+MOST_PAST = 50_000
+"""Rows of the past that one request may ask for."""
 
 
 def ports(settings: Settings) -> list[str]:
@@ -111,9 +116,31 @@ class _Follower:
         self.followed = wanted
 
 
+class _Past:
+    """Rows behind what the hub keeps, from the store."""
+
+    def __init__(self, process: ServiceProcess) -> None:
+        self.process = process
+        self.one_at_a_time = threading.Lock()
+
+    def __call__(self, asked: History) -> tuple[list[Row], bool]:
+        if asked.begin_ms >= asked.end_ms or not 1 <= asked.limit <= MOST_PAST:
+            raise LiveError(f"history: begin_ms is before end_ms, and limit is 1 to {MOST_PAST}")
+        feeds = self.process.feeds()
+        feed = next((each for each in feeds if (each.query.name, each.source) == (asked.channel, asked.source)), None)
+        if feed is None:  # what is no name of ours does not reach the store
+            raise LiveError(f"no run answers {asked.channel!r} on {asked.source!r}")
+        span = (asked.begin_ms, asked.end_ms)
+        with self.one_at_a_time, closing(self.process.site.open_store()) as store:
+            rows = store.rows(feed.query, feed.source, between=span, most=asked.limit + 1)
+        rows.sort(key=feed.query.schema.point_time_ms)
+        return feed.query.schema.written(rows[-asked.limit :]), len(rows) > asked.limit
+
+
 def main(process: ServiceProcess) -> None:
     """Serve clients, until the stop; what was there when the hub began is read before."""
-    server = LiveServer(Hub(f"hub {process.site.ports['hub']}"), process.state.secret("hub.secret"))
+    hub = Hub(f"hub {process.site.ports['hub']}")
+    server = LiveServer(hub, process.state.secret("hub.secret"), _Past(process))
 
     def read(loop: asyncio.AbstractEventLoop, caught_up: asyncio.Event) -> None:
         follower = _Follower(process, server, loop)

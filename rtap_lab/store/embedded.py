@@ -184,12 +184,21 @@ class EmbeddedStore:
             db.execute("DELETE FROM runs WHERE source = ?", (key,))
             db.executemany("DELETE FROM offsets WHERE topic = ?", [(topic,) for topic in topics])
 
-    def rows(self, query: Query, source: str) -> list[dict[str, Any]]:
+    def rows(
+        self, query: Query, source: str, *, between: tuple[int, int] | None = None, most: int | None = None
+    ) -> list[dict[str, Any]]:
+        chosen = f'SELECT {_quoted(query.schema.columns)} FROM "{query.name}" WHERE source = ?'
+        asked: list[str | int] = [source]
+        if between is not None:
+            chosen += " AND point_time >= ? AND point_time < ?"
+            asked += between
+        if most is not None:
+            chosen += " ORDER BY point_time DESC LIMIT ?"
+            asked.append(most)
         with self._open() as db:
             if not self._has(db, query.name):
                 return []
-            chosen = f'SELECT {_quoted(query.schema.columns)} FROM "{query.name}" WHERE source = ?'
-            return [self._row(query.schema, values) for values in db.execute(chosen, (source,))]
+            return [self._row(query.schema, found) for found in db.execute(chosen, asked)]
 
     @staticmethod
     def _row(schema: Schema, values: tuple[Any, ...]) -> dict[str, Any]:

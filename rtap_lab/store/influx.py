@@ -179,11 +179,15 @@ class InfluxStore:
             if topic in held:
                 self._delete(_META, f'_measurement="offsets" AND topic="{topic}"')
 
-    def rows(self, query: Query, source: str) -> list[dict[str, Any]]:
+    def rows(
+        self, query: Query, source: str, *, between: tuple[int, int] | None = None, most: int | None = None
+    ) -> list[dict[str, Any]]:
+        start, stop = _ALWAYS if between is None else (f"time(v: {each * 1_000_000})" for each in between)
+        newest = f'|> sort(columns: ["_time"], desc: true) |> limit(n: {most})' if most is not None else ""
         flux = f'''from(bucket: "{self._bucket(source)}")
-          |> range(start: {_ALWAYS[0]}, stop: {_ALWAYS[1]})
+          |> range(start: {start}, stop: {stop})
           |> filter(fn: (r) => r._measurement == "{query.name}" and r.source == "{source}")
-          |> pivot(rowKey: ["_time"], columnKey: ["_field"], valueColumn: "_value") |> group()'''
+          |> pivot(rowKey: ["_time"], columnKey: ["_field"], valueColumn: "_value") |> group() {newest}'''
         return [self._row(query.schema, record) for record in self._query(flux)]
 
     @staticmethod

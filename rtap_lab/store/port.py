@@ -53,8 +53,17 @@ class Store(Protocol):
         """Remove what is held of a job on a source: points, rollup, offsets and run."""
         ...
 
-    def rows(self, query: Query, source: str) -> list[dict[str, Any]]:
-        """All rows of a query, in no order, as `Schema.normal` gives them; none where nothing was ever written."""
+    def rows(
+        self, query: Query, source: str, *, between: tuple[int, int] | None = None, most: int | None = None
+    ) -> list[dict[str, Any]]:
+        """Rows of a query, in no order, as `Schema.normal` gives them; none where nothing was ever written.
+
+        Args:
+            query: The query.
+            source: Whose rows.
+            between: Only those whose point lies in [begin, end), milliseconds; read by it, whatever else there is.
+            most: Only so many, the newest.
+        """
         ...
 
     def maintain(self, queries: Iterable[Query], now_ms: int) -> None:
