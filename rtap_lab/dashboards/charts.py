@@ -2,48 +2,33 @@
 
 from __future__ import annotations
 
-import importlib.resources
 import itertools
-import time
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import panel as pn
-import param
-from bokeh.models import ColumnDataSource, DataRange1d, DatetimeTickFormatter, FactorRange
+from bokeh.models import (
+    BoxZoomTool,
+    ColumnDataSource,
+    DataRange1d,
+    DatetimeTickFormatter,
+    FactorRange,
+    HoverTool,
+    NumeralTickFormatter,
+    PanTool,
+    ResetTool,
+)
 from bokeh.plotting import figure
-from panel.custom import JSComponent
 
-from rtap_lab.dashboards.viewmodel import REDUCTIONS, chart_plan
+from rtap_lab.dashboards.components import HubFeed, fed
+from rtap_lab.dashboards.reductions import REDUCTIONS, ChartPlan, chart_plan
 from rtap_lab.endpoints import Endpoint
-from rtap_lab.live.access import issue
 from rtap_lab.queries.query import Query
 from rtap_lab.settings import LIVE
 
-_COLOURS = ["#2f6fde", "#e07b39", "#3a9d6e", "#b04a9c"]
+_COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7"]
+"""Okabe and Ito's, which the colour-blind can tell apart; the browser takes lighter ones in the dark."""
 _NUMBER = itertools.count(1)
-_TIMES = DatetimeTickFormatter(seconds="%H:%M:%S", minsec="%H:%M:%S", minutes="%H:%M", hours="%H:%M")
-
-
-def _module() -> str:
-    """The hub's client and the chart as one module: Panel takes one."""
-    client = importlib.resources.files("rtap_lab.live").joinpath("hub_client.js").read_text()
-    return client.replace("export function", "function") + Path(__file__).with_name("live.js").read_text()
-
-
-class HubFeed(JSComponent):
-    """Feeds a Bokeh source of the same document from a channel of the hub, in the browser alone."""
-
-    url = param.String(doc="The hub's address; empty: a static picture")
-    token = param.String(doc="What the hub asks for")
-    channel = param.String()
-    source = param.String(default=LIVE)
-    target = param.String(doc="Name of the ColumnDataSource")
-    reduce = param.Selector(objects=list(REDUCTIONS))
-    options = param.Dict(default={})
-
-    _esm = _module()
 
 
 class LiveChart(pn.viewable.Viewer):
@@ -51,43 +36,37 @@ class LiveChart(pn.viewable.Viewer):
 
     Args:
         hub: Where the hub is, and its secret; None for a static picture.
-        channel: A query's name.
+        query: The query.
         source: "live" or a recorded source.
-        reduce: "series", "top" or "count" (`rtap_lab.dashboards.viewmodel`).
-        options: The reduction's options.
+        plan: How it is drawn; what fits the query's rows when left out.
         rows: Rows for the first picture.
-        title: Above the chart.
         height: Pixels.
     """
 
     def __init__(
         self,
         hub: Endpoint | None,
-        channel: str,
+        query: Query,
         *,
         source: str = LIVE,
-        reduce: str = "series",
-        options: Mapping[str, Any],
+        plan: ChartPlan | None = None,
         rows: Iterable[Mapping[str, Any]] = (),
-        title: str = "",
         height: int = 260,
     ) -> None:
         super().__init__()
-        options = dict(options)
+        plan = plan or chart_plan(query)
         name = f"rtap-{next(_NUMBER)}"
-        self.data = ColumnDataSource(REDUCTIONS[reduce](rows, **options), name=name)
-        self.figure = _figure(reduce, options, self.data, title, height)
+        options = {"x": query.schema.time_column} | plan.options
+        self.data = ColumnDataSource(REDUCTIONS[plan.reduce](rows, **options), name=name)
+        self.figure = _figure(plan.reduce, options, self.data, plan.title, height)
         self.figure.name = f"{name}-figure"
         self.feed = HubFeed(
-            url=hub.address if hub else "",
-            token=issue(hub.secret, time.time()) if hub and hub.secret else "",
-            channel=channel,
-            source=source,
+            **fed(hub, query, source),
             target=name,
-            reduce=reduce,
+            reduce=plan.reduce,
             options=options,
             sizing_mode="stretch_width",
-            height=20,
+            height=24,
         )
 
     def __panel__(self) -> pn.viewable.Viewable:
@@ -100,28 +79,53 @@ def _figure(reduce: str, options: Mapping[str, Any], data: ColumnDataSource, tit
         "title": title,
         "height": height,
         "sizing_mode": "stretch_width",
-        "toolbar_location": None,
+        "tools": [PanTool(dimensions="width"), BoxZoomTool(), ResetTool()],
+        "toolbar_location": "right",
         "output_backend": "canvas",
     }
     if reduce == "top":
-        keys = list(reversed(data.data["key"]))
-        plot = figure(y_range=FactorRange(factors=keys), **common)
-        plot.hbar(y="key", right="value", height=0.7, source=data, color=_COLOURS[0])
+        plot = figure(y_range=FactorRange(factors=list(reversed(data.data["key"]))), **common)
+        bars = plot.hbar(y="key", right="value", height=0.7, source=data, color=_COLOURS[0], fill_alpha=0.75)
         plot.x_range.start = 0
-        return plot
-    # a first point alone has no span: without one the axis would show microseconds
-    plot = figure(x_axis_type="datetime", x_range=DataRange1d(default_span=60_000), **common)
-    plot.xaxis.formatter = _TIMES
-    plot.y_range.start = 0
-    if reduce == "count":
-        width = options["step"] * 0.8
-        plot.vbar(x="x", top="count", width=width, source=data, color=_COLOURS[0])
-    for y, colour in zip(options.get("ys", ()), itertools.cycle(_COLOURS)):
-        plot.line("x", y, source=data, color=colour, line_width=2, legend_label=y)
-        plot.scatter("x", y, source=data, color=colour, size=5)
-        plot.legend.location = "top_left"
-        plot.legend.background_fill_alpha = 0.6
+        plot.xaxis.formatter = NumeralTickFormatter(format="0,0")
+        value = options["value"] or "rows"
+        plot.add_tools(HoverTool(renderers=[bars], tooltips=[(options["key"], "@key"), (value, "@value{0,0.######}")]))
+    else:
+        # a first point alone has no span: without one the axis would show microseconds
+        plot = figure(x_axis_type="datetime", x_range=DataRange1d(default_span=60_000), **common)
+        plot.xaxis.formatter = DatetimeTickFormatter(
+            seconds="%H:%M:%S", minsec="%H:%M:%S", minutes="%H:%M", hourmin="%H:%M", hours="%H:%M", days="%d %b"
+        )
+        plot.y_range.start = 0
+        plot.yaxis.formatter = NumeralTickFormatter(format="0,0.[00]")
+        _draw_times(plot, reduce, options, data)
+    plot.toolbar.autohide = True
     return plot
+
+
+def _draw_times(plot: figure, reduce: str, options: Mapping[str, Any], data: ColumnDataSource) -> None:
+    at = ("UTC", "@x{%F %T}")
+    if reduce == "count":
+        bars = plot.vbar(
+            x="x", top="count", width=options["step"] * 0.8, source=data, color=_COLOURS[0], fill_alpha=0.75
+        )
+        plot.add_tools(
+            HoverTool(renderers=[bars], tooltips=[at, ("rows", "@count{0,0}")], formatters={"@x": "datetime"})
+        )
+        return
+    ys = list(options["ys"])
+    lines = []
+    for n, y in enumerate(ys):
+        drawn = {"source": data, "color": _COLOURS[n % 4], "legend_label": y}
+        line, points = plot.line("x", y, line_width=2, **drawn), plot.scatter("x", y, size=3, **drawn)
+        line.tags = points.tags = [n]
+        lines.append(line)
+    plot.add_layout(plot.legend[0], "above")  # over the lines it would hide them
+    plot.legend.orientation = "horizontal"
+    plot.legend.click_policy = "hide"
+    plot.legend.padding = plot.legend.margin = 0
+    values = [(y, f"@{{{y}}}{{0,0.######}}") for y in ys]
+    plot.add_tools(HoverTool(renderers=lines[:1], mode="vline", tooltips=[at, *values], formatters={"@x": "datetime"}))
 
 
 def chart_of(
@@ -135,12 +139,4 @@ def chart_of(
         source: "live" or a recorded source.
         rows: Rows for the first picture.
     """
-    plan = chart_plan(query)
-    return LiveChart(
-        hub, query.name, source=source, reduce=plan.reduce, options=plan.options, title=plan.title, rows=rows
-    )
-
-
-def charts_of(hub: Endpoint | None, queries: Iterable[Query], *, source: str = LIVE) -> dict[str, LiveChart]:
-    """The charts of queries, by name."""
-    return {query.name: chart_of(hub, query, source=source) for query in queries}
+    return LiveChart(hub, query, source=source, rows=rows)

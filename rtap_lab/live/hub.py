@@ -91,7 +91,15 @@ class Hub:
         return set(self._clients)
 
     def begin(
-        self, channel: str, source: str, epoch: str, seq: int, *, provisional: bool = False, first_row: str = ""
+        self,
+        channel: str,
+        source: str,
+        epoch: str,
+        seq: int,
+        *,
+        provisional: bool = False,
+        first_row: str = "",
+        due_ms: int = 0,
     ) -> set[object]:
         """A run answers from now on; nothing of it is shown before `loaded`.
 
@@ -102,13 +110,14 @@ class Hub:
             seq: The place after which its rows are read.
             provisional: Whether rows may come again after a failure.
             first_row: When its first row can be there, in words.
+            due_ms: How long after its time a row is due.
 
         Returns:
             Clients that may have something to read.
         """
         found = self._channel((channel, source))
         found.begin(epoch, seq)
-        found.provisional, found.first_row, found.loaded = provisional, first_row, False
+        found.provisional, found.first_row, found.due_ms, found.loaded = provisional, first_row, due_ms, False
         for view in self._views_of((channel, source)):
             view.renew()
         return self._behind((channel, source), "another run answers now")

@@ -79,7 +79,7 @@ class Hub {
     }
     const view = this.views.get(ref);
     view.listeners.add(listener);
-    listener.state?.(view.word ?? this.word);
+    listener.state?.(view.word ?? this.word, view.why);
     if (view.held) listener.rows(view.change("snapshot", view.rows()));
     return () => {
       view.listeners.delete(listener);
@@ -134,6 +134,8 @@ class View {
     this.asked = asked;
     this.listeners = new Set();
     this.name = null; // null: the hub has not answered, and what comes is of an earlier question
+    this.word = null; // what is the matter with it alone
+    this.why = "";
     this.held = null; // rows by key, in the order in which they came; null before the first snapshot
   }
 
@@ -183,6 +185,7 @@ class View {
     }
     this.firstRow = message.first_row;
     this.provisional = message.provisional;
+    this.dueMs = message.due_ms;
     this.at = { appended: message.appended_ms, received: message.received_ms };
     if (!isNew && message.rows.length === 0) return;
     const change = this.change(message.type, message.rows);
@@ -190,8 +193,8 @@ class View {
   }
 
   change(kind, rows) {
-    const { firstRow, provisional, at, epoch, seq } = this;
-    return { kind, rows, all: () => this.rows(), firstRow, provisional, appendedMs: at?.appended, receivedMs: at?.received, epoch, seq };
+    const { firstRow, provisional, dueMs, at, epoch, seq } = this;
+    return { kind, rows, all: () => this.rows(), firstRow, provisional, dueMs, appendedMs: at?.appended, receivedMs: at?.received, epoch, seq };
   }
 
   put(seq, row) {

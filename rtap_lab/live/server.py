@@ -87,6 +87,7 @@ class LiveServer:
             process_request=self._check,
             ping_interval=20,
             ping_timeout=SLOW_S,
+            close_timeout=2,
         )
 
     async def stop(self) -> None:

@@ -124,6 +124,8 @@ class Channel:
     """Whether rows may come again after a failure (`low_latency`): those that are held already are passed over."""
     first_row: str = ""
     """When the first row can be there, in words."""
+    due_ms: int = 0
+    """How long after its time a row is due: of what says that something did not happen."""
     appended_ms: int = 0
     received_ms: int = 0
     """When the newest rows were appended to the topic, and read by the hub."""
@@ -227,5 +229,6 @@ class View:
             "checksum": self.held.checksum,
             "provisional": channel.provisional,
             "first_row": channel.first_row,
+            "due_ms": channel.due_ms,
         }
         return Message(about | body)

@@ -110,8 +110,12 @@ class _Follower:
             self.awaited[topic] = end = ends.get((topic, 0), 0)
             # a row takes two places at most where each is a transaction of its own
             self.positions[topic] = start = max(feed.begins, end - 2 * HISTORY)
-            words = first_row(feed.query.definition)
-            self._call(self.server.begin, feed, feed.run, start, provisional=feed.provisional, first_row=words)
+            about = {
+                "provisional": feed.provisional,
+                "first_row": first_row(feed.query.definition),
+                "due_ms": feed.query.schema.absent_ms,
+            }
+            self._call(self.server.begin, feed, feed.run, start, **about)
         self.reader.follow({topic: self.positions[topic] for topic in wanted})
         self.followed = wanted
 

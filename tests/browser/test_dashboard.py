@@ -59,8 +59,7 @@ def foreign(page: Page) -> Iterator[list[str]]:
 
 
 def rows_received(page: Page) -> int:
-    texts = page.locator(".rtap-state").all_inner_texts()
-    return sum(int(found[1]) for text in texts if (found := re.search(r"(\d+) rows", text)))
+    return int(page.locator(".rtap-state").evaluate_all("all => all.reduce((sum, e) => sum + Number(e.dataset.rows ?? 0), 0)"))
 
 
 def test_the_dashboard_moves_and_needs_no_network(stack: Lab, page: Page, foreign: list[str]) -> None:
@@ -72,7 +71,7 @@ def test_the_dashboard_moves_and_needs_no_network(stack: Lab, page: Page, foreig
     try:
         page.goto(stack.dashboard)
         page.wait_for_selector(".rtap-state[data-state=live]", timeout=120_000)
-        assert page.locator(".rtap-state").count() == len(packaged())
+        assert page.locator(".rtap-state").count() == 2
         page.wait_for_function("document.title === 'rtap_lab'")
         page.wait_for_timeout(500)
         before = rows_received(page)

@@ -1,0 +1,281 @@
+// What a dashboard shows beside charts: big numbers, rankings, lists, the story, the choice of a range. Every text of an event
+// becomes a text node: nothing that a visitor sent is ever HTML.
+
+const STYLE = `
+:host { display: flex; }
+.tile { background: var(--card); color: var(--text); border: 1px solid var(--line); border-radius: 12px; padding: 14px 16px; font: 14px system-ui, sans-serif; box-sizing: border-box; flex: 1; min-width: 0; }
+.label { color: var(--soft); font-size: 13px; display: flex; justify-content: space-between; gap: 8px; }
+.value { font-size: 32px; font-weight: 650; line-height: 1.25; font-variant-numeric: tabular-nums; }
+.change { color: var(--soft); font-size: 12px; min-height: 16px; }
+.fresh { color: var(--soft); font-size: 12px; margin-top: 8px; }
+h3 { font-size: 15px; margin: 0 0 8px; font-weight: 600; }
+table { border-collapse: collapse; width: 100%; table-layout: fixed; }
+td { padding: 3px 6px; position: relative; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; font-size: 13px; }
+td.n { text-align: right; width: 84px; font-variant-numeric: tabular-nums; }
+.bar { position: absolute; inset: 2px auto 2px 0; background: var(--series); opacity: .18; border-radius: 4px; }
+th { text-align: left; color: var(--soft); font-weight: 500; font-size: 12px; padding: 0 6px 4px; }
+th.n { text-align: right; width: 84px; }
+.stale { opacity: .5; }
+.story { flex: 1; background: var(--badPage); color: var(--bad); border: 1px solid currentColor; border-radius: 12px; padding: 12px 16px; font: 600 16px system-ui, sans-serif; }
+.bar-of-choices { flex: 0 1 auto; display: flex; flex-wrap: wrap; align-items: center; gap: 8px 16px; font: 14px system-ui, sans-serif; color: var(--text); }
+h1 { font-size: 20px; margin: 0; flex: 1 1 auto; }
+button { font: inherit; padding: 4px 12px; border: 1px solid var(--line); background: var(--card); color: var(--text); border-radius: 8px; cursor: pointer; }
+button[aria-pressed=true] { background: var(--series); color: var(--page); border-color: var(--series); }
+button:focus-visible { outline: 2px solid var(--series); outline-offset: 2px; }
+svg { display: block; width: 100%; height: 34px; margin-top: 4px; }
+.none { color: var(--soft); font-size: 13px; }
+`;
+
+const make = (tag, name, text) => {
+  const found = document.createElement(tag);
+  if (name) found.className = name;
+  if (text !== undefined) found.textContent = text;
+  return found;
+};
+const shortly = (value, digits = 0) => value.toLocaleString("en", { maximumFractionDigits: digits, minimumFractionDigits: digits });
+const clockOf = (at) => new Date(at).toISOString().slice(11, 16);
+const spanWords = (range) => (range >= 3600_000 ? `${range / 3600_000} h` : `${range / 60_000} min`);
+
+export function render({ model, el }) {
+  const style = make("style");
+  style.textContent = STYLE;
+  const box = make("div");
+  el.append(style, box);
+  const colour = () => {
+    const colours = palette();
+    for (const name of ["text", "soft", "line", "card", "page", "bad", "badPage"]) box.style.setProperty(`--${name}`, colours[name]);
+    box.style.setProperty("--series", colours.series[model.options.colour ?? 0]);
+  };
+  colour();
+  Object.assign(el.style, { display: "flex", flex: "1", minWidth: "0" }); // as high as its neighbours
+  Object.assign(box.style, { display: "flex", flex: "1", minWidth: "0" });
+  const stops = [pageState.listen(colour), ...cards[model.kind](model, box)];
+  return () => stops.forEach((stop) => stop());
+}
+
+const fresh = (box, source) => box.classList.toggle("stale", source.word !== "live");
+
+const cards = {
+  // the choice of a range, for everything on the page
+  choices(model, box) {
+    const bar = make("div", "bar-of-choices");
+    bar.style.flex = "1";
+    bar.append(make("h1", "", model.options.title));
+    const group = make("div", "bar-of-choices");
+    group.setAttribute("role", "group");
+    group.setAttribute("aria-label", "time range");
+    const buttons = model.options.ranges.map((range) => {
+      const button = make("button", "", spanWords(range));
+      button.onclick = () => pageState.setRange(range);
+      group.append(button);
+      return [range, button];
+    });
+    bar.append(group);
+    box.append(bar);
+    if (!pageState.range) pageState.setRange(model.options.ranges[1]);
+    const show = () => {
+      for (const [range, button] of buttons) button.setAttribute("aria-pressed", String(range === pageState.range));
+      document.body.style.background = palette().page;
+    };
+    show();
+    return [pageState.listen(show)];
+  },
+
+  // a big number, how it was before, and its course
+  number(model, box) {
+    const { label, y, how, x, unit = "", digits = 0, step } = model.options;
+    const card = make("div", "tile");
+    const head = make("div", "label", label);
+    const value = make("div", "value", "–");
+    const change = make("div", "change");
+    const course = make("div");
+    card.append(head, value, change, course);
+    box.append(card);
+    const of = (rows) => (how === "rows" ? rows.length : rows.reduce((sum, row) => sum + (row[y] ?? 0), 0));
+    return [
+      showRows(model, (source) => {
+        fresh(card, source);
+        const chosen = (model.options.where ?? []).reduce((rows, [name, wanted]) => rows.filter((row) => row[name] === wanted), source.all());
+        const span = source.span();
+        const now = within(chosen, x, span);
+        const all = how === "rows" ? reductions.count(now, { x, step, keep: 120 }) : reductions.series(now, { x, ys: [y], keep: 400 });
+        const values = all[how === "rows" ? "count" : y];
+        value.title = source.words();
+        if (!source.newest && !chosen.length) {
+          value.textContent = "–";
+          change.textContent = source.words();
+          return;
+        }
+        if (how === "last") {
+          const last = values[values.length - 1];
+          value.textContent = last === undefined ? "0" : shortly(last, digits) + unit;
+          const mean = values.reduce((sum, each) => sum + each, 0) / (values.length || 1);
+          change.textContent = values.length > 2 ? `mean of the range ${shortly(mean, digits)}${unit}` : "";
+        } else {
+          const total = of(now);
+          value.textContent = shortly(total, digits) + unit;
+          change.textContent = span ? before(source, span, x, chosen, total) : "";
+        }
+        course.replaceChildren(sparkline(values));
+      }),
+    ];
+
+    // against the same length of time before, if all of it is known
+    function before(source, [begin, end], x_, chosen, total) {
+      const length = end - begin;
+      const oldest = Math.min(...source.all().map((row) => timeOf(row[x_])));
+      if (oldest > begin - length + length / 10) return `in ${spanWords(pageState.range)}`;
+      const earlier = of(within(chosen, x_, [begin - length, begin]));
+      if (!earlier) return "none before";
+      const ratio = (total / earlier - 1) * 100;
+      return `${ratio >= 0 ? "▲" : "▼"} ${shortly(Math.abs(ratio), 0)} % against the ${spanWords(pageState.range)} before`;
+    }
+  },
+
+  // how much of two kinds of rows is of the second
+  share(model, box) {
+    const { label, x, other } = model.options;
+    const card = make("div", "tile");
+    const value = make("div", "value", "–");
+    const change = make("div", "change");
+    card.append(make("div", "label", label), value, change);
+    box.append(card);
+    const found = {};
+    const show = (name, at) => (source) => {
+      fresh(card, source);
+      found[name] = { n: within(source.all(), at, source.span()).length, source };
+      const [good, bad] = [found.good?.n ?? 0, found.bad?.n ?? 0];
+      value.textContent = good + bad ? `${shortly((100 * bad) / (good + bad), 0)} %` : "–";
+      change.textContent = good + bad ? `${shortly(bad)} of ${shortly(good + bad)}` : found.bad?.source.words() ?? "";
+    };
+    return [showRows(model, show("bad", x)), showRows({ url: model.url, token: model.token, source: model.source, ...other }, show("good", other.time))];
+  },
+
+  // the greatest keys, with bars
+  ranking(model, box) {
+    const card = make("div", "tile");
+    const table = make("table");
+    const words = make("div", "fresh");
+    const head = make("tr");
+    head.append(make("th", "", model.options.keys), make("th", "n", model.options.values));
+    card.append(make("h3", "", model.options.label), table, words);
+    box.append(card);
+    return [
+      showRows(model, (source) => {
+        fresh(card, source);
+        words.textContent = source.words();
+        const data = reductions.top(source.all(), { x: model.time, ...model.options }, source.span());
+        const most = Math.max(...data.value, 1);
+        const lines = data.key.map((key, n) => {
+          const line = make("tr");
+          const cell = make("td");
+          const bar = make("div", "bar");
+          bar.style.width = `${(100 * data.value[n]) / most}%`;
+          cell.title = key;
+          cell.append(bar, document.createTextNode(key));
+          line.append(cell, make("td", "n", shortly(data.value[n])));
+          return line;
+        });
+        table.replaceChildren(head, ...(lines.length ? lines : [make("tr")]));
+      }),
+    ];
+  },
+
+  // the newest rows
+  list(model, box) {
+    const { label, columns, keep } = model.options;
+    const card = make("div", "tile");
+    const table = make("table");
+    const words = make("div", "fresh");
+    card.append(make("h3", "", label), table, words);
+    box.append(card);
+    return [
+      showRows(model, (source) => {
+        fresh(card, source);
+        words.textContent = source.words();
+        const rows = within(source.all(), model.time, source.span());
+        const newest = rows.sort((a, b) => timeOf(b[model.time]) - timeOf(a[model.time])).slice(0, keep);
+        const head = make("tr");
+        for (const [, title] of columns) head.append(make("th", "", title));
+        table.replaceChildren(
+          head,
+          ...newest.map((row) => {
+            const line = make("tr");
+            for (const [name, , kind] of columns) {
+              const raw = row[name];
+              const text = raw === null || raw === undefined ? "" : kind === "time" ? new Date(timeOf(raw)).toISOString().slice(11, 19) : kind === "number" ? shortly(raw, 1) : String(raw);
+              const cell = make("td", "", text);
+              cell.title = text;
+              line.append(cell);
+            }
+            return line;
+          }),
+        );
+      }),
+    ];
+  },
+
+  // what a stranger should see within ten seconds: something stopped, and since when
+  story(model, box) {
+    const card = make("div", "story");
+    card.setAttribute("role", "alert");
+    card.style.display = "none";
+    box.append(card);
+    const { goal, other } = model.options;
+    let traffic = null;
+    let sold = null;
+    const show = () => {
+      const found = traffic && sold && stopped(traffic.all(), sold.all().filter((row) => row.goal === goal), traffic.newest);
+      card.style.display = found && traffic.word === "live" ? "" : "none";
+      if (found) card.textContent = `No ${goal} since ${clockOf(found.since)} UTC, ${shortly(found.usual, 1)} a minute before. Traffic goes on: ${shortly(found.views)} views in the last minute.`;
+    };
+    return [
+      showRows(model, (source) => {
+        traffic = source;
+        show();
+      }),
+      showRows({ url: model.url, token: model.token, source: model.source, ...other }, (source) => {
+        sold = source;
+        show();
+      }),
+    ];
+  },
+};
+
+/** Whether conversions stopped while traffic went on: none in the last two whole minutes or more, at least three a minute in the
+ * ten before. {since, usual, views}, or null. `now`: how far the answers reach, milliseconds. Pure. */
+export function stopped(traffic, sold, now) {
+  const minute = 60_000;
+  const whole = Math.floor(now / minute) * minute;
+  const counts = new Map(sold.map((row) => [timeOf(row.window_end), row.conversions]));
+  const ends = [...counts.keys()].filter((at) => at <= whole && counts.get(at) > 0);
+  if (!ends.length) return null;
+  const since = Math.max(...ends);
+  if (whole - since < 2 * minute || whole - since > 60 * minute) return null;
+  let usual = 0;
+  for (let n = 0; n < 10; n++) usual += (counts.get(since - n * minute) ?? 0) / 10;
+  const known = Math.min(10, (since - Math.min(...ends)) / minute + 1);
+  usual *= 10 / known;
+  const newest = traffic.reduce((best, row) => (best === null || timeOf(row.window_end) > timeOf(best.window_end) ? row : best), null);
+  const views = newest?.views ?? 0;
+  return usual >= 3 && views >= 10 ? { since, usual, views } : null;
+}
+
+function sparkline(values) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  const shown = values.filter((each) => Number.isFinite(each));
+  svg.setAttribute("viewBox", "0 0 100 30");
+  svg.setAttribute("preserveAspectRatio", "none");
+  svg.setAttribute("aria-hidden", "true");
+  if (shown.length > 1) {
+    const most = Math.max(...shown, 1);
+    const path = document.createElementNS(svg.namespaceURI, "polyline");
+    path.setAttribute("points", shown.map((each, n) => `${(100 * n) / (shown.length - 1)},${29 - (28 * each) / most}`).join(" "));
+    path.setAttribute("fill", "none");
+    path.setAttribute("stroke", "var(--series)");
+    path.setAttribute("stroke-width", "1.5");
+    path.setAttribute("vector-effect", "non-scaling-stroke");
+    svg.append(path);
+  }
+  return svg;
+}

@@ -1,0 +1,72 @@
+// Rows to what is drawn. Pure; rtap_lab/dashboards/reductions.py is its twin for pictures without a browser, and a test holds
+// the two equal on random rows (tests/browser/test_live_client.py). Times are milliseconds; `span` is [begin, end) or null.
+
+const timeOf = (value) => (typeof value === "number" ? value : Date.parse(value));
+const within = (rows, x, span) =>
+  span ? rows.filter((row) => timeOf(row[x]) >= span[0] && timeOf(row[x]) < span[1]) : rows;
+const ordered = (numbers) => [...numbers].sort((a, b) => a - b);
+const byText = (a, b) => (a < b ? -1 : a > b ? 1 : 0);
+
+const reductions = {
+  // a point per time, measures of one time added up; where a window is missing there is a point without values. Split by a
+  // column, `ys` are its values, and `y` is what is added up
+  series(rows, { x, ys, step, keep, split, y: measure }, span = null) {
+    const sums = new Map();
+    for (const row of within(rows, x, span)) {
+      const at = timeOf(row[x]);
+      const sum = sums.get(at) ?? ys.map(() => 0);
+      if (split) {
+        const n = ys.indexOf(row[split]);
+        if (n >= 0) sum[n] += row[measure] ?? 0;
+      } else ys.forEach((y, n) => (sum[n] += row[y] ?? 0));
+      sums.set(at, sum);
+    }
+    const data = { x: [] };
+    for (const y of ys) data[y] = [];
+    let before = null;
+    for (const at of ordered(sums.keys()).slice(-keep)) {
+      if (step && before !== null && at - before > step * 1.5) {
+        data.x.push(before + step);
+        for (const y of ys) data[y].push(NaN);
+      }
+      data.x.push(at);
+      ys.forEach((y, n) => data[y].push(sums.get(at)[n]));
+      before = at;
+    }
+    return data;
+  },
+
+  // the greatest keys: added up, or of the newest window alone
+  top(rows, { key, value, keep, newest, x }, span = null) {
+    let chosen = within(rows, x, span);
+    if (newest) {
+      const last = Math.max(...chosen.map((row) => timeOf(row[x])), -Infinity);
+      chosen = chosen.filter((row) => timeOf(row[x]) === last);
+    }
+    const sums = new Map();
+    for (const row of chosen) {
+      const name = row[key] === null || row[key] === undefined || row[key] === "" ? "(none)" : String(row[key]);
+      sums.set(name, (sums.get(name) ?? 0) + (value === null ? 1 : row[value] ?? 0));
+    }
+    const best = [...sums].sort((a, b) => b[1] - a[1] || byText(a[0], b[0])).slice(0, keep);
+    return { key: best.map((e) => e[0]), value: best.map((e) => e[1]), rank: best.map((_, i) => i) };
+  },
+
+  // how many rows by `step` milliseconds; none is 0 in between
+  count(rows, { x, step, keep }, span = null) {
+    const bins = new Map();
+    for (const row of within(rows, x, span)) {
+      const bin = Math.floor(timeOf(row[x]) / step) * step;
+      bins.set(bin, (bins.get(bin) ?? 0) + 1);
+    }
+    const found = ordered(bins.keys());
+    const data = { x: [], count: [] };
+    if (found.length === 0) return data;
+    const last = found[found.length - 1];
+    for (let bin = Math.max(found[0], last - (keep - 1) * step); bin <= last; bin += step) {
+      data.x.push(bin);
+      data.count.push(bins.get(bin) ?? 0);
+    }
+    return data;
+  },
+};

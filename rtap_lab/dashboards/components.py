@@ -1,0 +1,68 @@
+"""What the browser runs: Panel components over the modules in `browser/`, fed by the hub without Python."""
+
+from __future__ import annotations
+
+import importlib.resources
+import re
+import time
+from typing import Any
+
+import param
+from panel.custom import JSComponent
+
+from rtap_lab.dashboards.reductions import REDUCTIONS
+from rtap_lab.endpoints import Endpoint
+from rtap_lab.live.access import issue
+from rtap_lab.queries.query import Query
+from rtap_lab.settings import LIVE
+
+
+def _module(name: str) -> str:
+    """One module of the hub's client, what a page shares, and a component: Panel takes one text, and no import leaves it."""
+    live = importlib.resources.files("rtap_lab.live")
+    browser = importlib.resources.files("rtap_lab.dashboards").joinpath("browser")
+    parts = [live.joinpath("hub_client.js"), *(browser.joinpath(f"{each}.js") for each in ("reductions", "page"))]
+    shared = "\n".join(part.read_text() for part in parts)
+    return re.sub(r"^export ", "", shared, flags=re.MULTILINE) + browser.joinpath(f"{name}.js").read_text()
+
+
+class HubComponent(JSComponent):
+    """Something that a query's rows feed, in the browser alone."""
+
+    url = param.String(doc="The hub's address; empty: a static picture")
+    token = param.String(doc="What the hub asks for")
+    channel = param.String(doc="A query's name")
+    source = param.String(default=LIVE)
+    time = param.String(doc="The column that says when a row happened")
+    options = param.Dict(default={})
+
+    _esm = ""
+    __abstract = True
+
+
+def fed(hub: Endpoint | None, query: Query, source: str = LIVE) -> dict[str, Any]:
+    """What a component needs to be fed by a query."""
+    return {
+        "url": hub.address if hub else "",
+        "token": issue(hub.secret, time.time()) if hub and hub.secret else "",
+        "channel": query.name,
+        "source": source,
+        "time": query.schema.time_column,
+    }
+
+
+class HubFeed(HubComponent):
+    """Feeds a Bokeh source of the same document."""
+
+    target = param.String(doc="Name of the ColumnDataSource")
+    reduce = param.Selector(objects=list(REDUCTIONS))
+
+    _esm = _module("chart")
+
+
+class Card(HubComponent):
+    """A big number, a ranking, a list, the story, or the choice of a range."""
+
+    kind = param.Selector(objects=["choices", "number", "share", "ranking", "list", "story"])
+
+    _esm = _module("cards")
