@@ -55,8 +55,8 @@ class Dashboard:
         goals = {"split": "goal", "y": "conversions", "ys": ["purchase", "sign_up", "newsletter"], "keep": 2_000}
         sales = ChartPlan("series", goals, "Conversions by the minute")
         charts = [self._chart(standard.TRAFFIC, traffic), self._chart(standard.CONVERSIONS, sales)]
-        left = [["cart_time", "cart at", "time"], ["visitor_id", "visitor"]]
-        bought = [["purchase_time", "paid at", "time"], ["visitor_id", "visitor"], ["seconds", "seconds", "number"]]
+        left = [["cart_time", "cart at"], ["visitor_id", "visitor"]]
+        bought = [["purchase_time", "paid at"], ["visitor_id", "visitor"], ["seconds", "seconds"]]
         details = [
             self._ranking(standard.PAGE_VIEWS, "Pages", "page", "views"),
             self._ranking(standard.CONVERSIONS, "Conversions", "goal", "conversions", colour=2),
@@ -65,12 +65,15 @@ class Dashboard:
             self._card("list", standard.BOUGHT, label="Purchases after an add to cart", columns=bought, keep=8),
             self._card("list", standard.ABANDONED, label="Adds to cart that led to nothing", columns=left, keep=8),
         ]
-        choices = Card(
-            kind="choices", options={"title": "Website, live", "ranges": RANGES}, sizing_mode="stretch_width", margin=0
-        )
+        choices = Card(kind="choices", options={"title": "Website, live", "ranges": RANGES})
         story = self._card("story", standard.TRAFFIC, goal="purchase", other=self._fed(standard.CONVERSIONS))
-        story.sizing_mode, story.margin = "stretch_width", 0
-        parts = [choices, story, _wrapped(numbers, 150), _wrapped(charts, 420), _wrapped(details, 300)]
+        names = list(self.queries.names)
+        mine = self._card("mine", standard.TRAFFIC, packaged=names, keep=8)
+        all_of_them = [{"channel": name, "time": self.queries[name].schema.time_column} for name in names]
+        pipeline = self._card("pipeline", standard.TRAFFIC, label="Pipeline", queries=all_of_them)
+        for each in (choices, story, mine, pipeline):
+            each.sizing_mode, each.margin = "stretch_width", 0
+        parts = [choices, story, _wrapped(numbers, 150), _wrapped(charts, 420), _wrapped(details, 300), mine, pipeline]
         return pn.Column(*parts, sizing_mode="stretch_width", margin=16, styles={"gap": "14px"})
 
     def _fed(self, name: str) -> dict[str, Any]:

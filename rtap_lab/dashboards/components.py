@@ -61,8 +61,8 @@ class HubFeed(HubComponent):
 
 
 class Card(HubComponent):
-    """A big number, a ranking, a list, the story, or the choice of a range."""
+    """A part of a dashboard: a big number, a ranking, a list, the choice of a range and so on (`browser/cards.js`)."""
 
-    kind = param.Selector(objects=["choices", "number", "share", "ranking", "list", "story"])
+    kind = param.Selector(objects=["choices", "number", "share", "ranking", "list", "mine", "pipeline", "story"])
 
     _esm = _module("cards")

@@ -28,6 +28,7 @@ class Hub {
     this.views = new Map(); // by ref
     this.questions = new Map(); // history, by ref
     this.channels = null; // what the hub answers; null before its greeting
+    this.watchers = new Set();
     this.number = 0;
     this.wait = FIRST_WAIT_MS;
     this.word = "connecting";
@@ -89,6 +90,13 @@ class Hub {
     };
   }
 
+  /** Call `watcher` with the names of all channels, now and whenever queries come or go; returns what ends it. */
+  onChannels(watcher) {
+    this.watchers.add(watcher);
+    if (this.channels) watcher(this.channels);
+    return () => this.watchers.delete(watcher);
+  }
+
   /** Rows of the past: {rows, more}. */
   history(asked) {
     const ref = `history ${++this.number}`;
@@ -104,6 +112,7 @@ class Hub {
       case "hello": {
         const before = this.channels;
         this.channels = new Set(message.channels);
+        for (const each of this.watchers) each(this.channels);
         this.wait = FIRST_WAIT_MS;
         if (before === null) this.tell("live");
         for (const view of this.views.values()) if (before === null || !before.has(view.asked.channel)) view.ask();

@@ -53,6 +53,21 @@ export function render({ model, el }) {
   return () => stops.forEach((stop) => stop());
 }
 
+const rowOf = (texts) => {
+  const line = make("tr");
+  for (const text of texts) {
+    const cell = make("td", "", text);
+    cell.title = text;
+    line.append(cell);
+  }
+  return line;
+};
+const textOf = (value) => {
+  if (value === null || value === undefined) return "";
+  if (typeof value === "number") return shortly(value, Number.isInteger(value) ? 0 : 2);
+  return /^\d{4}-\d\d-\d\dT/.test(value) ? String(value).slice(11, 19) : String(value);
+};
+
 const fresh = (box, source) => box.classList.toggle("stale", source.word !== "live");
 
 const cards = {
@@ -199,20 +214,71 @@ const cards = {
         for (const [, title] of columns) head.append(make("th", "", title));
         table.replaceChildren(
           head,
-          ...newest.map((row) => {
-            const line = make("tr");
-            for (const [name, , kind] of columns) {
-              const raw = row[name];
-              const text = raw === null || raw === undefined ? "" : kind === "time" ? new Date(timeOf(raw)).toISOString().slice(11, 19) : kind === "number" ? shortly(raw, 1) : String(raw);
-              const cell = make("td", "", text);
-              cell.title = text;
-              line.append(cell);
-            }
-            return line;
-          }),
+          ...newest.map((row) => rowOf(columns.map(([name]) => textOf(row[name])))),
         );
       }),
     ];
+  },
+
+  // queries of one's own: the newest rows of each, without a line of code
+  mine(model, box) {
+    const { packaged, keep } = model.options;
+    box.style.flexWrap = "wrap";
+    box.style.gap = "14px";
+    const shown = new Map(); // by name: [tile, what ends it]
+    const stop = connect(model.url, model.token).onChannels((channels) => {
+      for (const name of [...channels].filter((each) => !packaged.includes(each) && !shown.has(each))) {
+        const tile = make("div", "tile");
+        Object.assign(tile.style, { flex: "1 1 300px", minWidth: "min(100%, 300px)" });
+        const table = make("table");
+        const words = make("div", "fresh");
+        tile.append(make("h3", "", name), table, words);
+        box.append(tile);
+        const fed = { url: model.url, token: model.token, source: model.source, channel: name, time: "window_end" };
+        const ended = showRows(fed, (source) => {
+          fresh(tile, source);
+          const rows = source.live.slice(-keep).reverse();
+          words.textContent = rows.length && !source.newest ? `${source.received.toLocaleString("en")} rows` : source.words();
+          const columns = Object.keys(rows[0] ?? {}).filter((column) => column !== "window_start");
+          const head = make("tr");
+          for (const column of columns) head.append(make("th", "", column));
+          table.replaceChildren(head, ...rows.map((row) => rowOf(columns.map((column) => textOf(row[column])))));
+        });
+        shown.set(name, [tile, ended]);
+      }
+      for (const [name, [tile, ended]] of shown)
+        if (!channels.has(name)) {
+          ended();
+          tile.remove();
+          shown.delete(name);
+        }
+    });
+    return [stop, () => shown.forEach(([, ended]) => ended())];
+  },
+
+  // how far each answer is, and how long rows take from the log to this page
+  pipeline(model, box) {
+    const card = make("div", "tile");
+    const table = make("table");
+    card.append(make("h3", "", model.options.label), table);
+    box.append(card);
+    const sources = new Map();
+    const show = () => {
+      const head = make("tr");
+      for (const title of ["query", "rows", "how far", "log to hub", "hub to page"]) head.append(make("th", "", title));
+      const lines = [...sources].map(([name, source]) => {
+        const { at } = source;
+        const ms = (value) => (value === undefined ? "" : `${shortly(value)} ms`);
+        return rowOf([name, shortly(source.received), source.words(), ms(at?.toHub), ms(at?.toPage)]);
+      });
+      table.replaceChildren(head, ...lines);
+    };
+    return model.options.queries.map((each) =>
+      showRows({ url: model.url, token: model.token, source: model.source, ...each }, (source) => {
+        sources.set(each.channel, source);
+        show();
+      }),
+    );
   },
 
   // what a stranger should see within ten seconds: something stopped, and since when

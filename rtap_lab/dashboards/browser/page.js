@@ -78,7 +78,8 @@ class Rows {
     this.provisional = change.provisional;
     this.due = change.dueMs;
     this.received = change.kind === "snapshot" ? change.rows.length : this.received + change.rows.length;
-    const newest = Math.max(...change.rows.map((row) => timeOf(row[this.x])), this.newest ?? 0);
+    if (change.kind === "update") this.at = { toHub: change.receivedMs - change.appendedMs, toPage: Date.now() - change.receivedMs };
+    const newest = Math.max(...change.rows.map((row) => timeOf(row[this.x]) || 0), this.newest ?? 0);
     if (newest > 0) {
       this.newest = newest;
       pageState.reached(newest + this.due);
@@ -116,7 +117,7 @@ class Rows {
     const begin = span[0] - pageState.range; // the same length before, for comparisons
     const oldest = Math.min(...this.live.map((row) => timeOf(row[this.x])), this.from, span[1]);
     const full = this.live.length >= 2000 || this.from < Infinity;
-    if (oldest <= begin || !full) return;
+    if (!(oldest > begin) || !full) return;
     this.from = begin - pageState.range / 4; // somewhat more: not at every step
     try {
       const found = await this.hub.history({ ...this.asked, begin_ms: Math.floor(this.from), end_ms: Math.ceil(oldest + 1), limit: 20000 });
