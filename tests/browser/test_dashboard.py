@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, expect, sync_playwright
 
 from rtap_lab.lab import Lab
 from rtap_lab.live.access import issue
 from rtap_lab.live.protocol import authorize
-from rtap_lab.queries.standard import packaged
+from rtap_lab.stack.supervisor import find_services
+from rtap_lab.waiting import until
 from tests.conftest import CHROMIUM
 
 SHOTS = Path(os.environ.get("RTAP_SHOTS", "")) if os.environ.get("RTAP_SHOTS") else None
@@ -59,14 +61,17 @@ def foreign(page: Page) -> Iterator[list[str]]:
 
 
 def rows_received(page: Page) -> int:
-    return int(page.locator(".rtap-state").evaluate_all("all => all.reduce((sum, e) => sum + Number(e.dataset.rows ?? 0), 0)"))
+    return int(
+        page.locator(".rtap-state").evaluate_all("all => all.reduce((sum, e) => sum + Number(e.dataset.rows ?? 0), 0)")
+    )
 
 
 def test_the_dashboard_moves_and_needs_no_network(stack: Lab, page: Page, foreign: list[str]) -> None:
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
     stop = threading.Event()
-    shop = threading.Thread(target=stack.simulate, kwargs={"rate": 150, "seconds": 90, "stop": stop})
+    shop = threading.Thread(target=stack.simulate, kwargs={"rate": 150, "seconds": 240, "stop": stop})
     shop.start()
     try:
         page.goto(stack.dashboard)
@@ -75,26 +80,48 @@ def test_the_dashboard_moves_and_needs_no_network(stack: Lab, page: Page, foreig
         page.wait_for_function("document.title === 'rtap_lab'")
         page.wait_for_timeout(500)
         before = rows_received(page)
-        page.wait_for_function(
-            "n => { const f = new Set(); const walk = r => r.querySelectorAll('*').forEach(e => {"
-            " if (e.classList.contains('rtap-state')) f.add(e); if (e.shadowRoot) walk(e.shadowRoot); });"
-            " walk(document); return [...f].reduce((s, e) => s + Number(e.dataset.rows), 0) > n + 30; }",
-            arg=before,
-            timeout=60_000,
+        until(
+            lambda: page.wait_for_timeout(250) or rows_received(page) > before + 3,
+            60,
+            lambda: AssertionError("stood still"),
         )
         points = page.evaluate(
             "Bokeh.documents.map(d => [...d._all_models.values()].filter(m => m.type === 'ColumnDataSource'"
             " && (m.name || '').startsWith('rtap-')).map(m => Object.values(m.data)[0].length)).flat()"
         )
         assert sum(points) >= 3, points
+        expect(page.locator(".tile").filter(has_text="Visitors in the last minute").locator(".value")).to_have_text(
+            re.compile(r"[1-9][\d,]*"), timeout=90_000
+        )
+        page.get_by_role("button", name="1 h", exact=True).click()
+        assert "range=3600000" in page.url, "the range is in the address: the view can be shared"
+        expect(page.locator(".tile").filter(has_text="Pages").locator("td").first).to_be_visible(timeout=90_000)
         if SHOTS:
             page.wait_for_timeout(12_000)
-            page.screenshot(path=str(SHOTS / "dashboard.png"))
+            page.screenshot(path=str(SHOTS / "dashboard.png"), full_page=True)
+        page.set_viewport_size({"width": 360, "height": 780})
+        page.wait_for_timeout(1_000)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (
+            "a phone shows it without scrolling sideways"
+        )
+        page.set_viewport_size({"width": 1280, "height": 1100})
+        errors_before = list(errors)
+
+        seen = rows_received(page)
+        assert find_services(stack.state.folder)["hub"].signal(signal.SIGKILL)
+        page.wait_for_selector(".rtap-state[data-state=away]", timeout=20_000)
+        expect(page.locator(".rtap-state").first).to_contain_text("stale since")
+        page.wait_for_selector(".rtap-state[data-state=live]", timeout=60_000)
+        until(
+            lambda: page.wait_for_timeout(250) or rows_received(page) > seen, 60, lambda: AssertionError("stood still")
+        )
     finally:
         stop.set()
         shop.join()
     assert foreign == []
-    assert errors == []
+    assert errors_before == []
+    assert all("WebSocket connection" in error for error in errors), "what a browser says while the hub is away"
+    until(lambda: stack.status()["ok"], 60, lambda: AssertionError(str(stack.status()["problems"])))
 
 
 def test_a_page_of_another_site_is_refused_by_the_hub(stack: Lab) -> None:
