@@ -6,7 +6,7 @@ that is slow costs nothing, and what it gets is never older than it must be.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -88,6 +88,7 @@ class Hub:
             for ref, each in list(client.subscriptions.items()):
                 if each.view.asked.channel in changed:
                     del client.subscriptions[ref]
+                    client.said.append(Message({"type": "unsubscribed", "ref": ref}))
         return set(self._clients)
 
     def begin(
@@ -159,8 +160,8 @@ class Hub:
     def disconnect(self, client: object) -> None:
         """A client left."""
         gone = self._clients.pop(client, None)
-        if gone:
-            self._drop_views(each.view for each in gone.subscriptions.values())
+        for each in gone.subscriptions.values() if gone else ():
+            self._unfollow(client, each.view)
 
     def request(self, client: object, request: Subscribe | Unsubscribe | Ping) -> None:
         """A client asked for something.
@@ -176,11 +177,11 @@ class Hub:
             case Unsubscribe(ref):
                 gone = mine.subscriptions.pop(ref, None)
                 if gone:
-                    self._drop_views([gone.view])
+                    self._unfollow(client, gone.view)
             case Subscribe():
-                self._subscribe(mine, request)
+                self._subscribe(client, mine, request)
 
-    def _subscribe(self, client: _Client, request: Subscribe) -> None:
+    def _subscribe(self, key: object, client: _Client, request: Subscribe) -> None:
         schema = self._schemas.get(request.channel)
         if schema is None:
             known = ", ".join(sorted(self._schemas))
@@ -203,8 +204,9 @@ class Hub:
         answer = {"type": "subscribed", "ref": ref, "view": asked.name, "columns": view.columns}
         answer |= {"latest_by": list(asked.latest_by), "order": schema.order}
         client.subscriptions[ref] = _Subscription(view, request.rate, answer, request.resume)
-        if before is not None:
-            self._drop_views([before.view])
+        view.followers.add(key)
+        if before is not None and before.view is not view:
+            self._unfollow(key, before.view)
 
     # --- what clients are sent -------------------------------------------------------------------
 
@@ -279,12 +281,7 @@ class Hub:
         return [view for asked, view in self._views.items() if (asked.channel, asked.source) == place]
 
     def _followers(self, place: Place) -> set[object]:
-        return {
-            key
-            for key, client in self._clients.items()
-            for each in client.subscriptions.values()
-            if (each.view.asked.channel, each.view.asked.source) == place
-        }
+        return set[object]().union(*(view.followers for view in self._views_of(place)))
 
     def _behind(self, place: Place, reason: str) -> set[object]:
         followers = self._followers(place)
@@ -294,9 +291,10 @@ class Hub:
                     each.reason = reason
         return followers
 
-    def _drop_views(self, views: Iterable[View]) -> None:
-        """Views that nobody follows any more are forgotten."""
-        followed = {id(each.view) for client in self._clients.values() for each in client.subscriptions.values()}
-        for view in views:
-            if id(view) not in followed:
-                self._views.pop(view.asked, None)
+    def _unfollow(self, key: object, view: View) -> None:
+        """A client follows a view no longer, unless by another name; what nobody follows is forgotten."""
+        client = self._clients.get(key)
+        if client is None or all(each.view is not view for each in client.subscriptions.values()):
+            view.followers.discard(key)
+        if not view.followers and self._views.get(view.asked) is view:
+            del self._views[view.asked]

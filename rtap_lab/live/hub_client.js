@@ -115,9 +115,11 @@ class Hub {
         for (const each of this.watchers) each(this.channels);
         this.wait = FIRST_WAIT_MS;
         if (before === null) this.tell("live");
-        for (const view of this.views.values()) if (before === null || !before.has(view.asked.channel)) view.ask();
+        for (const view of this.views.values()) if (before === null || view.lost) view.ask();
         return;
       }
+      case "unsubscribed": // its query went, or has other columns now
+        return this.views.get(message.ref)?.ask();
       case "subscribed":
         return this.views.get(message.ref)?.answered(message);
       case "snapshot":
@@ -156,8 +158,9 @@ class View {
 
   ask(anew = false) {
     this.name = null;
+    this.lost = this.hub.channels !== null && !this.hub.channels.has(this.asked.channel);
     const resume = this.held && !anew ? { epoch: this.epoch, seq: this.seq } : null;
-    if (this.hub.channels && !this.hub.channels.has(this.asked.channel)) return this.tell("unknown", "no job answers this query");
+    if (this.lost) return this.tell("unknown", "no job answers this query");
     if (this.word) this.tell("live");
     this.hub.send({ type: "subscribe", ref: this.ref, ...this.asked, resume });
   }

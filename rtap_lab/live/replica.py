@@ -27,6 +27,8 @@ class _Followed:
     """None: no snapshot has come."""
     epoch: str = ""
     seq: int = 0
+    lost: bool = False
+    """Whether the hub forgot it: it is asked for when its query is back."""
 
 
 class Replica:
@@ -44,11 +46,10 @@ class Replica:
         self._followed = {request.ref: _Followed(request) for request in named}
         self._asks: list[Subscribe] = []
         self._channels: set[str] = set()
-        """Queries that the hub has: what it forgot of one that went is asked for when that one is back."""
+        """Queries that the hub has."""
 
     def connected(self) -> None:
         """A connection was made: everything is asked for, from where it is."""
-        self._channels.clear()
         for each in self._followed.values():
             self._ask(each)
 
@@ -74,6 +75,8 @@ class Replica:
         kind = message["type"]
         if kind == "hello":
             self._greeted(set(message["channels"]))
+        elif kind == "unsubscribed":
+            self._lost(message["ref"])
         elif kind == "subscribed":
             self._answered(message)
         elif kind in ("snapshot", "update"):
@@ -85,14 +88,22 @@ class Replica:
         return []
 
     def _greeted(self, channels: set[str]) -> None:
-        back = channels - self._channels if self._channels else set()
         self._channels = channels
         for each in self._followed.values():
-            if each.request.channel in back:
+            if each.lost and each.request.channel in channels:
+                self._ask(each)
+
+    def _lost(self, ref: str) -> None:
+        """The hub follows it no longer: its query went, or has other columns now."""
+        each = self._followed.get(ref)
+        if each is not None:
+            each.columns, each.lost = None, True
+            if each.request.channel in self._channels:
                 self._ask(each)
 
     def _ask(self, each: _Followed, *, anew: bool = False) -> None:
         resume = Position(each.epoch, each.seq) if each.held is not None and not anew else None
+        each.lost = False
         each.columns = None  # what comes until the answer is of an earlier question
         self._asks.append(msgspec.structs.replace(each.request, resume=resume))
 

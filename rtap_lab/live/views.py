@@ -170,6 +170,8 @@ class View:
         self.channel = channel
         wanted = {*asked.columns, *asked.latest_by}
         self.columns = [name for name in channel.columns if not asked.columns or name in wanted]
+        self.followers: set[object] = set()
+        """Its clients."""
         self._messages: dict[str, Message] = {}
         self.renew()
 

@@ -204,6 +204,41 @@ def test_a_client_is_told_what_comes_and_goes_and_when_the_first_row_is_due() ->
     assert taken(it)[0]["epoch"] == ""
 
 
+def test_a_client_of_a_query_that_went_is_told_and_follows_again_when_it_is_back() -> None:
+    it = hub(rows=2)
+    client = Replica([Subscribe("a")])
+
+    def talk() -> None:
+        for _ in range(3):
+            for request in client.asks():
+                it.request("c", request)
+            for message in it.take("c", 0):
+                client.receive(message.body)
+
+    it.connect("c")
+    client.connected()
+    talk()
+    held = client.held("a/live")
+    assert held is not None
+    assert len(held) == 2
+    it.set_channels({"b": LEAN})
+    talk()
+    other = Schema(keys={}, measures={"n": "integer"})
+    it.set_channels({"a": other, "b": LEAN})
+    it.begin("a", "live", "run 2", 0)
+    it.publish("a", "live", [(7, {"window_start": "0", "window_end": "1", "n": 5})], appended_ms=1, received_ms=2)
+    it.loaded("a", "live")
+    talk()
+    held = client.held("a/live")
+    assert held is not None
+    assert (held.places(), held.columns) == ([7], list(other.columns))
+    it.set_channels({"a": A})
+    it.begin("a", "live", "run 3", 0)
+    it.loaded("a", "live")
+    talk()
+    assert client.position("a/live").epoch == "run 3", "also when its columns changed in one step"
+
+
 def test_a_row_that_comes_again_is_shown_once_where_rows_may_come_again() -> None:
     it = Hub("a hub", {"a": A})
     it.begin("a", "live", "run 1", 0, provisional=True)
