@@ -1,9 +1,16 @@
-"""Sockets around the hub: one task a client, woken when there is something to send, and the browser's module over HTTP."""
+"""Sockets around the hub, and the browser's module over HTTP.
+
+What is sent is written by one pass over the clients that have something to read: a frame is made once for all that are at the
+same place, and handed to their transports. A transport that is full is left alone until it is not.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import heapq
 import importlib.resources
+import itertools
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -12,6 +19,7 @@ from urllib.parse import urlsplit
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
+from websockets.frames import Frame, Opcode
 from websockets.http11 import Request as HttpRequest
 from websockets.http11 import Response
 
@@ -41,7 +49,10 @@ PATIENCE_S = 5.0
 """Seconds that a client has to say who it is."""
 
 SLOW_S = 30.0
-"""Seconds that a client may take to take one frame: then it is closed, and may come back to where it was."""
+"""Seconds that a client may leave its transport full: then it is closed, and may come back to where it was."""
+
+FULL = 65_536
+"""Bytes in a client's transport from which on it gets nothing more."""
 
 REQUESTS = 200
 """Requests a second that a client may make, on average; twice as many at once."""
@@ -69,7 +80,17 @@ class LiveServer:
         self.hub = hub
         self._secret = secret
         self._history = history
-        self._wake: dict[object, asyncio.Event] = {}
+        self._encodings: dict[ServerConnection, Encoding] = {}
+        self._to_serve: set[ServerConnection] = set()
+        """Clients that may have something to read."""
+        self._full: dict[ServerConnection, float] = {}
+        """Clients whose transport is full, and since when."""
+        self._due: list[tuple[float, int, ServerConnection]] = []
+        """A heap: when a client gets what a rate holds back, or a sign of life; only what `_when` says counts."""
+        self._when: dict[ServerConnection, float] = {}
+        self._alarm: asyncio.TimerHandle | None = None
+        self._number = itertools.count()
+        self._closing: set[asyncio.Future[None]] = set()
         self._server: Server | None = None
 
     async def start(self, port: int) -> None:
@@ -122,11 +143,9 @@ class LiveServer:
         if who is None or not holds(self._secret, who.token, time.time()):
             await connection.close(UNAUTHORIZED, "the first message must be authorize, with a token of this lab")
             return
-        wake = asyncio.Event()
         self.hub.connect(connection)
-        self._wake[connection] = wake
-        wake.set()
-        sender = asyncio.create_task(self._send(connection, wake, who.encoding))
+        self._encodings[connection] = who.encoding
+        self._wake_up([connection])
         allowance = _Allowance()
         try:
             async for data in connection:
@@ -134,12 +153,14 @@ class LiveServer:
                     await connection.close(SLOW, f"more than {REQUESTS} requests a second")
                     break
                 await self._request(connection, data, who.encoding)
-                wake.set()
+                self._wake_up([connection])
         except ConnectionClosed:
             pass  # how a client leaves is its own business
         finally:
-            sender.cancel()
-            self._wake.pop(connection, None)
+            del self._encodings[connection]
+            self._to_serve.discard(connection)
+            self._full.pop(connection, None)
+            self._when.pop(connection, None)
             self.hub.disconnect(connection)
 
     async def _request(self, connection: ServerConnection, data: str | bytes, encoding: Encoding) -> None:
@@ -160,24 +181,70 @@ class LiveServer:
         rows, more = await asyncio.to_thread(self._history, request)
         return Message({"type": "history", "ref": request.ref, "rows": rows, "more": more})
 
-    async def _send(self, connection: ServerConnection, wake: asyncio.Event, encoding: Encoding) -> None:
-        loop = asyncio.get_running_loop()
-        try:
-            while True:
-                due = self.hub.due_s(connection)  # what a rate holds back, or a sign of life
-                alarm = None if due is None else loop.call_at(due, wake.set)
-                await wake.wait()
-                wake.clear()
-                if alarm:
-                    alarm.cancel()
-                messages = self.hub.take(connection, loop.time())
-                if messages:
-                    async with asyncio.timeout(SLOW_S):
-                        await connection.send(frame(messages, encoding))
-        except TimeoutError:
-            await connection.close(SLOW, f"a frame was not taken within {SLOW_S:.0f} s")
-        except ConnectionClosed:
-            pass
+    # --- what is sent ----------------------------------------------------------------------------
+
+    def _wake_up(self, clients: Iterable[object]) -> None:
+        if not self._to_serve:
+            asyncio.get_running_loop().call_soon(self._write)
+        self._to_serve.update(each for each in clients if isinstance(each, ServerConnection))
+
+    def _write(self) -> None:
+        """Write to every client what it should have now."""
+        clients, self._to_serve = self._to_serve, set()
+        now = asyncio.get_running_loop().time()
+        frames: dict[tuple[Encoding, tuple[int, ...]], bytes] = {}
+        kept: list[list[Message]] = []  # as long as their identities are keys
+        for each in clients:
+            if each not in self._encodings or each.transport.is_closing():
+                continue
+            if each.transport.get_write_buffer_size() > FULL:
+                self._wait_for(each, now)
+                continue
+            self._full.pop(each, None)
+            messages = self.hub.take(each, now)
+            if messages:
+                encoding = self._encodings[each]
+                key = (encoding, tuple(map(id, messages)))
+                if key not in frames:
+                    frames[key] = _wire(messages, encoding)
+                    kept.append(messages)
+                each.transport.write(frames[key])
+            due = self.hub.due_s(each)
+            if due is not None:
+                self._call_back(each, max(due, now))
+        self._set_alarm()
+
+    def _call_back(self, client: ServerConnection, at: float) -> None:
+        if at < self._when.get(client, math.inf):
+            self._when[client] = at
+            heapq.heappush(self._due, (at, next(self._number), client))
+
+    def _wait_for(self, client: ServerConnection, now: float) -> None:
+        """A client's transport is full: look again soon, but not for ever."""
+        if now - self._full.setdefault(client, now) > SLOW_S:
+            words = f"nothing was read for {SLOW_S:.0f} s"
+            self._closing.add(task := asyncio.ensure_future(client.close(SLOW, words)))
+            task.add_done_callback(self._closing.discard)
+        else:
+            self._call_back(client, now + 0.1)
+
+    def _set_alarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        if self._due:
+            self._alarm = asyncio.get_running_loop().call_at(self._due[0][0], self._ring)
+
+    def _ring(self) -> None:
+        now = asyncio.get_running_loop().time()
+        clients = []
+        while self._due and self._due[0][0] <= now:
+            at, _, client = heapq.heappop(self._due)
+            if self._when.get(client) == at:
+                del self._when[client]
+                clients.append(client)
+        self._alarm = None
+        self._wake_up(clients)
 
     # --- what comes from the topics: call these on the server's loop -----------------------------
 
@@ -201,11 +268,6 @@ class LiveServer:
         """Queries came or went."""
         self._wake_up(self.hub.set_channels(channels))
 
-    def _wake_up(self, clients: Iterable[object]) -> None:
-        for client in clients:
-            if client in self._wake:
-                self._wake[client].set()
-
 
 class _Allowance:
     """Requests that a client may make now."""
@@ -218,6 +280,14 @@ class _Allowance:
         self.left = min(2.0 * REQUESTS, self.left + (now - self.at) * REQUESTS) - 1
         self.at = now
         return self.left >= 0
+
+
+def _wire(messages: list[Message], encoding: Encoding) -> bytes:
+    """Messages as the bytes of one WebSocket frame: a server's are the same for every client."""
+    data = frame(messages, encoding)
+    if isinstance(data, str):
+        return Frame(Opcode.TEXT, data.encode()).serialize(mask=False)
+    return Frame(Opcode.BINARY, data).serialize(mask=False)
 
 
 def _module(origin: str | None) -> Response:
