@@ -26,8 +26,8 @@ def _module(name: str) -> str:
     return re.sub(r"^export ", "", shared, flags=re.MULTILINE) + browser.joinpath(f"{name}.js").read_text()
 
 
-class HubComponent(JSComponent):
-    """Something that a query's rows feed, in the browser alone."""
+class HubFeed(JSComponent):
+    """Feeds a Bokeh source of the same document from a query's rows, in the browser alone."""
 
     url = param.String(doc="The hub's address; empty: a static picture")
     token = param.String(doc="What the hub asks for")
@@ -35,9 +35,10 @@ class HubComponent(JSComponent):
     source = param.String(default=LIVE)
     time = param.String(doc="The column that says when a row happened")
     options = param.Dict(default={})
+    target = param.String(doc="Name of the ColumnDataSource")
+    reduce = param.Selector(objects=list(REDUCTIONS))
 
-    _esm = ""
-    __abstract = True
+    _esm = _module("chart")
 
 
 def fed(hub: Endpoint | None, query: Query, source: str = LIVE) -> dict[str, Any]:
@@ -51,18 +52,13 @@ def fed(hub: Endpoint | None, query: Query, source: str = LIVE) -> dict[str, Any
     }
 
 
-class HubFeed(HubComponent):
-    """Feeds a Bokeh source of the same document."""
+class Board(JSComponent):
+    """Cards side by side, as many as there is room for: big numbers, rankings, lists and so on (`browser/cards.js`)."""
 
-    target = param.String(doc="Name of the ColumnDataSource")
-    reduce = param.Selector(objects=list(REDUCTIONS))
-
-    _esm = _module("chart")
-
-
-class Card(HubComponent):
-    """A part of a dashboard: a big number, a ranking, a list, the choice of a range and so on (`browser/cards.js`)."""
-
-    kind = param.Selector(objects=["choices", "number", "share", "ranking", "list", "mine", "pipeline", "story"])
+    url = param.String(doc="The hub's address")
+    token = param.String(doc="What the hub asks for")
+    source = param.String(default=LIVE)
+    least = param.Integer(default=300, doc="Pixels that a card has at least, if the page has them")
+    cards = param.List(doc="Of each: kind, channel, time, options, and whether it takes the whole width")
 
     _esm = _module("cards")

@@ -171,6 +171,7 @@ def test_the_first_look_at_an_idle_lab_is_a_fresh_one(stack: Lab) -> None:
     assert job["lag"] == 0, "ticks are no lag"
 
 
+@pytest.mark.long
 def test_twenty_queries_share_a_job_and_are_exact(stack: Lab) -> None:
     """One slot, one reading of the source: what a class of learners needs on two cores."""
     jobs = stack.catalog.names

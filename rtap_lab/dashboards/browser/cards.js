@@ -2,7 +2,10 @@
 // becomes a text node: nothing that a visitor sent is ever HTML.
 
 const STYLE = `
-:host { display: flex; }
+:host { display: block; }
+.board { display: grid; gap: 14px; }
+.box { display: flex; min-width: 0; }
+.box:has(> .story[style*="none"]) { display: none; }
 .tile { background: var(--card); color: var(--text); border: 1px solid var(--line); border-radius: 12px; padding: 14px 16px; font: 14px system-ui, sans-serif; box-sizing: border-box; flex: 1; min-width: 0; }
 .label { color: var(--soft); font-size: 13px; display: flex; justify-content: space-between; gap: 8px; }
 .value { font-size: 32px; font-weight: 650; line-height: 1.25; font-variant-numeric: tabular-nums; }
@@ -39,18 +42,23 @@ const spanWords = (range) => (range >= 3600_000 ? `${range / 3600_000} h` : `${r
 export function render({ model, el }) {
   const style = make("style");
   style.textContent = STYLE;
-  const box = make("div");
-  el.append(style, box);
-  const colour = () => {
-    const colours = palette();
-    for (const name of ["text", "soft", "line", "card", "page", "bad", "badPage"]) box.style.setProperty(`--${name}`, colours[name]);
-    box.style.setProperty("--series", colours.series[model.options.colour ?? 0]);
-  };
-  colour();
-  Object.assign(el.style, { display: "flex", flex: "1", minWidth: "0" }); // as high as its neighbours
-  Object.assign(box.style, { display: "flex", flex: "1", minWidth: "0" });
-  const stops = [pageState.listen(colour), ...cards[model.kind](model, box)];
-  return () => stops.forEach((stop) => stop());
+  const board = make("div", "board");
+  board.style.gridTemplateColumns = `repeat(auto-fit, minmax(min(100%, ${model.least}px), 1fr))`;
+  el.append(style, board);
+  const stops = model.cards.map((card) => {
+    const box = make("div", "box");
+    if (card.wide) box.style.gridColumn = "1 / -1";
+    board.append(box);
+    const colour = () => {
+      const colours = palette();
+      for (const name of ["text", "soft", "line", "card", "page", "bad", "badPage"]) box.style.setProperty(`--${name}`, colours[name]);
+      box.style.setProperty("--series", colours.series[card.options.colour ?? 0]);
+    };
+    colour();
+    const { url, token, source } = model;
+    return [pageState.listen(colour), ...cards[card.kind]({ url, token, source, ...card }, box)];
+  });
+  return () => stops.flat().forEach((stop) => stop());
 }
 
 const rowOf = (texts) => {
@@ -285,7 +293,7 @@ const cards = {
   story(model, box) {
     const card = make("div", "story");
     card.setAttribute("role", "alert");
-    card.style.display = "none";
+    card.style.display = "none"; // the box goes with it
     box.append(card);
     const { goal, other } = model.options;
     let traffic = null;
