@@ -36,7 +36,12 @@ def page(hub: Endpoint) -> pn.viewable.Viewable:
         _chart(hub, standard.TRAFFIC, ChartPlan("series", traffic, "Traffic: views and visitors of the last minute")),
         _chart(hub, standard.CONVERSIONS, ChartPlan("series", goals, "Conversions by the minute")),
     ]
-    parts = [_board(hub, above), _board(hub, _numbers(), least=150), _side_by_side(charts), _board(hub, _details(), least=360)]
+    parts = [
+        _board(hub, above),
+        _board(hub, _numbers(), least=150),
+        _side_by_side(charts),
+        _board(hub, _details(), least=360),
+    ]
     return pn.Column(*parts, sizing_mode="stretch_width", margin=16, styles={"gap": "14px"})
 
 

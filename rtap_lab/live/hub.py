@@ -15,8 +15,11 @@ from rtap_lab.live.protocol import Message, Ping, Position, Row, Subscribe, Unsu
 from rtap_lab.live.views import Asked, Channel, View
 from rtap_lab.queries.schema import Schema
 
-SUBSCRIPTIONS = 256
+SUBSCRIPTIONS = 128
 """Views that one client may follow."""
+
+VIEWS = 2_000
+"""Views that there may be; each holds up to 2,000 rows that it shares with its channel."""
 
 IDLE_S = 15.0
 """Seconds without a row after which a client is told how far it is, with the checksum."""
@@ -125,7 +128,10 @@ class Hub:
 
     def loaded(self, channel: str, source: str) -> set[object]:
         """What was there has been read: clients are served."""
-        self._channel((channel, source)).loaded = True
+        found = self._channels.get((channel, source))
+        if found is None:  # its query went
+            return set()
+        found.loaded = True
         return self._followers((channel, source))
 
     def end(self, channel: str, source: str) -> set[object]:
@@ -144,7 +150,9 @@ class Hub:
         Returns:
             Clients that may have something to read.
         """
-        found = self._channel((channel, source))
+        found = self._channels.get((channel, source))
+        if found is None:  # its query went
+            return set()
         found.appended_ms, found.received_ms = appended_ms, received_ms
         new = found.put(rows)
         for view in self._views_of((channel, source)):
@@ -199,10 +207,12 @@ class Hub:
             raise LiveError(f"a client may follow {SUBSCRIPTIONS} views; unsubscribe from some")
         asked = Asked.by(request)
         view = self._views.get(asked)
+        if view is None and len(self._views) >= VIEWS:
+            raise LiveError(f"there are {VIEWS} views already; follow whole channels, and filter what comes")
         if view is None:
             view = self._views[asked] = View(asked, self._channel((request.channel, request.source)))
-        answer = {"type": "subscribed", "ref": ref, "view": asked.name, "columns": view.columns}
-        answer |= {"latest_by": list(asked.latest_by), "order": schema.order}
+        answer = {"type": "subscribed", "ref": ref, "view": view.asked.name, "columns": view.columns}
+        answer |= {"latest_by": list(asked.latest_by), "identity": schema.identity}
         client.subscriptions[ref] = _Subscription(view, request.rate, answer, request.resume)
         view.followers.add(key)
         if before is not None and before.view is not view:
@@ -224,10 +234,18 @@ class Hub:
         return found
 
     def due_s(self, client: object) -> float | None:
-        """When a client is sent something next, if nothing comes; None: it follows nothing."""
+        """When a client may get what a rate holds back; None: nothing is."""
         mine = self._clients.get(client)
         served = [each for each in mine.subscriptions.values() if each.view.channel.loaded] if mine else []
-        return min((each.due_s if self._has_news(each) else each.idle_s for each in served), default=None)
+        return min((each.due_s for each in served if self._has_news(each)), default=None)
+
+    def idle(self, now_s: float) -> set[object]:
+        """Clients that nothing was said to for so long that they are told how far they are."""
+        return {
+            key
+            for key, client in self._clients.items()
+            if any(each.idle_s <= now_s and each.answer is None for each in client.subscriptions.values())
+        }
 
     @staticmethod
     def _has_news(mine: _Subscription) -> bool:
@@ -264,7 +282,7 @@ class Hub:
         heads = {
             f"{name}/{source}": {"epoch": channel.epoch, "head": channel.seq}
             for (name, source), channel in sorted(self._channels.items())
-            if channel.loaded
+            if channel.loaded and channel.epoch
         }
         return hello(self.name, heads, list(self._schemas))
 
@@ -298,3 +316,6 @@ class Hub:
             view.followers.discard(key)
         if not view.followers and self._views.get(view.asked) is view:
             del self._views[view.asked]
+            place = (view.asked.channel, view.asked.source)
+            if not view.channel.epoch and self._channels.get(place) is view.channel and not self._views_of(place):
+                del self._channels[place]

@@ -12,6 +12,7 @@ const hubs = (globalThis.__rtapHubs ??= new Map());
 const EXPIRED = 4401; // coming back with the same token is of no use
 const FIRST_WAIT_MS = 200;
 const LAST_WAIT_MS = 3000;
+const UNUSED_MS = 60_000; // a connection that nothing on the page needs is closed after so long
 
 /** The connection to a hub; pages that ask for the same hub share it. */
 export function connect(url, token) {
@@ -46,6 +47,7 @@ class Hub {
       this.channels = null;
       for (const each of this.questions.values()) each.reject(new Error("the hub went away"));
       this.questions.clear();
+      if (this.left) return;
       this.expired = event.code === EXPIRED;
       this.tell(this.expired ? "expired" : "away");
       if (this.expired) return;
@@ -87,14 +89,27 @@ class Hub {
       if (view.listeners.size > 0 || this.views.get(ref) !== view) return;
       this.views.delete(ref);
       this.send({ type: "unsubscribe", ref });
+      this.leaveLater();
     };
+  }
+
+  leaveLater() {
+    setTimeout(() => {
+      if (this.views.size > 0 || this.watchers.size > 0 || this.left) return;
+      this.left = true;
+      hubs.delete(this.url);
+      this.socket.close();
+    }, UNUSED_MS);
   }
 
   /** Call `watcher` with the names of all channels, now and whenever queries come or go; returns what ends it. */
   onChannels(watcher) {
     this.watchers.add(watcher);
     if (this.channels) watcher(this.channels);
-    return () => this.watchers.delete(watcher);
+    return () => {
+      this.watchers.delete(watcher);
+      this.leaveLater();
+    };
   }
 
   /** Rows of the past: {rows, more}. */
@@ -156,10 +171,10 @@ class View {
     for (const each of this.listeners) each.state?.(word, why);
   }
 
-  ask(anew = false) {
+  ask() {
     this.name = null;
     this.lost = this.hub.channels !== null && !this.hub.channels.has(this.asked.channel);
-    const resume = this.held && !anew ? { epoch: this.epoch, seq: this.seq } : null;
+    const resume = this.held ? { epoch: this.epoch, seq: this.seq } : null;
     if (this.lost) return this.tell("unknown", "no job answers this query");
     if (this.word) this.tell("live");
     this.hub.send({ type: "subscribe", ref: this.ref, ...this.asked, resume });
@@ -169,6 +184,7 @@ class View {
     this.name = message.view;
     this.columns = message.columns;
     this.latestBy = message.latest_by;
+    this.identity = message.identity;
   }
 
   rows() {
@@ -193,7 +209,9 @@ class View {
     this.seq = message.seq;
     if (this.sum !== message.checksum) {
       console.warn(`rtap_lab: ${this.name} is out of step, and begins anew`);
-      return this.ask(true);
+      this.held = this.name = null; // nothing that may be wrong is shown
+      setTimeout(() => this.ask(), 1000);
+      return;
     }
     this.firstRow = message.first_row;
     this.provisional = message.provisional;
@@ -205,8 +223,8 @@ class View {
   }
 
   change(kind, rows) {
-    const { firstRow, provisional, dueMs, at, epoch, seq } = this;
-    return { kind, rows, all: () => this.rows(), firstRow, provisional, dueMs, appendedMs: at?.appended, receivedMs: at?.received, epoch, seq };
+    const { firstRow, provisional, dueMs, at, epoch, seq, identity } = this;
+    return { kind, rows, all: () => this.rows(), firstRow, provisional, dueMs, appendedMs: at?.appended, receivedMs: at?.received, epoch, seq, identity };
   }
 
   put(seq, row) {

@@ -12,8 +12,12 @@ from typing import Any
 
 import msgspec
 
+from rtap_lab.errors import LiveError
 from rtap_lab.live.protocol import Position, Subscribe
 from rtap_lab.live.views import Held
+
+MISMATCHES = 3
+"""Checksums in turn that may be others than the hub's."""
 
 
 @dataclass
@@ -27,8 +31,10 @@ class _Followed:
     """None: no snapshot has come."""
     epoch: str = ""
     seq: int = 0
-    lost: bool = False
-    """Whether the hub forgot it: it is asked for when its query is back."""
+    lost: bool = True
+    """Whether the hub does not follow it: it is asked for when the hub has its query."""
+    mismatches: int = 0
+    """How often in turn the checksum was another than the hub's."""
 
 
 class Replica:
@@ -49,9 +55,10 @@ class Replica:
         """Queries that the hub has."""
 
     def connected(self) -> None:
-        """A connection was made: everything is asked for, from where it is."""
+        """A connection was made: everything is asked for, from where it is, once the hub has said what it has."""
+        self._channels, self._asks = set(), []
         for each in self._followed.values():
-            self._ask(each)
+            each.columns, each.lost = None, True
 
     def asks(self) -> list[Subscribe]:
         """What is to be sent to the hub; each is given once."""
@@ -101,8 +108,8 @@ class Replica:
             if each.request.channel in self._channels:
                 self._ask(each)
 
-    def _ask(self, each: _Followed, *, anew: bool = False) -> None:
-        resume = Position(each.epoch, each.seq) if each.held is not None and not anew else None
+    def _ask(self, each: _Followed) -> None:
+        resume = Position(each.epoch, each.seq) if each.held is not None else None
         each.lost = False
         each.columns = None  # what comes until the answer is of an earlier question
         self._asks.append(msgspec.structs.replace(each.request, resume=resume))
@@ -120,11 +127,8 @@ class Replica:
         for seq, row in zip(message["seqs"], message["rows"], strict=True):
             held.put(seq, row)
         held.forget(message["forgotten"])
-        if held.checksum != message["checksum"]:
-            self._ask(each, anew=True)
-            return False
         each.held, each.epoch, each.seq = held, message["epoch"], message["seq"]
-        return True
+        return self._agrees(each, message)
 
     def _go_on(self, each: _Followed, message: dict[str, Any]) -> bool:
         if each.held is None:
@@ -138,8 +142,17 @@ class Replica:
             each.held.put(seq, row)
         each.held.forget(message["forgotten"])
         each.seq = message["seq"]
-        if each.held.checksum != message["checksum"]:
-            each.seq = message["prev_seq"]
-            self._ask(each, anew=True)
-            return False
-        return bool(message["rows"])
+        return self._agrees(each, message) and bool(message["rows"])
+
+    def _agrees(self, each: _Followed, message: dict[str, Any]) -> bool:
+        """Whether what is held has the hub's checksum; else it is dropped, and asked for anew."""
+        assert each.held is not None
+        if each.held.checksum == message["checksum"]:
+            each.mismatches = 0
+            return True
+        each.mismatches += 1
+        if each.mismatches > MISMATCHES:
+            raise LiveError(f"hub: {each.request.ref} is out of step again and again: hub and client hash differently")
+        each.held = None
+        self._ask(each)
+        return False

@@ -22,6 +22,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request as HttpRequest
 from websockets.http11 import Response
+from websockets.protocol import State
 
 from rtap_lab.errors import LiveError, RtapLabError
 from rtap_lab.live.access import holds
@@ -49,13 +50,16 @@ PATIENCE_S = 5.0
 """Seconds that a client has to say who it is."""
 
 SLOW_S = 30.0
-"""Seconds that a client may leave its transport full: then it is closed, and may come back to where it was."""
+"""Seconds that a client may leave its transport full: then it is cut off, and may come back to where it was."""
 
-FULL = 65_536
-"""Bytes in a client's transport from which on it gets nothing more."""
+FULL = 32_768
+"""Bytes in a client's transport from which on it gets nothing more; below what asyncio waits for (64 KiB)."""
 
-REQUESTS = 200
-"""Requests a second that a client may make, on average; twice as many at once."""
+REQUESTS = 50
+"""Requests a second that a client may make, on average; six times as many at once: a page that opens asks for all it shows."""
+
+SWEEP_S = 1.0
+"""Seconds between two looks for clients that nothing was said to for long."""
 
 MODULE = "/hub_client.js"
 """Where the browser's client is served, to pages of this machine."""
@@ -86,11 +90,11 @@ class LiveServer:
         self._full: dict[ServerConnection, float] = {}
         """Clients whose transport is full, and since when."""
         self._due: list[tuple[float, int, ServerConnection]] = []
-        """A heap: when a client gets what a rate holds back, or a sign of life; only what `_when` says counts."""
+        """A heap: when a client gets what a rate holds back; only what `_when` says counts."""
         self._when: dict[ServerConnection, float] = {}
         self._alarm: asyncio.TimerHandle | None = None
+        self._sweep: asyncio.TimerHandle | None = None
         self._number = itertools.count()
-        self._closing: set[asyncio.Future[None]] = set()
         self._server: Server | None = None
 
     async def start(self, port: int) -> None:
@@ -110,9 +114,16 @@ class LiveServer:
             ping_timeout=SLOW_S,
             close_timeout=2,
         )
+        self._look_for_idle()
 
     async def stop(self) -> None:
         """Close all connections (going away) and stop listening."""
+        for each in (self._alarm, self._sweep):
+            if each is not None:
+                each.cancel()
+        for client in self._encodings:  # to say goodbye to one that reads nothing would take for ever
+            if client.transport.get_write_buffer_size() > FULL:
+                client.transport.abort()
         if self._server is not None:
             self._server.close()
             await self._server.wait_closed()
@@ -169,17 +180,22 @@ class LiveServer:
             request = parse_request(data, encoding)
             ref = getattr(request, "ref", "")
             if isinstance(request, History):
-                await connection.send(frame([await self._past(request)], encoding))
+                await connection.send(await self._past(request, encoding))
             else:
                 self.hub.request(connection, request)
         except RtapLabError as refused:
             await connection.send(frame([error(refused.message, ref)], encoding))
 
-    async def _past(self, request: History) -> Message:
-        if self._history is None:
+    async def _past(self, request: History, encoding: Encoding) -> str | bytes:
+        past = self._history
+        if past is None:
             raise LiveError("this hub has no history")
-        rows, more = await asyncio.to_thread(self._history, request)
-        return Message({"type": "history", "ref": request.ref, "rows": rows, "more": more})
+
+        def read() -> str | bytes:  # and encode: there may be many rows
+            rows, more = past(request)
+            return frame([Message({"type": "history", "ref": request.ref, "rows": rows, "more": more})], encoding)
+
+        return await asyncio.to_thread(read)
 
     # --- what is sent ----------------------------------------------------------------------------
 
@@ -195,7 +211,7 @@ class LiveServer:
         frames: dict[tuple[Encoding, tuple[int, ...]], bytes] = {}
         kept: list[list[Message]] = []  # as long as their identities are keys
         for each in clients:
-            if each not in self._encodings or each.transport.is_closing():
+            if each not in self._encodings or each.state is not State.OPEN:
                 continue
             if each.transport.get_write_buffer_size() > FULL:
                 self._wait_for(each, now)
@@ -222,9 +238,7 @@ class LiveServer:
     def _wait_for(self, client: ServerConnection, now: float) -> None:
         """A client's transport is full: look again soon, but not for ever."""
         if now - self._full.setdefault(client, now) > SLOW_S:
-            words = f"nothing was read for {SLOW_S:.0f} s"
-            self._closing.add(task := asyncio.ensure_future(client.close(SLOW, words)))
-            task.add_done_callback(self._closing.discard)
+            client.transport.abort()  # a goodbye would wait behind what is not read
         else:
             self._call_back(client, now + 0.1)
 
@@ -234,6 +248,11 @@ class LiveServer:
             self._alarm = None
         if self._due:
             self._alarm = asyncio.get_running_loop().call_at(self._due[0][0], self._ring)
+
+    def _look_for_idle(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._wake_up(self.hub.idle(loop.time()))
+        self._sweep = loop.call_later(SWEEP_S, self._look_for_idle)
 
     def _ring(self) -> None:
         now = asyncio.get_running_loop().time()
@@ -273,11 +292,11 @@ class _Allowance:
     """Requests that a client may make now."""
 
     def __init__(self) -> None:
-        self.left, self.at = 2.0 * REQUESTS, time.monotonic()
+        self.left, self.at = 6.0 * REQUESTS, time.monotonic()
 
     def take(self) -> bool:
         now = time.monotonic()
-        self.left = min(2.0 * REQUESTS, self.left + (now - self.at) * REQUESTS) - 1
+        self.left = min(6.0 * REQUESTS, self.left + (now - self.at) * REQUESTS) - 1
         self.at = now
         return self.left >= 0
 

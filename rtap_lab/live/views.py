@@ -79,13 +79,18 @@ class Held:
         return places[::-1], rows[::-1]
 
 
+def _kind(value: Any) -> str:
+    return "bool" if isinstance(value, bool) else ""
+
+
 @dataclass(frozen=True)
 class Asked:
     """What a view shows."""
 
     channel: str
     source: str
-    where: tuple[tuple[str, Any], ...] = ()
+    where: tuple[tuple[str, str, Any], ...] = ()
+    """Column, whether it is a truth value ("bool") or not, and the value: 1 and true are equal in Python."""
     columns: tuple[str, ...] = ()
     latest_by: tuple[str, ...] = ()
 
@@ -95,7 +100,7 @@ class Asked:
         return Asked(
             request.channel,
             request.source,
-            tuple(sorted(request.where.items())),
+            tuple((name, _kind(value), value) for name, value in sorted(request.where.items())),
             tuple(request.columns),
             tuple(request.latest_by),
         )
@@ -103,7 +108,11 @@ class Asked:
     @property
     def name(self) -> str:
         """The view's name, as messages carry it: `CHANNEL/SOURCE`, and what is asked beside, as JSON."""
-        beside = {"where": dict(self.where), "columns": list(self.columns), "latest_by": list(self.latest_by)}
+        beside = {
+            "where": {name: value for name, _, value in self.where},
+            "columns": list(self.columns),
+            "latest_by": list(self.latest_by),
+        }
         words = {name: value for name, value in beside.items() if value}
         return f"{self.channel}/{self.source}" + (f"?{json.dumps(words, separators=(',', ':'))}" if words else "")
 
@@ -183,10 +192,17 @@ class View:
     def put(self, rows: Iterable[tuple[int, Row]]) -> None:
         """Rows came, with their places."""
         for seq, row in rows:
-            if all(row.get(name) == value for name, value in self.asked.where):
+            if all(row.get(name) == value and _kind(row.get(name)) == kind for name, kind, value in self.asked.where):
                 self.held.put(seq, {name: row.get(name) for name in self.columns} if self.asked.columns else row)
         self.held.forget(self.channel.held.forgotten)
         self._messages.clear()
+
+    def _keep(self, key: str, message: Message) -> Message:
+        """Clients that are far apart each have a message of their own: only some are kept."""
+        if len(self._messages) >= 16:
+            self._messages.clear()
+        self._messages[key] = message
+        return message
 
     def goes_on(self, epoch: str, seq: int) -> str:
         """Why a client at a place cannot go on from there; "" when it can."""
@@ -206,7 +222,7 @@ class View:
         key = f"snapshot {reason}"
         if key not in self._messages:
             body = {"rows": self.held.rows(), "seqs": self.held.places(), "reason": reason}
-            self._messages[key] = self._message("snapshot", body)
+            return self._keep(key, self._message("snapshot", body))
         return self._messages[key]
 
     def update(self, seq: int) -> Message:
@@ -215,7 +231,7 @@ class View:
         if key not in self._messages:
             places, rows = self.held.since(seq)
             times = {"appended_ms": self.channel.appended_ms, "received_ms": self.channel.received_ms}
-            self._messages[key] = self._message("update", {"prev_seq": seq, "rows": rows, "seqs": places} | times)
+            return self._keep(key, self._message("update", {"prev_seq": seq, "rows": rows, "seqs": places} | times))
         return self._messages[key]
 
     def _message(self, kind: str, body: dict[str, Any]) -> Message:

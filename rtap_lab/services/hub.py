@@ -26,6 +26,7 @@ from rtap_lab.settings import Settings
 from rtap_lab.stack.service import Service
 from rtap_lab.store.writer import Feed
 
+MOST_MS = 2**53
 MOST_PAST = 50_000
 """Rows of the past that one request may ask for."""
 
@@ -58,12 +59,18 @@ class _Follower:
         self.channels: dict[str, Schema] = {}
         self.followed: dict[str, Feed] = {}
         self.positions: dict[str, int] = {}
+        self.behind = False
+        """Whether the reader may be ahead of what was published."""
         self.awaited: dict[str, int] = {}
         """How far the topics must be read until what was there has been read."""
 
     def step(self) -> None:
         self._refresh()
+        if self.behind:
+            self.reader.follow({topic: self.positions[topic] for topic in self.followed})
+        self.behind = True  # what a poll had read when it failed is read again
         arrived = self.reader.poll(0.25)
+        self.behind = False
         self.positions.update(arrived.positions)
         received_ms = time.time_ns() // 1_000_000
         rows: dict[str, list[tuple[int, dict[str, Any]]]] = {}
@@ -93,11 +100,14 @@ class _Follower:
                 self._call(self.server.loaded, self.followed[topic])
 
     def _refresh(self) -> None:
+        feeds = self.process.feeds()
+        # what a run answers, not what its job asks by now: its rows are still those
         channels = {query.name: query.schema for query in catalog(self.jobs.read())}
+        channels |= {feed.query.name: feed.query.schema for feed in feeds}
         if channels != self.channels:
             self.loop.call_soon_threadsafe(self.server.set_channels, channels)
             self.channels = channels
-        wanted = {feed.topic: feed for feed in self.process.feeds() if feed.query.name in channels}
+        wanted = {feed.topic: feed for feed in feeds}
         if wanted == self.followed:
             return
         ends = self.process.site.topics.ends(wanted, committed=True)
@@ -128,8 +138,9 @@ class _Past:
         self.one_at_a_time = threading.Lock()
 
     def __call__(self, asked: History) -> tuple[list[Row], bool]:
-        if asked.begin_ms >= asked.end_ms or not 1 <= asked.limit <= MOST_PAST:
-            raise LiveError(f"history: begin_ms is before end_ms, and limit is 1 to {MOST_PAST}")
+        in_time = -MOST_MS < asked.begin_ms < asked.end_ms < MOST_MS
+        if not in_time or not 1 <= asked.limit <= MOST_PAST:
+            raise LiveError(f"history: begin_ms is before end_ms, both are times, and limit is 1 to {MOST_PAST}")
         feeds = self.process.feeds()
         feed = next((each for each in feeds if (each.query.name, each.source) == (asked.channel, asked.source)), None)
         if feed is None:  # what is no name of ours does not reach the store
@@ -154,14 +165,18 @@ def main(process: ServiceProcess) -> None:
             if not follower.awaited:
                 loop.call_soon_threadsafe(caught_up.set)
 
-        process.repeat(step)
-        follower.reader.close()
-        loop.call_soon_threadsafe(caught_up.set)
+        try:
+            process.repeat(step)
+        finally:
+            follower.reader.close()
+            loop.call_soon_threadsafe(caught_up.set)
 
     async def serve() -> None:
         loop, caught_up = asyncio.get_running_loop(), asyncio.Event()
         reading = loop.run_in_executor(None, read, loop, caught_up)
         await caught_up.wait()
+        if reading.done():
+            return await reading
         await server.start(process.site.ports["hub"])
         try:
             await reading

@@ -39,7 +39,7 @@ const shortly = (value, digits = 0) => value.toLocaleString("en", { maximumFract
 const clockOf = (at) => new Date(at).toISOString().slice(11, 16);
 const spanWords = (range) => (range >= 3600_000 ? `${range / 3600_000} h` : `${range / 60_000} min`);
 
-export function render({ model, el }) {
+export function render({ model, view, el }) {
   const style = make("style");
   style.textContent = STYLE;
   const board = make("div", "board");
@@ -58,7 +58,7 @@ export function render({ model, el }) {
     const { url, token, source } = model;
     return [pageState.listen(colour), ...cards[card.kind]({ url, token, source, ...card }, box)];
   });
-  return () => stops.flat().forEach((stop) => stop());
+  untilRemoved(model, view, () => stops.flat().forEach((stop) => stop()));
 }
 
 const rowOf = (texts) => {
@@ -76,7 +76,7 @@ const textOf = (value) => {
   return /^\d{4}-\d\d-\d\dT/.test(value) ? String(value).slice(11, 19) : String(value);
 };
 
-const fresh = (box, source) => box.classList.toggle("stale", source.word !== "live");
+const fresh = (box, source) => box.classList.toggle("stale", source.word !== "live" || pageState.isOld());
 
 const cards = {
   // the choice of a range, for everything on the page
@@ -124,7 +124,7 @@ const cards = {
         const all = how === "rows" ? reductions.count(now, { x, step, keep: 120 }) : reductions.series(now, { x, ys: [y], keep: 400 });
         const values = all[how === "rows" ? "count" : y];
         value.title = source.words();
-        if (!source.newest && !chosen.length) {
+        if (!source.newest) {
           value.textContent = "–";
           change.textContent = source.words();
           return;
@@ -133,11 +133,11 @@ const cards = {
           const last = values[values.length - 1];
           value.textContent = last === undefined ? "0" : shortly(last, digits) + unit;
           const mean = values.reduce((sum, each) => sum + each, 0) / (values.length || 1);
-          change.textContent = values.length > 2 ? `mean of the range ${shortly(mean, digits)}${unit}` : "";
+          change.textContent = pageState.isOld() ? source.words() : values.length > 2 ? `mean of the range ${shortly(mean, digits)}${unit}` : "";
         } else {
           const total = of(now);
           value.textContent = shortly(total, digits) + unit;
-          change.textContent = span ? before(source, span, x, chosen, total) : "";
+          change.textContent = span && !source.knows(span[0]) ? source.words() : span ? before(source, span, x, chosen, total) : "";
         }
         course.replaceChildren(sparkline(values));
       }),
@@ -146,8 +146,7 @@ const cards = {
     // against the same length of time before, if all of it is known
     function before(source, [begin, end], x_, chosen, total) {
       const length = end - begin;
-      const oldest = Math.min(...source.all().map((row) => timeOf(row[x_])));
-      if (oldest > begin - length + length / 10) return `in ${spanWords(pageState.range)}`;
+      if (!source.knows(begin - length)) return `in ${spanWords(pageState.range)}`;
       const earlier = of(within(chosen, x_, [begin - length, begin]));
       if (!earlier) return "none before";
       const ratio = (total / earlier - 1) * 100;
@@ -300,7 +299,7 @@ const cards = {
     let sold = null;
     const show = () => {
       const found = traffic && sold && stopped(traffic.all(), sold.all().filter((row) => row.goal === goal), traffic.newest);
-      card.style.display = found && traffic.word === "live" ? "" : "none";
+      card.style.display = found && traffic.word === "live" && !pageState.isOld() ? "" : "none";
       if (found) card.textContent = `No ${goal} since ${clockOf(found.since)} UTC, ${shortly(found.usual, 1)} a minute before. Traffic goes on: ${shortly(found.views)} views in the last minute.`;
     };
     return [
@@ -325,7 +324,7 @@ export function stopped(traffic, sold, now) {
   const ends = [...counts.keys()].filter((at) => at <= whole && counts.get(at) > 0);
   if (!ends.length) return null;
   const since = Math.max(...ends);
-  if (whole - since < 2 * minute || whole - since > 60 * minute) return null;
+  if (whole - since < 2 * minute) return null;
   let usual = 0;
   for (let n = 0; n < 10; n++) usual += (counts.get(since - n * minute) ?? 0) / 10;
   const known = Math.min(10, (since - Math.min(...ends)) / minute + 1);

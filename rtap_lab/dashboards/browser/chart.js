@@ -28,7 +28,7 @@ export function render({ model, view, el }) {
     badge.textContent = `${words} · ${source.received.toLocaleString("en")} rows${paused ? " · paused" : ""}`;
     badge.dataset.state = source.word;
     badge.dataset.rows = String(source.received);
-    if (box) box.style.opacity = source.word === "away" || source.word === "expired" ? "0.5" : "1";
+    if (box) box.style.opacity = source.word === "live" ? "1" : "0.5";
     const document_ = view.model.document;
     const target = document_?.get_model_by_name(model.target);
     const plot = document_?.get_model_by_name(`${model.target}-figure`);
@@ -59,7 +59,7 @@ export function render({ model, view, el }) {
     pause.setAttribute("aria-pressed", String(paused));
     if (last) draw(last);
   };
-  return stop;
+  untilRemoved(model, view, stop);
 }
 
 // The page's colours.

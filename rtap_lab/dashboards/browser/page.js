@@ -1,6 +1,8 @@
 // What all charts and cards of a page share: the range of time, the newest time, dark or light; and rows with their past.
 
 const DAY = 24 * 3600_000;
+const OLD_MS = 60_000; // six windows of the traffic
+const MOST_PAST = 20_000; // rows of the past that are asked for at once
 
 // Kept in the address (#range=900000), so that a view can be shared.
 class PageState {
@@ -12,9 +14,14 @@ class PageState {
     new MutationObserver(() => this.tell()).observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light"] });
   }
 
-  // The span to draw; null: everything.
+  // The span to draw, [begin, end): as many whole windows as the range holds; null: everything.
   span() {
-    return this.range && this.newest ? [this.newest - this.range, this.newest + 1] : null;
+    return this.range && this.newest ? [this.newest - this.range + 1, this.newest + 1] : null;
+  }
+
+  // Whether answers come: a page whose newest is older than that is not about now.
+  isOld() {
+    return this.newest > 0 && Date.now() - this.newest > OLD_MS;
   }
 
   reached(at) {
@@ -56,43 +63,73 @@ class Rows {
     this.hub = connect(model.url, model.token);
     this.asked = { channel: model.channel, source: model.source };
     this.x = model.time;
-    this.due = 0; // a row is due so long after its time
-    this.past = new Map();
-    this.live = [];
-    this.from = Infinity; // the past was asked for from here on
     this.listeners = new Set();
     this.word = "connecting";
     this.received = 0;
+    this.begin(null);
     const stops = [this.hub.follow(this.asked, this), pageState.listen(() => this.reach())];
     this.stop = () => stops.forEach((stop) => stop());
   }
 
+  // Another run's rows follow.
+  begin(epoch) {
+    this.epoch = epoch;
+    this.held = new Map(); // by identity
+    this.live = [];
+    this.newest = 0;
+    this.at = undefined;
+    this.due = 0; // a row is due so long after its time
+    this.from = Infinity; // every row since then is held
+    this.asking = false;
+  }
+
   rows(change) {
-    if (this.epoch !== change.epoch) {
-      this.past.clear();
-      this.from = Infinity;
-    }
-    this.epoch = change.epoch;
+    if (change.epoch !== this.epoch) this.begin(change.epoch);
     this.live = change.all();
     this.firstRow = change.firstRow;
     this.provisional = change.provisional;
     this.due = change.dueMs;
+    this.identity = change.identity;
     this.received = change.kind === "snapshot" ? change.rows.length : this.received + change.rows.length;
     if (change.kind === "update") this.at = { toHub: change.receivedMs - change.appendedMs, toPage: Date.now() - change.receivedMs };
-    const newest = Math.max(...change.rows.map((row) => timeOf(row[this.x]) || 0), this.newest ?? 0);
-    if (newest > 0) {
-      this.newest = newest;
-      pageState.reached(newest + this.due);
+    for (const row of change.rows) {
+      this.held.set(this.key(row), row);
+      const at = timeOf(row[this.x]);
+      if (at > this.newest) this.newest = at;
     }
+    // of a run that has no row yet everything is held
+    if (change.kind === "snapshot") this.from = this.live.length ? Math.min(this.from, this.oldest(this.live)) : -Infinity;
+    if (this.newest) pageState.reached(this.newest + this.due);
+    this.trim();
     this.reach();
     this.tell();
+  }
+
+  // What makes a row this row; the store writes times and numbers in its own way.
+  key(row) {
+    const one = (value) => (typeof value === "number" ? value.toFixed(6) : /^\d{4}-\d\d-\d\dT/.test(value) ? Date.parse(value) : value);
+    return JSON.stringify(this.identity.map((name) => one(row[name])));
+  }
+
+  oldest(rows) {
+    return rows.reduce((least, row) => Math.min(least, timeOf(row[this.x])), Infinity);
+  }
+
+  // Memory stays flat: what lies before the range, and the same length before it, is let go.
+  trim() {
+    const span = this.span();
+    if (this.held.size < 2 * (this.kept ?? 2000)) return;
+    const begin = span ? span[0] - pageState.range : this.oldest(this.live);
+    if (Number.isNaN(begin)) this.held = new Map(this.live.map((row) => [this.key(row), row])); // rows without a time
+    for (const [key, row] of this.held) if (timeOf(row[this.x]) < begin) this.held.delete(key);
+    this.from = Math.max(this.from, begin);
+    this.kept = Math.max(2000, this.held.size);
   }
 
   state(word, why) {
     if (word === "away" && this.word === "live") this.since = Date.now();
     this.word = word;
     this.why = why;
-    if (word === "live") this.from = Infinity; // what was missed of the past is asked for again
     this.tell();
     this.reach();
   }
@@ -102,29 +139,42 @@ class Rows {
     return pageState.span()?.map((at) => at - this.due) ?? null;
   }
 
-  // All rows, in no order; those of the past that the hub has too only once.
+  // All rows, in no order.
   all() {
-    if (this.past.size === 0) return this.live;
-    const found = new Map(this.past);
-    for (const row of this.live) found.set(JSON.stringify(row), row);
-    return [...found.values()];
+    return [...this.held.values()];
   }
 
-  // The range may begin before what the hub keeps: the rest is in the store.
+  // Whether every row since a time is held.
+  knows(begin) {
+    return this.from <= begin;
+  }
+
+  // The range may begin before what the hub keeps: the rest is in the store. With it, the same length before, for comparisons.
   async reach() {
     const span = this.span();
-    if (!span || this.word !== "live" || !this.epoch) return;
-    const begin = span[0] - pageState.range; // the same length before, for comparisons
-    const oldest = Math.min(...this.live.map((row) => timeOf(row[this.x])), this.from, span[1]);
-    const full = this.live.length >= 2000 || this.from < Infinity;
-    if (!(oldest > begin) || !full) return;
-    this.from = begin - pageState.range / 4; // somewhat more: not at every step
+    if (!span || this.word !== "live" || !this.epoch || this.asking || !Number.isFinite(this.from)) return;
+    const begin = Math.floor(span[0] - pageState.range);
+    if (this.from <= begin) return;
+    const epoch = this.epoch;
+    this.asking = true;
     try {
-      const found = await this.hub.history({ ...this.asked, begin_ms: Math.floor(this.from), end_ms: Math.ceil(oldest + 1), limit: 20000 });
-      for (const row of found.rows) this.past.set(JSON.stringify(row), row);
+      const until = Math.ceil(this.from) + 1;
+      const found = await this.hub.history({ ...this.asked, begin_ms: begin + this.due, end_ms: until + this.due, limit: MOST_PAST });
+      if (epoch !== this.epoch) return; // of the run before
+      for (const row of found.rows) {
+        const key = this.key(row);
+        if (!this.held.has(key)) this.held.set(key, row);
+      }
+      const reached = found.more ? this.oldest(found.rows) : begin;
+      this.from = reached < this.from ? reached : begin; // more rows of one moment than are asked for: leave it
+      this.asking = false;
       this.tell();
+      this.reach();
     } catch (error) {
       console.warn(`rtap_lab: no rows of the past of ${this.asked.channel}: ${error.message}`);
+      setTimeout(() => {
+        if (epoch === this.epoch) this.asking = false;
+      }, 5_000); // until then "part of the range" is said
     }
   }
 
@@ -142,8 +192,17 @@ class Rows {
     if (!this.newest) return this.firstRow ? `no rows yet: ${this.firstRow}` : this.epoch ? "no rows yet" : "no job answers this query yet";
     const age = Math.max(0, Date.now() - this.newest - this.due);
     const ago = age < 90_000 ? `${(age / 1000).toFixed(age < 9_950 ? 1 : 0)} s` : age < DAY ? `${Math.round(age / 60_000)} min` : `${Math.round(age / DAY)} days`;
-    return `${this.provisional ? "provisional" : "final"} to ${clock(this.newest + this.due)} UTC, ${ago} ago`;
+    const span = this.span();
+    const part = span && !this.knows(span[0]) ? " · a part of the range" : "";
+    return `${this.provisional ? "provisional" : "final"} to ${clock(this.newest + this.due)} UTC, ${ago} ago${part}`;
   }
+}
+
+/** Call `stop` when what a view shows is taken away, or drawn again. */
+function untilRemoved(model, view, stop) {
+  view.rtapStop?.();
+  view.rtapStop = stop;
+  model.on("remove", () => view.rtapStop === stop && stop());
 }
 
 /** Show a query's rows: `draw` is called when there is something new, ten times a second at most. Returns what ends it. */

@@ -19,6 +19,7 @@ from rtap_lab.live.protocol import (
     Ping,
     Position,
     Subscribe,
+    Unsubscribe,
     authorize,
     encode,
     frame,
@@ -142,6 +143,48 @@ def test_a_filter_a_choice_of_columns_the_newest_by_key_and_a_rate() -> None:
     (update,) = taken(it, now_s=0.6)
     assert [each["n"] for each in update["rows"]] == [9, 10, 11], "of each page the newest alone"
     assert (update["prev_seq"], update["seq"]) == (6, 11), "and the range is said"
+
+
+def test_equal_values_of_other_kinds_are_other_questions_and_a_view_has_one_name() -> None:
+    it = hub(rows=3)
+    it.connect("c")
+    it.request("c", Subscribe("a", ref="int", where={"n": 1}))
+    it.request("c", Subscribe("a", ref="float", where={"n": 1.0}))
+    it.request("c", Subscribe("a", ref="truth", where={"n": True}))
+    messages = taken(it)
+    shown = {each["view"]: [row["n"] for row in each["rows"]] for each in of("snapshot", messages)}
+    assert [shown[each["view"]] for each in of("subscribed", messages)] == [[1], [1], []]
+
+
+def test_sources_that_nobody_has_leave_nothing() -> None:
+    it = hub()
+    it.connect("c")
+    for n in range(50):
+        it.request("c", Subscribe("a", f"nowhere{n}", ref="mine"))
+    it.request("c", Unsubscribe("mine"))
+    assert list(it._channels) == [("a", "live")]
+    it.connect("d")
+    assert list(taken(it, "d")[0]["heads"]) == ["a/live"]
+    assert it.publish("zzz", "live", [(1, {})], appended_ms=0, received_ms=0) == set(), "its query went"
+    assert it.loaded("zzz", "live") == set()
+
+
+def test_a_client_that_hashes_otherwise_ends_aloud() -> None:
+    client = Replica([Subscribe("a")])
+    client.connected()
+    client.receive({"type": "hello", "channels": ["a"]})
+
+    def talk() -> None:
+        for _ in range(9):
+            it = hub(rows=2)
+            it.connect("c")
+            for request in client.asks():
+                it.request("c", request)
+            for message in it.take("c", 0):
+                client.receive(message.body | {"checksum": 1})
+
+    with pytest.raises(LiveError, match="out of step again and again"):
+        talk()
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,35 @@ def test_who_reads_nothing_is_closed_and_holds_nobody_up(monkeypatch: pytest.Mon
     asyncio.run(play())
 
 
+def test_a_quiet_hub_cuts_off_who_reads_nothing_and_ends_at_once_beside_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def play(slow_s: float) -> float:
+        monkeypatch.setattr(serving, "SLOW_S", slow_s)
+        async with served() as (server, client):
+            stuck = await client(max_queue=1)
+            await stuck.send(encode(Subscribe("a")))
+            await received(stuck, lambda message: message["type"] == "snapshot")
+            stuck.transport.pause_reading()
+            (inside,) = server._encodings
+            n = 0
+            while inside.transport.get_write_buffer_size() <= serving.FULL:
+                n += 1
+                publish(server, n, text="x" * 100_000)
+                await asyncio.sleep(0.01)
+            publish(server, n + 1)  # and nothing more
+            if slow_s < 5:
+                async with asyncio.timeout(5):
+                    while server.hub.clients:
+                        await asyncio.sleep(0.05)
+            began = time.monotonic()
+            await server.stop()
+            took = time.monotonic() - began
+            stuck.transport.abort()
+            return took
+
+    assert asyncio.run(play(0.5)) < 3
+    assert asyncio.run(play(60)) < 5, "it need not be cut off before"
+
+
 def test_a_flood_of_requests_is_closed_and_a_bad_one_is_answered() -> None:
     async def play() -> None:
         async with served() as (_, client):
