@@ -294,7 +294,9 @@ def test_a_row_that_comes_again_is_shown_once_where_rows_may_come_again() -> Non
     assert (snapshot["provisional"], snapshot["seqs"], snapshot["seq"]) == (True, [1, 2, 4], 4)
 
 
-VALUES = st.one_of(st.none(), st.booleans(), st.integers(-(2**53), 2**53), st.floats(allow_nan=False), st.text())
+VALUES = st.one_of(
+    st.none(), st.booleans(), st.integers(-(2**53), 2**53), st.floats(allow_nan=False, allow_infinity=False), st.text()
+)
 
 
 @given(st.lists(st.fixed_dictionaries({"n": VALUES, "page": VALUES}), max_size=5), st.sampled_from(["json", "msgpack"]))
