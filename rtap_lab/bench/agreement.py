@@ -38,10 +38,13 @@ from rtap_lab.reference.engine import rows_of
 from rtap_lab.reference.fates import Judge, Place
 from rtap_lab.settings import JobParameters
 from rtap_lab.testing import cases
+from rtap_lab.waiting import until
 
 PER_STREAM = 12
 """Queries that share a stream, and a job: the windows of more would not fit into a slot's managed memory."""
 _SHOWN = 3
+AGAIN = 5
+"""Streams that may be played again because a job failed: a busy machine loses a TaskManager now and then."""
 PATIENCE = 180
 """Seconds that a job may take."""
 
@@ -84,6 +87,8 @@ class Campaign:
     patterns: int = 0
     late: int = 0
     duplicates: int = 0
+    again: int = 0
+    """Streams that were played again because the job failed."""
     seconds: float = 0.0
     disagreements: list[Disagreement] = field(default_factory=list)
 
@@ -118,7 +123,14 @@ def campaign(
     while result.cases < number:
         first = seed * 1_000_000 + result.cases
         batch = range(first, first + min(PER_STREAM, number - result.cases))
-        _batch(lab, first, cases.stream(first), {n: cases.query(n) for n in batch}, parallelism, result)
+        try:
+            _batch(lab, first, cases.stream(first), {n: cases.query(n) for n in batch}, parallelism, result)
+        except JobError as error:  # the stack failed, not the answer: the same cases again
+            result.again += 1
+            if isinstance(error, StatementError) or result.again > AGAIN:
+                raise
+            until(lambda: lab.status()["ok"], PATIENCE)
+            continue
         progress(result.cases)
     result.seconds = time.monotonic() - began
     return result
@@ -174,9 +186,9 @@ def _batch(
         ]
         fates = Counter(each.fate for each in judged)
         counted = [each.event for each in judged if each.fate == "counted" and each.event]
+        found = _flink(lab, source, {p: e for (_, p), e in ends.items()}, drawn.bound_ms, queries, parallelism, folder)
         result.late += fates["late"]
         result.duplicates += fates["duplicate"]
-        found = _flink(lab, source, {p: e for (_, p), e in ends.items()}, drawn.bound_ms, queries, parallelism, folder)
         for query, definition in queries.items():
             result.cases += 1
             result.patterns += isinstance(definition, PatternQuery)
