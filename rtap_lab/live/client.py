@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from websockets.exceptions import ConnectionClosed, WebSocketException
@@ -32,13 +33,14 @@ _FIRST_WAIT_S, _LAST_WAIT_S = 0.2, 3.0
 """Seconds between two attempts to come back: twice as many each time, half to all of them, so that not all come at once."""
 
 
-def _open(hub: Endpoint, encoding: Encoding = "json", patience: float = 5.0) -> ClientConnection:
+@contextmanager
+def _open(hub: Endpoint, encoding: Encoding = "json", patience: float = 5.0) -> Iterator[ClientConnection]:
     """A connection, introduced; each has a fresh token."""
     if not hub.secret:
         raise LiveError(f"hub: {hub} asks for a token, and there is no secret to make one from")
-    socket = connect(hub.address, open_timeout=patience, close_timeout=0.5, max_size=None, proxy=None)
-    socket.send(authorize(issue(hub.secret, time.time()), encoding))
-    return socket
+    with connect(hub.address, open_timeout=patience, close_timeout=0.5, max_size=None, proxy=None) as socket:
+        socket.send(authorize(issue(hub.secret, time.time()), encoding))
+        yield socket
 
 
 def ping(hub: Endpoint) -> str | None:
