@@ -6,7 +6,7 @@ that is slow costs nothing, and what it gets is never older than it must be.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -79,20 +79,32 @@ class Hub:
     # --- what comes from the topics --------------------------------------------------------------
 
     def set_channels(self, channels: Mapping[str, Schema]) -> set[object]:
-        """Queries came or went: clients are reached with a new greeting; what is gone is forgotten."""
-        if dict(channels) == self._schemas:
-            return set()
-        changed = {name for name, schema in self._schemas.items() if channels.get(name) != schema}
+        """Queries came or went: clients are reached with a new greeting; what is gone is forgotten.
+
+        Args:
+            channels: By name; a run that answers may have other columns (`begin`).
+        """
+        came, went = channels.keys() - self._schemas.keys(), self._schemas.keys() - channels.keys()
         self._schemas = dict(channels)
-        self._channels = {place: each for place, each in self._channels.items() if place[0] not in changed}
-        self._views = {asked: each for asked, each in self._views.items() if asked.channel not in changed}
+        if not came and not went:
+            return set()
+        self._forget({place for place in self._channels if place[0] in went})
         for client in self._clients.values():
             client.greet = True
+        return set(self._clients)
+
+    def _forget(self, places: Set[Place]) -> None:
+        """Channels go, and their views; clients are told."""
+        for place in places:
+            del self._channels[place]
+        self._views = {
+            asked: view for asked, view in self._views.items() if (asked.channel, asked.source) not in places
+        }
+        for client in self._clients.values():
             for ref, each in list(client.subscriptions.items()):
-                if each.view.asked.channel in changed:
+                if (each.view.asked.channel, each.view.asked.source) in places:
                     del client.subscriptions[ref]
                     client.said.append(Message({"type": "unsubscribed", "ref": ref}))
-        return set(self._clients)
 
     def begin(
         self,
@@ -101,6 +113,7 @@ class Hub:
         epoch: str,
         seq: int,
         *,
+        schema: Schema | None = None,
         provisional: bool = False,
         first_row: str = "",
         due_ms: int = 0,
@@ -112,6 +125,7 @@ class Hub:
             source: The source's.
             epoch: The run.
             seq: The place after which its rows are read.
+            schema: Of its rows, where they may differ from what its job asks by now.
             provisional: Whether rows may come again after a failure.
             first_row: When its first row can be there, in words.
             due_ms: How long after its time a row is due.
@@ -119,12 +133,18 @@ class Hub:
         Returns:
             Clients that may have something to read.
         """
-        found = self._channel((channel, source))
+        place = (channel, source)
+        found = self._channel(place)
+        told: set[object] = set()
+        if schema is not None and (found.columns, found.identity) != (list(schema.columns), schema.identity):
+            told = self._followers(place)
+            self._forget({place})
+            found = self._channels[place] = Channel(list(schema.columns), schema.identity)
         found.begin(epoch, seq)
         found.provisional, found.first_row, found.due_ms, found.loaded = provisional, first_row, due_ms, False
-        for view in self._views_of((channel, source)):
+        for view in self._views_of(place):
             view.renew()
-        return self._behind((channel, source), "another run answers now")
+        return told | self._behind(place, "another run answers now")
 
     def loaded(self, channel: str, source: str) -> set[object]:
         """What was there has been read: clients are served."""
@@ -194,9 +214,12 @@ class Hub:
         if schema is None:
             known = ", ".join(sorted(self._schemas))
             raise LiveError(f"channel {request.channel!r} is not known: one of {known}")
-        unknown = sorted({*request.where, *request.columns, *request.latest_by} - schema.columns.keys())
+        channel = self._channels.get((request.channel, request.source)) or Channel(
+            list(schema.columns), schema.identity
+        )
+        unknown = sorted({*request.where, *request.columns, *request.latest_by} - set(channel.columns))
         if unknown:
-            raise LiveError(f"{request.channel} has no column {unknown[0]!r}: {', '.join(schema.columns)}")
+            raise LiveError(f"{request.channel} has no column {unknown[0]!r}: {', '.join(channel.columns)}")
         if not 0 <= request.rate <= FASTEST:
             raise LiveError(f"rate {request.rate:g}: up to {FASTEST:g} updates a second, or 0 for each as it comes")
         if len(request.source) > 40 or len(request.ref) > 2_000:
@@ -212,7 +235,7 @@ class Hub:
         if view is None:
             view = self._views[asked] = View(asked, self._channel((request.channel, request.source)))
         answer = {"type": "subscribed", "ref": ref, "view": view.asked.name, "columns": view.columns}
-        answer |= {"latest_by": list(asked.latest_by), "identity": schema.identity}
+        answer |= {"latest_by": list(asked.latest_by), "identity": channel.identity}
         client.subscriptions[ref] = _Subscription(view, request.rate, answer, request.resume)
         view.followers.add(key)
         if before is not None and before.view is not view:

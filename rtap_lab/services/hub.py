@@ -101,7 +101,6 @@ class _Follower:
 
     def _refresh(self) -> None:
         feeds = self.process.feeds()
-        # what a run answers, not what its job asks by now: its rows are still those
         channels = {query.name: query.schema for query in catalog(self.jobs.read())}
         channels |= {feed.query.name: feed.query.schema for feed in feeds}
         if channels != self.channels:
@@ -121,6 +120,7 @@ class _Follower:
             # a row takes two places at most where each is a transaction of its own
             self.positions[topic] = start = max(feed.begins, end - 2 * HISTORY)
             about = {
+                "schema": feed.query.schema,  # what the run answers, whatever its job asks by now
                 "provisional": feed.provisional,
                 "first_row": first_row(feed.query.definition),
                 "due_ms": feed.query.schema.absent_ms,

@@ -156,6 +156,21 @@ def test_equal_values_of_other_kinds_are_other_questions_and_a_view_has_one_name
     assert [shown[each["view"]] for each in of("subscribed", messages)] == [[1], [1], []]
 
 
+def test_runs_of_one_query_may_differ_by_source() -> None:
+    """With other parameters a query has another schema: that of a source came, and the rows of all others went."""
+    it = hub(rows=2)
+    it.connect("c")
+    it.request("c", Subscribe("a"))
+    taken(it)
+    other = Schema(keys={"page": "text"}, measures={"n": "integer"}, span_ms=5)
+    it.set_channels({"a": other, "b": LEAN})
+    it.begin("a", "weblog", "run 9", 0, schema=other)
+    it.loaded("a", "weblog")
+    publish(it, 3)
+    (update,) = taken(it)
+    assert (update["type"], update["seqs"]) == ("update", [3])
+
+
 def test_sources_that_nobody_has_leave_nothing() -> None:
     it = hub()
     it.connect("c")
@@ -268,15 +283,20 @@ def test_a_client_of_a_query_that_went_is_told_and_follows_again_when_it_is_back
     talk()
     other = Schema(keys={}, measures={"n": "integer"})
     it.set_channels({"a": other, "b": LEAN})
-    it.begin("a", "live", "run 2", 0)
+    it.begin("a", "live", "run 2", 0, schema=other)
     it.publish("a", "live", [(7, {"window_start": "0", "window_end": "1", "n": 5})], appended_ms=1, received_ms=2)
     it.loaded("a", "live")
     talk()
     held = client.held("a/live")
     assert held is not None
     assert (held.places(), held.columns) == ([7], list(other.columns))
-    it.set_channels({"a": A})
-    it.begin("a", "live", "run 3", 0)
+    it.set_channels({"a": A, "b": LEAN})
+    it.publish("a", "live", [(8, {"window_start": "1", "window_end": "2", "n": 6})], appended_ms=1, received_ms=2)
+    talk()
+    held = client.held("a/live")
+    assert held is not None
+    assert held.places() == [7, 8], "what a run answers goes on, whatever its job asks by now"
+    it.begin("a", "live", "run 3", 0, schema=A)
     it.loaded("a", "live")
     talk()
     assert client.position("a/live").epoch == "run 3", "also when its columns changed in one step"
