@@ -91,3 +91,20 @@ def test_the_hours_of_the_rollup_are_sums_of_the_answers() -> None:
 def test_a_sum_that_no_answer_gives_is_one_too_many() -> None:
     compared = compare_rollup(MINUTES, [], SUMS[:1], hour_ms=HOUR, since_ms=0, until_ms=9 * HOUR)
     assert compared.extra == 1
+
+
+def test_rows_that_come_again_are_shown_once_and_nothing_else_is_forgiven() -> None:
+    a, b, c, d, e = ROWS[:5]
+    topic = [a, b, c, b, c, d, e]
+
+    def differences(shown: list[dict[str, int]], **options: int) -> int:
+        return compare_shown("q", shown, topic, before=len(topic), repeats=True, **options).differences
+
+    assert differences([a, b, c, d, e], least=7) == 0
+    assert differences([b, c, d, e]) == 0
+    assert differences([c, b, d, e]) == 0, "a hub that began between them"
+    assert differences([a, b, c, d]) > 0, "the newest is missing"
+    assert differences([a, c, d, e]) > 0, "one is missing"
+    assert differences([a, b, b, c, d, e]) > 0, "one is shown twice"
+    assert differences([a, b, d, c, e]) > 0, "another order"
+    assert differences([d, e], least=7) > 0, "less than is read"
