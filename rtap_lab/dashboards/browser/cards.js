@@ -106,51 +106,48 @@ const cards = {
 
   // a big number, how it was before, and its course
   number(model, box) {
-    const { label, y, how, x, unit = "", digits = 0, step } = model.options;
+    const { label, y, how, x, where = [] } = model.options;
     const card = make("div", "tile");
-    const head = make("div", "label", label);
     const value = make("div", "value", "–");
     const change = make("div", "change");
     const course = make("div");
-    card.append(head, value, change, course);
+    card.append(make("div", "label", label), value, change, course);
     box.append(card);
-    const of = (rows) => (how === "rows" ? rows.length : rows.reduce((sum, row) => sum + (row[y] ?? 0), 0));
+    const total = (rows) => rows.reduce((sum, row) => sum + (row[y] ?? 0), 0);
     return [
       showRows(model, (source) => {
         fresh(card, source);
-        const chosen = (model.options.where ?? []).reduce((rows, [name, wanted]) => rows.filter((row) => row[name] === wanted), source.all());
-        const span = source.span();
-        const now = within(chosen, x, span);
-        const all = how === "rows" ? reductions.count(now, { x, step, keep: 120 }) : reductions.series(now, { x, ys: [y], keep: 400 });
-        const values = all[how === "rows" ? "count" : y];
         value.title = source.words();
         if (!source.newest) {
           value.textContent = "–";
           change.textContent = source.words();
           return;
         }
+        const span = source.span();
+        const chosen = source.all().filter((row) => where.every(([name, wanted]) => row[name] === wanted));
+        const now = within(chosen, x, span);
+        const values = reductions.series(now, { x, ys: [y], keep: 400 })[y];
+        const whole = !span || source.knows(span[0]);
         if (how === "last") {
-          const last = values[values.length - 1];
-          value.textContent = last === undefined ? "0" : shortly(last, digits) + unit;
+          value.textContent = shortly(values[values.length - 1] ?? 0);
           const mean = values.reduce((sum, each) => sum + each, 0) / (values.length || 1);
-          change.textContent = pageState.isOld() ? source.words() : values.length > 2 ? `mean of the range ${shortly(mean, digits)}${unit}` : "";
+          change.textContent = pageState.isOld() ? source.words() : values.length > 2 ? `mean of the range ${shortly(mean)}` : "";
         } else {
-          const total = of(now);
-          value.textContent = shortly(total, digits) + unit;
-          change.textContent = span && !source.knows(span[0]) ? source.words() : span ? before(source, span, x, chosen, total) : "";
+          value.textContent = shortly(total(now));
+          change.textContent = !whole ? source.words() : span ? before(source, span, chosen, total(now)) : "";
         }
         course.replaceChildren(sparkline(values));
       }),
     ];
 
     // against the same length of time before, if all of it is known
-    function before(source, [begin, end], x_, chosen, total) {
+    function before(source, [begin, end], chosen, now) {
       const length = end - begin;
       if (!source.knows(begin - length)) return `in ${spanWords(pageState.range)}`;
-      const earlier = of(within(chosen, x_, [begin - length, begin]));
+      const earlier = total(within(chosen, x, [begin - length, begin]));
       if (!earlier) return "none before";
-      const ratio = (total / earlier - 1) * 100;
-      return `${ratio >= 0 ? "▲" : "▼"} ${shortly(Math.abs(ratio), 0)} % against the ${spanWords(pageState.range)} before`;
+      const ratio = (now / earlier - 1) * 100;
+      return `${ratio >= 0 ? "▲" : "▼"} ${shortly(Math.abs(ratio))} % against the ${spanWords(pageState.range)} before`;
     }
   },
 
