@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import math
 import random
-import secrets
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,14 +16,12 @@ from playwright.sync_api import Page
 from rtap_lab.dashboards import reductions
 from rtap_lab.live.access import issue
 from rtap_lab.live.checksum import row_hash
-from rtap_lab.live.hub import Hub
-from rtap_lab.live.protocol import History, Row
-from rtap_lab.live.server import MODULE, LiveServer
+from rtap_lab.live.protocol import Row
+from rtap_lab.live.server import MODULE
 from rtap_lab.queries.schema import Schema
-from rtap_lab.stack.process import free_port
 from tests.browser.test_dashboard import page  # noqa: F401
+from tests.hubs import SECRET, HubThread
 
-SECRET = secrets.token_hex(8)
 SCHEMA = Schema(keys={"page": "text"}, measures={"n": "integer", "worth": "number"})
 SEED = 20261127
 DASHBOARDS = Path(reductions.__file__).parent / "browser"
@@ -36,56 +31,19 @@ def row(n: int) -> Row:
     return {"window_start": f"t{n}", "window_end": f"t{n + 1}", "page": f"/é{n % 5}", "n": n, "worth": n / 7 or None}
 
 
-class HubProcess:
-    """A hub in a thread, that can be killed and come back with the same topic."""
-
-    def __init__(self, port: int) -> None:
-        self.port, self.topic = port, list[tuple[int, Row]]()
-        self.epoch = "run 1"
-
-    def start(self) -> None:
-        self.loop, ready = asyncio.new_event_loop(), threading.Event()
-
-        async def serve() -> None:
-            self.server = LiveServer(Hub("a hub", {"a": SCHEMA}), SECRET, self.past)
-            self.server.begin("a", "live", self.epoch, 0)
-            self.server.publish("a", "live", self.topic, appended_ms=1, received_ms=2)
-            self.server.loaded("a", "live")
-            await self.server.start(self.port)
-            ready.set()
-
-        def run() -> None:
-            asyncio.set_event_loop(self.loop)
-            self.loop.run_until_complete(serve())
-            self.loop.run_forever()
-
-        self.thread = threading.Thread(target=run, daemon=True)
-        self.thread.start()
-        assert ready.wait(10)
-
-    def past(self, asked: History) -> tuple[list[Row], bool]:
-        return [row(asked.begin_ms), row(asked.end_ms)], True
-
-    def publish(self, *places: int) -> None:
-        new = [(n, row(n)) for n in places]
-        self.topic += new
-        self.loop.call_soon_threadsafe(lambda: self.server.publish("a", "live", new, appended_ms=1, received_ms=2))
-
-    def stop(self) -> None:
-        asyncio.run_coroutine_threadsafe(self.server.stop(), self.loop).result(10)
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self.thread.join(10)
+def rows(*places: int) -> list[tuple[int, Row]]:
+    return [(n, row(n)) for n in places]
 
 
 @pytest.fixture
-def hub() -> Iterator[HubProcess]:
-    made = HubProcess(free_port())
+def hub() -> Iterator[HubThread]:
+    made = HubThread(SCHEMA, lambda asked: ([row(asked.begin_ms), row(asked.end_ms)], True))
     made.start()
     yield made
     made.stop()
 
 
-def follow(page: Page, hub: HubProcess, asked: str = '{channel: "a"}') -> None:  # noqa: F811
+def follow(page: Page, hub: HubThread, asked: str = '{channel: "a"}') -> None:  # noqa: F811
     """A page of this machine that follows the hub: its own client, imported from it."""
     page.goto(f"http://127.0.0.1:{hub.port}{MODULE}")  # any page of this machine will do
     page.evaluate(
@@ -103,20 +61,20 @@ def follow(page: Page, hub: HubProcess, asked: str = '{channel: "a"}') -> None: 
     )
 
 
-def test_a_page_stays_in_step_through_a_hub_that_dies_and_comes_back(page: Page, hub: HubProcess) -> None:  # noqa: F811
-    hub.publish(1, 2, 3)
+def test_a_page_stays_in_step_through_a_hub_that_dies_and_comes_back(page: Page, hub: HubThread) -> None:  # noqa: F811
+    hub.publish(*rows(1, 2, 3))
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     follow(page, hub)
     page.wait_for_function("globalThis.all?.length === 3")
-    hub.publish(5, 6)
+    hub.publish(*rows(5, 6))
     page.wait_for_function("globalThis.all.length === 5")
     hub.stop()
     page.wait_for_function("words.at(-1) === 'away'")
     hub.topic += [(8, row(8))]  # what came while nobody looked
     hub.start()
     page.wait_for_function("globalThis.all.length === 6")
-    hub.publish(9)
+    hub.publish(*rows(9))
     page.wait_for_function("globalThis.all.length === 7")
     seen = page.evaluate("seen")
     assert [kind for kind, _ in seen].count("snapshot") == 1, "it went on from where it was"
@@ -130,8 +88,8 @@ def test_a_page_stays_in_step_through_a_hub_that_dies_and_comes_back(page: Page,
     assert errors == []
 
 
-def test_a_filter_the_newest_by_key_and_the_past(page: Page, hub: HubProcess) -> None:  # noqa: F811
-    hub.publish(*range(1, 30))
+def test_a_filter_the_newest_by_key_and_the_past(page: Page, hub: HubThread) -> None:  # noqa: F811
+    hub.publish(*rows(*range(1, 30)))
     follow(page, hub, '{channel: "a", latest_by: ["page"], columns: ["n"], where: {page: "/é3"}}')
     page.wait_for_function("globalThis.all?.length === 1")
     assert page.evaluate("globalThis.all") == [{"page": "/é3", "n": 28}]
@@ -141,7 +99,7 @@ def test_a_filter_the_newest_by_key_and_the_past(page: Page, hub: HubProcess) ->
     page.wait_for_function("globalThis.why === 'no job answers this query'")
 
 
-def test_the_browser_hashes_and_reduces_as_python_does(page: Page, hub: HubProcess) -> None:  # noqa: F811
+def test_the_browser_hashes_and_reduces_as_python_does(page: Page, hub: HubThread) -> None:  # noqa: F811
     print("seed", SEED)
     dice = random.Random(SEED)
     page.goto(f"http://127.0.0.1:{hub.port}{MODULE}")
@@ -216,7 +174,7 @@ STORY = [
 @pytest.mark.parametrize(("minutes", "now", "views", "since"), STORY)
 def test_what_stopped_is_told_and_only_that(
     page: Page,  # noqa: F811
-    hub: HubProcess,
+    hub: HubThread,
     minutes: range,
     now: float,
     views: int,
