@@ -19,6 +19,16 @@ export function render({ model, view, el }) {
 
   let paused = false;
   let drawn = "";
+  let set = null; // the range that was set last
+
+  // The page's range, unless somebody has zoomed; Bokeh's reset gives it back.
+  const follow = (range, span) => {
+    const zoomed = range.have_updated_interactively && set && (range.start !== set[0] || range.end !== set[1]);
+    if (zoomed) return;
+    put(range, { start: span[0], end: span[1] });
+    range.have_updated_interactively = true; // Bokeh's own range does not follow the data any more
+    set = span;
+  };
   const box = view.parent?.el;
 
   const draw = (source) => {
@@ -45,10 +55,10 @@ export function render({ model, view, el }) {
     const now = JSON.stringify(data);
     if (now !== drawn) {
       drawn = now;
-      target.data = data;
-      if (data.key) plot.y_range.factors = [...data.key].reverse();
+      put(target, { data });
+      if (data.key) put(plot.y_range, { factors: [...data.key].reverse() });
     }
-    if (span && !data.key) Object.assign(plot.x_range, { start: span[0], end: span[1] });
+    if (span && !data.key) follow(plot.x_range, span);
   };
 
   let last = null;
@@ -62,23 +72,26 @@ export function render({ model, view, el }) {
   untilRemoved(model, view, stop);
 }
 
+// What the browser changes is its own business: Python is not told.
+const put = (model, values) => model.setv(values, { sync: false });
+
 // The page's colours.
 function dress(plot, colours) {
-  plot.setv?.({ background_fill_color: colours.card, border_fill_color: colours.card, outline_line_color: null });
-  if (plot.title) plot.title.text_color = colours.text;
+  put(plot, { background_fill_color: colours.card, border_fill_color: colours.card, outline_line_color: null });
+  if (plot.title) put(plot.title, { text_color: colours.text });
   for (const axis of [...plot.below, ...plot.left]) {
-    axis.setv?.({ axis_label_text_color: colours.soft, major_label_text_color: colours.soft, axis_line_color: colours.line, major_tick_line_color: colours.line, minor_tick_line_color: null });
+    put(axis, { axis_label_text_color: colours.soft, major_label_text_color: colours.soft, axis_line_color: colours.line, major_tick_line_color: colours.line, minor_tick_line_color: null });
   }
   for (const each of plot.above) {
-    if (each.type === "Legend") each.setv?.({ background_fill_color: colours.card, border_line_color: null, label_text_color: colours.text, background_fill_alpha: 0 });
+    if (each.type === "Legend") put(each, { border_line_color: null, label_text_color: colours.text, background_fill_alpha: 0 });
   }
-  for (const each of plot.center) if (each.type === "Grid") each.grid_line_color = colours.line;
+  for (const each of plot.center) if (each.type === "Grid") put(each, { grid_line_color: colours.line });
   for (const renderer of plot.renderers) {
     const colour = colours.series[(renderer.tags[0] ?? 0) % colours.series.length];
     for (const glyph of [renderer.glyph, renderer.nonselection_glyph, renderer.muted_glyph]) {
       if (!glyph) continue;
-      if (glyph.line_color !== undefined) glyph.line_color = colour;
-      if (glyph.fill_color !== undefined) glyph.fill_color = colour;
+      if (glyph.line_color !== undefined) put(glyph, { line_color: colour });
+      if (glyph.fill_color !== undefined) put(glyph, { fill_color: colour });
     }
   }
 }
