@@ -41,7 +41,14 @@ class Cells:
                 self.manager.interrupt_kernel()
                 interrupt = False
             if message["msg_type"] == "status" and message["content"]["execution_state"] == "idle":
-                return self.client.get_shell_msg(timeout=10)["content"], messages
+                return self._reply(sent), messages
+
+    def _reply(self, sent: str) -> dict[str, Any]:
+        """The reply to a cell; one that asked a slow kernel whether it is ready may still be before it."""
+        while True:
+            reply = self.client.get_shell_msg(timeout=10)
+            if reply["parent_header"].get("msg_id") == sent:
+                return dict(reply["content"])
 
     def close(self) -> None:
         self.client.stop_channels()
