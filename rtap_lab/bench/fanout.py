@@ -12,7 +12,6 @@ import json
 import os
 import re
 import secrets
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -158,23 +157,30 @@ def measure(clients: int, hertz: float, seconds: float) -> Fanout:
     Raises:
         ConnectionError: When the hub does not take all of them.
     """
+    return asyncio.run(_hub_and_clients(clients, hertz, seconds))
+
+
+async def _hub_and_clients(clients: int, hertz: float, seconds: float) -> Fanout:
     port, secret = free_port(), secrets.token_hex(16)
+    pipe = asyncio.subprocess.PIPE
     command = [sys.executable, "-m", "rtap_lab.bench.fanout", str(port), str(hertz), str(seconds)]
     environment = {**os.environ, "RTAP_FANOUT_SECRET": secret}
-    with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as hub:
-        try:
-            return asyncio.run(_measure(hub, port, secret, clients, hertz, seconds))
-        finally:
+    hub = await asyncio.create_subprocess_exec(*command, env=environment, stdin=pipe, stdout=pipe)
+    try:
+        return await _measure(hub, port, secret, clients, hertz, seconds)
+    finally:
+        if hub.returncode is None:
             hub.kill()
+        await hub.wait()
 
 
 async def _measure(
-    hub: subprocess.Popen[str], port: int, secret: str, clients: int, hertz: float, seconds: float
+    hub: asyncio.subprocess.Process, port: int, secret: str, clients: int, hertz: float, seconds: float
 ) -> Fanout:
     assert hub.stdin is not None
     assert hub.stdout is not None
     loop, token, process = asyncio.get_running_loop(), issue(secret, time.time()), psutil.Process(hub.pid)
-    await asyncio.to_thread(hub.stdout.readline)  # it listens
+    await hub.stdout.readline()  # it listens
     before = process.memory_info().rss
     readers: list[_Reader] = []
     while len(readers) < clients:
@@ -185,9 +191,8 @@ async def _measure(
         readers += [reader for _, reader in made]
         await asyncio.wait_for(asyncio.gather(*(reader.ready for _, reader in made)), 60)
     idle_kb = (process.memory_info().rss - before) / 1024 / clients
-    hub.stdin.write("go\n")
-    hub.stdin.flush()
-    said = json.loads(await asyncio.to_thread(hub.stdout.readline))
+    hub.stdin.write(b"go\n")
+    said = json.loads(await hub.stdout.readline())
     sent = int(said["sent"])
     for _ in range(100):  # the last ones are on their way
         if all(reader.rows >= sent or reader.ended for reader in readers):
