@@ -15,6 +15,7 @@ import secrets
 import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -157,7 +158,8 @@ def measure(clients: int, hertz: float, seconds: float) -> Fanout:
     Raises:
         ConnectionError: When the hub does not take all of them.
     """
-    return asyncio.run(_hub_and_clients(clients, hertz, seconds))
+    with ThreadPoolExecutor(1) as thread:  # a notebook's own thread has a loop that runs
+        return thread.submit(asyncio.run, _hub_and_clients(clients, hertz, seconds)).result()
 
 
 async def _hub_and_clients(clients: int, hertz: float, seconds: float) -> Fanout:

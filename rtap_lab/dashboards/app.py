@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from typing import Any
 
 import panel as pn
 
 from rtap_lab.dashboards.charts import LiveChart
-from rtap_lab.dashboards.components import Board
+from rtap_lab.dashboards.components import Board, token_of
 from rtap_lab.dashboards.reductions import ChartPlan
 from rtap_lab.endpoints import Endpoint
-from rtap_lab.live.access import issue
 from rtap_lab.queries import standard
 from rtap_lab.queries.standard import packaged
 
@@ -92,8 +90,7 @@ def _ranking(name: str, label: str, key: str, value: str | None, **options: Any)
 
 
 def _board(hub: Endpoint, cards: list[dict[str, Any]], least: int = 300) -> Board:
-    token = issue(hub.secret, time.time()) if hub.secret else ""
-    return Board(url=hub.address, token=token, cards=cards, least=least, sizing_mode="stretch_width", margin=0)
+    return Board(url=hub.address, token=token_of(hub), cards=cards, least=least, sizing_mode="stretch_width", margin=0)
 
 
 def _chart(hub: Endpoint, name: str, plan: ChartPlan) -> LiveChart:

@@ -24,8 +24,6 @@ SILENT = 4408
 """Close code: nothing was said in time, or no sign of life came; the client may come back."""
 SLOW = 4429
 """Close code: the client did not read what it was sent, or asked too much; it may come back, and goes on from where it was."""
-SHUTDOWN = 1001
-"""Close code: the hub ends; another may be there soon."""
 
 Encoding = Literal["json", "msgpack"]
 Value = str | int | float | bool | None

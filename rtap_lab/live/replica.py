@@ -1,4 +1,4 @@
-"""What a client holds, and how it stays in step with the hub: `browser/hub_client.js` does the same. Pure.
+"""What a client holds, and how it stays in step with the hub: `hub_client.js` does the same. Pure.
 
 It never shows a gap, a row twice, or less than it has shown before of the same run: a message that does not follow is left out,
 and the hub is asked to go on from where the client is.

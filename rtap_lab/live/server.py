@@ -200,9 +200,10 @@ class LiveServer:
     # --- what is sent ----------------------------------------------------------------------------
 
     def _wake_up(self, clients: Iterable[object]) -> None:
-        if not self._to_serve:
+        found = [each for each in clients if isinstance(each, ServerConnection)]
+        if found and not self._to_serve:
             asyncio.get_running_loop().call_soon(self._write)
-        self._to_serve.update(each for each in clients if isinstance(each, ServerConnection))
+        self._to_serve.update(found)
 
     def _write(self) -> None:
         """Write to every client what it should have now."""
@@ -262,8 +263,8 @@ class LiveServer:
             if self._when.get(client) == at:
                 del self._when[client]
                 clients.append(client)
-        self._alarm = None
         self._wake_up(clients)
+        self._set_alarm()
 
     # --- what comes from the topics: call these on the server's loop -----------------------------
 

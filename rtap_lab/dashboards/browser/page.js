@@ -166,8 +166,8 @@ class Rows {
         if (!this.held.has(key)) this.held.set(key, row);
       }
       const reached = found.more ? this.oldest(found.rows) : begin;
-      this.from = reached < this.from ? reached : begin; // more rows of one moment than are asked for: leave it
-      this.asking = false;
+      this.asking = !(reached < this.from); // more rows of one moment than are asked for: it stays a part
+      this.from = Math.min(this.from, reached);
       this.tell();
       this.reach();
     } catch (error) {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from rtap_lab.bench.fanout import measure
 
 
@@ -11,3 +13,10 @@ def test_no_client_misses_a_row() -> None:
     assert 0 < found.push_ms["p50"] <= found.push_ms["p99"] <= found.push_ms["max"]
     assert found.push_ms["n"] == 3 * 25, "three clients are timed"
     assert found.hub_cpu > 0
+
+
+def test_it_measures_where_a_loop_runs_already_as_in_a_notebook() -> None:
+    async def cell() -> int:
+        return measure(clients=1, hertz=10, seconds=0.5).missing
+
+    assert asyncio.run(cell()) == 0
