@@ -30,7 +30,7 @@ from rtap_lab.kafka.clients import is_temporary, read_range
 from rtap_lab.kafka.topics import Topics
 from rtap_lab.lab import Lab
 from rtap_lab.queries.query import Query
-from rtap_lab.queries.standard import JOB, packaged
+from rtap_lab.queries.standard import JOB, standard_queries
 from rtap_lab.settings import LIVE, Profile
 from rtap_lab.stack.process import Identity, spawn
 from rtap_lab.stack.supervisor import find_services, find_supervisor, marked, statuses_document
@@ -316,7 +316,11 @@ class Campaign:
         outcome = Outcome(seed, [], goal_s=max(step.fault.recovery_s for step in steps))
         began = self._ends()
         before = self.live
-        client, stop, errors = Client(self.lab, packaged().names), threading.Event(), list[str]()
+        client, stop, errors = (
+            Client(self.lab, [query.name for query in standard_queries()]),
+            threading.Event(),
+            list[str](),
+        )
 
         def send() -> None:
             try:

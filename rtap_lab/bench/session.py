@@ -12,7 +12,7 @@ from rtap_lab.kafka.topics import Topics
 from rtap_lab.lab import Lab
 from rtap_lab.monitoring.latency import Collector, Origins, latencies
 from rtap_lab.queries.query import Catalog
-from rtap_lab.queries.standard import JOB, packaged
+from rtap_lab.queries.standard import JOB, standard_queries
 from rtap_lab.settings import LIVE
 from rtap_lab.simulator.fed import Fed
 
@@ -28,7 +28,7 @@ class Measured:
 
 def collect(lab: Lab) -> Collector:
     """A live client of all standard queries, started."""
-    collector = Collector(lambda stop: lab.watch(*packaged().names, stop=stop))
+    collector = Collector(lambda stop: lab.watch(*(query.name for query in standard_queries()), stop=stop))
     collector.start()
     return collector
 

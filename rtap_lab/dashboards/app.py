@@ -16,7 +16,7 @@ from rtap_lab.dashboards.components import Board, token_of
 from rtap_lab.dashboards.reductions import ChartPlan
 from rtap_lab.endpoints import Endpoint
 from rtap_lab.queries import standard
-from rtap_lab.queries.standard import packaged
+from rtap_lab.queries.catalogue import packaged
 
 HUB_VARIABLE = "RTAP_HUB_SECRET"
 MINUTE = 60_000

@@ -51,8 +51,8 @@ from rtap_lab.jobs.reconcile import (
 )
 from rtap_lab.kafka.names import LATE, REJECTED, events_topic, transactional_prefix
 from rtap_lab.kafka.topics import Topic, Topics, result_topics
+from rtap_lab.queries.catalogue import PACKAGED_JOBS, packaged
 from rtap_lab.queries.query import Query
-from rtap_lab.queries.standard import JOB, packaged
 from rtap_lab.settings import LIVE, JobParameters, Settings
 from rtap_lab.stack.state import State
 from rtap_lab.store.port import Store
@@ -72,7 +72,9 @@ _RESTORING = re.compile(
 )
 """Frames of Flink at work on the checkpoint that a job is to go on from."""
 
-_TAKEN = re.compile(r"late|rejected|live|events|events_raw|offsets|runs|sqlite_.*|.*_(rollup|time|identity)|" + JOB)
+_TAKEN = re.compile(
+    r"late|rejected|live|events|events_raw|offsets|runs|sqlite_.*|.*_(rollup|time|identity)|" + "|".join(PACKAGED_JOBS)
+)
 """Names that no job or query of one's own can have, beside those of the packaged queries: sources and tables have them."""
 
 

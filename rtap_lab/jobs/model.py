@@ -12,8 +12,9 @@ import msgspec
 
 from rtap_lab.errors import JobError, SettingsError
 from rtap_lab.kafka.names import events_topic, results_topic
+from rtap_lab.queries.catalogue import PACKAGED_JOBS, packaged, packaged_queries
 from rtap_lab.queries.query import Catalog, Query
-from rtap_lab.queries.standard import JOB, packaged, standard_queries
+from rtap_lab.queries.standard import JOB
 from rtap_lab.settings import LIVE, JobParameters
 
 Desired = Literal["running", "stopped", "drained", "removed"]
@@ -97,7 +98,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Job(msgspec.Struct, frozen=True):
-    """A job of the lab's own: its name and its queries. The packaged job is not kept, it is always there."""
+    """A job of the lab's own: its name and its queries. The packaged jobs are not kept, they are always there."""
 
     name: str
     queries: tuple[Query, ...]
@@ -113,11 +114,11 @@ def job_queries(job: str, jobs: Jobs, parameters: JobParameters) -> tuple[Query,
     Raises:
         SettingsError: When there is no such job.
     """
-    if job == JOB:
-        return standard_queries(parameters)
-    if job not in jobs:
-        raise SettingsError(f"job {job!r} is not known", hint=f"one of {', '.join([JOB, *jobs])}")
-    return jobs[job].queries
+    if job in jobs:
+        return jobs[job].queries
+    if job in PACKAGED_JOBS:
+        return packaged_queries(job, parameters)
+    raise SettingsError(f"job {job!r} is not known", hint=f"one of {', '.join([*PACKAGED_JOBS, *jobs])}")
 
 
 def catalog(jobs: Jobs) -> Catalog:
@@ -126,7 +127,7 @@ def catalog(jobs: Jobs) -> Catalog:
 
 
 def runs_on(runs: Runs, source: str) -> list[Run]:
-    """The runs on a source, the packaged job's first."""
+    """The runs on a source, the standard job's first."""
     found = (r for r in runs.values() if r.source == source and r.desired != "removed")
     return sorted(found, key=lambda r: (r.job != JOB, r.job))
 

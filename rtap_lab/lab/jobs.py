@@ -10,8 +10,8 @@ from rtap_lab.errors import JobError, SettingsError
 from rtap_lab.jobs.model import Run, run_key
 from rtap_lab.lab.context import Context
 from rtap_lab.lab.stack import replacement, revive
+from rtap_lab.queries.catalogue import PACKAGED_JOBS
 from rtap_lab.queries.query import Query
-from rtap_lab.queries.standard import JOB
 from rtap_lab.settings import LIVE
 from rtap_lab.waiting import until
 
@@ -168,11 +168,11 @@ def remove(context: Context, job: str) -> None:
     Raises:
         SettingsError: When there is none of that name, or it is the packaged one.
     """
-    if job == JOB:
-        raise SettingsError(f"job {job!r} is the packaged one and stays", hint=f"`rtap jobs stop {job}` stops it")
     jobs = context.jobs.read()
     if job not in jobs:
-        raise SettingsError(f"job {job!r} is not known", hint=f"there are: {', '.join([JOB, *jobs])}")
+        if job in PACKAGED_JOBS:
+            raise SettingsError(f"job {job!r} is packaged and stays", hint=f"`rtap jobs stop {job}` stops it")
+        raise SettingsError(f"job {job!r} is not known", hint=f"there are: {', '.join([*PACKAGED_JOBS, *jobs])}")
     revive(context.state)
     runs: Sequence[Run] = [run for run in context.runs.read().values() if run.job == job]
     for run in runs:

@@ -20,9 +20,10 @@ from rtap_lab.lab.exercises import Exercise, exercise
 from rtap_lab.lab.rows import Row, as_frame
 from rtap_lab.lab.scenarios import load_scenario
 from rtap_lab.lab.truth import beside, read_truth
+from rtap_lab.queries.catalogue import packaged
 from rtap_lab.queries.query import Catalog, Definition, Query
 from rtap_lab.queries.query import query as make_query
-from rtap_lab.queries.standard import JOB, packaged
+from rtap_lab.queries.standard import JOB, standard_queries
 from rtap_lab.recordings.imported import Imported
 from rtap_lab.recordings.inputs import LineFormat, check_format, lines_of, open_input, read_line
 from rtap_lab.recordings.slices import read as read_slice
@@ -228,7 +229,7 @@ class OfflineLab:
         """Set the standard queries' parameters on a source; answers are computed when asked for."""
         into = self._source(source)
         into.parameters = replace(into.parameters, **job_changes(**options))
-        return self._run(JOB, source, list(packaged(into.parameters)))
+        return self._run(JOB, source, list(standard_queries(into.parameters)))
 
     def run(
         self, name: str, definition: Definition, source: str = LIVE, *, title: str = "", **options: Unpack[JobOptions]
@@ -386,7 +387,7 @@ class OfflineLab:
     def score(self, source: str = LIVE) -> Score:
         """Compare every answer with what the simulated visitors really did, as `Lab.score`."""
         of = self._source(source)
-        queries = tuple(packaged(of.parameters))
+        queries = standard_queries(of.parameters)
         refused = len(of.refused)
         subject = Subject(JOB, source, "offline", of.parameters, queries, {}, {}, refused_lines=refused)
         began, events = time.monotonic(), self._counted(source)

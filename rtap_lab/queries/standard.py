@@ -7,7 +7,7 @@ from datetime import timedelta
 from rtap_lab.queries.aggregates import count, distinct, first, last, total
 from rtap_lab.queries.conditions import field
 from rtap_lab.queries.patterns import Measure, Pattern
-from rtap_lab.queries.query import Catalog, PatternQuery, Query, WindowQuery
+from rtap_lab.queries.query import PatternQuery, Query, WindowQuery
 from rtap_lab.queries.windows import CumulateWindow, HopWindow, SessionWindow, TumbleWindow
 from rtap_lab.settings import JobParameters
 
@@ -26,6 +26,7 @@ MINUTE = 60_000
 HOUR = 60 * MINUTE
 
 IS_VIEW = field("event_type") == "page_view"
+IS_PRODUCT = field("page").starts_with("/product/")
 IS_CART = (field("event_type") == "custom") & (field("name") == "add_to_cart")
 IS_PURCHASE = (field("event_type") == "conversion") & (field("name") == "purchase")
 
@@ -103,8 +104,3 @@ def standard_queries(parameters: JobParameters | None = None) -> tuple[Query, ..
             "Adds to cart that led to nothing",
         ),
     )
-
-
-def packaged(parameters: JobParameters | None = None) -> Catalog:
-    """The packaged queries by name."""
-    return Catalog(standard_queries(parameters))

@@ -12,10 +12,10 @@ import pytest
 from rtap_lab.endpoints import Endpoint
 from rtap_lab.errors import StoreError
 from rtap_lab.queries.aggregates import Aggregate, count, last
+from rtap_lab.queries.catalogue import packaged
 from rtap_lab.queries.conditions import field
 from rtap_lab.queries.patterns import Measure, Pattern
 from rtap_lab.queries.query import PatternQuery, Query, WindowQuery, query
-from rtap_lab.queries.standard import packaged
 from rtap_lab.queries.windows import TumbleWindow
 from rtap_lab.services.store import command
 from rtap_lab.settings import JobParameters

@@ -9,7 +9,7 @@ from typing import Any
 from rtap_lab.lab import Lab
 from rtap_lab.live.client import history, snapshots
 from rtap_lab.live.protocol import History
-from rtap_lab.queries.standard import packaged
+from rtap_lab.queries.standard import standard_queries
 from rtap_lab.stack.supervisor import find_services
 from rtap_lab.waiting import until
 
@@ -39,7 +39,7 @@ def test_the_past_is_the_stores_rows_of_a_range_and_joins_the_live_ones(stack: L
 
 
 def test_a_client_goes_on_where_it_was_after_the_hub_was_killed(stack: Lab) -> None:
-    names, stop = packaged().names, threading.Event()
+    names, stop = [query.name for query in standard_queries()], threading.Event()
     shop = threading.Thread(target=stack.simulate, kwargs={"rate": 40, "seconds": 45, "seed": 42})
     collected: list[dict[str, Any]] = []
 

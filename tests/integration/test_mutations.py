@@ -35,7 +35,7 @@ from rtap_lab.lab import Lab
 from rtap_lab.lab.subjects import subject_of
 from rtap_lab.live.hub import Hub
 from rtap_lab.live.server import LiveServer
-from rtap_lab.queries.standard import packaged
+from rtap_lab.queries.catalogue import packaged
 from rtap_lab.recordings.rejects import encode_row, key_of, rejected_rows
 from rtap_lab.settings import PARTITIONS
 from rtap_lab.stack.process import free_port

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from rtap_lab.errors import RtapLabError, ServiceError, SettingsError
-from rtap_lab.queries.standard import packaged
+from rtap_lab.queries.catalogue import packaged
 from rtap_lab.settings import JobParameters, duration_ms, source_name
 
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from rtap_lab import __version__
 from rtap_lab.cli import app
 from rtap_lab.errors import SettingsError
-from rtap_lab.queries.standard import packaged
+from rtap_lab.queries.catalogue import packaged
 from rtap_lab.services import daemon
 from rtap_lab.services.site import settings_document
 from rtap_lab.settings import Settings

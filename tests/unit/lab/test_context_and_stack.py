@@ -17,8 +17,9 @@ from rtap_lab.lab import stack
 from rtap_lab.lab.context import Context
 from rtap_lab.lab.simulator import _Player, simulators_document
 from rtap_lab.queries.aggregates import count
+from rtap_lab.queries.catalogue import packaged
 from rtap_lab.queries.query import Query, WindowQuery, query
-from rtap_lab.queries.standard import packaged, standard_queries
+from rtap_lab.queries.standard import standard_queries
 from rtap_lab.queries.windows import TumbleWindow
 from rtap_lab.recordings.sources import Source
 from rtap_lab.services import daemon

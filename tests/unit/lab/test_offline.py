@@ -11,9 +11,9 @@ import pytest
 from rtap_lab import Lab
 from rtap_lab.errors import JobError, SettingsError, SourceError
 from rtap_lab.queries.aggregates import count, distinct
+from rtap_lab.queries.catalogue import packaged
 from rtap_lab.queries.conditions import field
 from rtap_lab.queries.query import WindowQuery
-from rtap_lab.queries.standard import packaged
 from rtap_lab.queries.windows import TumbleWindow
 
 LINES = b"""{"event_id":"a","event_type":"page_view","event_time":"2026-01-01T10:00:00.000Z","visitor_id":"v","page":"/"}

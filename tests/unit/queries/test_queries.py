@@ -7,10 +7,11 @@ import pytest
 
 from rtap_lab.errors import SettingsError
 from rtap_lab.queries.aggregates import count, total
+from rtap_lab.queries.catalogue import packaged
 from rtap_lab.queries.conditions import field
 from rtap_lab.queries.patterns import Measure, Pattern
 from rtap_lab.queries.query import Catalog, PatternQuery, Query, WindowQuery, query
-from rtap_lab.queries.standard import packaged, standard_queries
+from rtap_lab.queries.standard import standard_queries
 from rtap_lab.queries.windows import HopWindow, SessionWindow, TumbleWindow
 from rtap_lab.settings import JobParameters
 from rtap_lab.testing import cases

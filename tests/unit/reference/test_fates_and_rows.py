@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtap_lab.events.codec import encode
-from rtap_lab.queries.standard import HOUR, MINUTE, packaged, standard_queries
+from rtap_lab.queries.catalogue import packaged
+from rtap_lab.queries.standard import HOUR, MINUTE, standard_queries
 from rtap_lab.reference.engine import rows_of
 from rtap_lab.reference.fates import Event, Judge, Place, copies, judged_anew
 from rtap_lab.reference.windowing import Row

@@ -10,7 +10,7 @@ import pytest
 
 from rtap_lab.errors import RowError
 from rtap_lab.kafka.reader import Arrived
-from rtap_lab.queries.standard import packaged
+from rtap_lab.queries.catalogue import packaged
 from rtap_lab.store.points import Point
 from rtap_lab.store.writer import Feed, Foreign, Writer
 
