@@ -8,7 +8,7 @@ import threading
 from rtap_lab.endpoints import Endpoint
 from rtap_lab.live.hub import Hub
 from rtap_lab.live.protocol import Row
-from rtap_lab.live.server import LiveServer, PastRows
+from rtap_lab.live.server import Answering, LiveServer
 from rtap_lab.queries.schema import Schema
 from rtap_lab.stack.process import free_port
 
@@ -23,7 +23,7 @@ class HubThread:
         past: Gives rows of the past.
     """
 
-    def __init__(self, schema: Schema, past: PastRows | None = None) -> None:
+    def __init__(self, schema: Schema, past: Answering | None = None) -> None:
         self.schema, self.past = schema, past
         self.port = free_port()
         self.endpoint = Endpoint(f"ws://127.0.0.1:{self.port}", secret=SECRET)

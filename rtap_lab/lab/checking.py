@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from rtap_lab.errors import JobError
 from rtap_lab.flink.rest import FlinkRest
@@ -16,6 +17,7 @@ from rtap_lab.queries.standard import JOB
 from rtap_lab.store.port import Store
 from rtap_lab.verification.report import Report, Subject, Upto
 from rtap_lab.verification.scoring import Score
+from rtap_lab.verification.verdicts import Verdict, Verdicts, verdicts_document
 from rtap_lab.verification.verifier import Verifier
 from rtap_lab.waiting import until
 
@@ -58,9 +60,15 @@ def verify(context: Context, source: str, progress: Callable[[int], None]) -> Re
             if now is None or now.run != run.run:
                 found.problems.append(f"job {run.job} on {source}: another run took its place meanwhile; verify again")
             report.runs.append(found)
+            verdict = Verdict.of_report(found)
+            verdicts_document(context.state).change(partial(_with, run.key, verdict))
     if not report.runs:
         raise JobError(f"verify: nothing runs on {source}: {'; '.join(report.not_compared)}")
     return report
+
+
+def _with(key: str, verdict: Verdict, verdicts: Verdicts) -> Verdicts:
+    return verdicts | {key: verdict}
 
 
 def score(context: Context, source: str, progress: Callable[[int], None]) -> Score:

@@ -19,6 +19,7 @@ from rtap_lab.live.protocol import (
     UNAUTHORIZED,
     VERSION,
     Encoding,
+    Events,
     History,
     Row,
     Subscribe,
@@ -80,8 +81,8 @@ def snapshots(hub: Endpoint, channels: Collection[str], source: str, *, patience
     return found
 
 
-def history(hub: Endpoint, request: History, *, patience: float = 30.0) -> tuple[list[Row], bool]:
-    """Rows of the past, from the store, and whether there are more.
+def ask(hub: Endpoint, request: History | Events, *, patience: float = 30.0) -> dict[str, Any]:
+    """Ask for the past: rows of a time range (`rows`, `more`), or the events behind a row (`events`, `found`, `complete`).
 
     Raises:
         LiveError: When the hub does not answer, or refuses.
@@ -94,8 +95,8 @@ def history(hub: Endpoint, request: History, *, patience: float = 30.0) -> tuple
                 for message in messages_of(socket.recv(timeout=max(0.0, deadline - time.monotonic()))):
                     if message["type"] == "error":
                         raise LiveError(f"hub: {message['message']}")
-                    if message["type"] == "history":
-                        return message["rows"], message["more"]
+                    if message["type"] in ("history", "events"):
+                        return message
     except (OSError, TimeoutError, WebSocketException) as error:
         raise LiveError(f"hub: {hub} does not answer: {error}", hint="`rtap status`") from error
 

@@ -47,6 +47,8 @@ class _Subscription:
     """When it may get the next update."""
     idle_s: float = 0.0
     """When it is told that nothing came, with the checksum."""
+    told: dict[str, Message] = field(default_factory=dict)
+    """Its channel's notices that it knows, by kind."""
 
 
 @dataclass
@@ -179,6 +181,28 @@ class Hub:
             view.put(new)
         return self._followers((channel, source))
 
+    def notify(self, channel: str, source: str, epoch: str, kind: str, facts: Mapping[str, Any]) -> set[object]:
+        """Something became known of a run beside its rows: its followers are told, and who comes later.
+
+        Args:
+            channel: The query's name.
+            source: The source's.
+            epoch: The run; of another than answers now nothing is told.
+            kind: `verdict` or `final`; the newest of a kind counts.
+            facts: What is told.
+
+        Returns:
+            Clients that may have something to read.
+        """
+        found = self._channels.get((channel, source))
+        if found is None or found.epoch != epoch:
+            return set()
+        told = {"type": kind, "channel": channel, "source": source, "epoch": epoch} | dict(facts)
+        if kind in found.notices and found.notices[kind].body == told:
+            return set()
+        found.notices[kind] = Message(told)
+        return self._followers((channel, source))
+
     # --- what comes from the clients -------------------------------------------------------------
 
     def connect(self, client: object) -> None:
@@ -275,9 +299,18 @@ class Hub:
         return mine.seq is None or mine.view.has_news(mine.seq)
 
     def _news(self, mine: _Subscription, now_s: float) -> list[Message]:
-        view, channel = mine.view, mine.view.channel
-        if not channel.loaded:
+        if not mine.view.channel.loaded:
             return []
+        found = self._rows(mine, now_s)
+        for kind, notice in mine.view.channel.notices.items():
+            if mine.told.get(kind) is not notice:
+                mine.told[kind] = notice
+                found.append(notice)
+        return found
+
+    @staticmethod
+    def _rows(mine: _Subscription, now_s: float) -> list[Message]:
+        view, channel = mine.view, mine.view.channel
         found = []
         if mine.answer is not None:
             if mine.asks is not None:

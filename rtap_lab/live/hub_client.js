@@ -27,7 +27,7 @@ class Hub {
     this.url = url;
     this.token = token;
     this.views = new Map(); // by ref
-    this.questions = new Map(); // history, by ref
+    this.questions = new Map(); // about the past, by ref
     this.channels = null; // what the hub answers; null before its greeting
     this.watchers = new Set();
     this.number = 0;
@@ -73,7 +73,8 @@ class Hub {
     for (const view of this.views.values()) view.tell(word);
   }
 
-  /** Follow a view; returns what ends it. `listener.rows(change)` is called with each change, `listener.state(word)` with how it is. */
+  /** Follow a view; returns what ends it. `listener.rows(change)` is called with each change, `listener.state(word)` with how it is,
+   * and `listener.notice(message)` with a verdict on its run, or how far provisional rows are final. */
   follow(asked, listener) {
     const ref = JSON.stringify(asked);
     if (!this.views.has(ref)) {
@@ -84,6 +85,7 @@ class Hub {
     view.listeners.add(listener);
     listener.state?.(view.word ?? this.word, view.why);
     if (view.held) listener.rows(view.change("snapshot", view.rows()));
+    for (const each of view.notices.values()) listener.notice?.(each);
     return () => {
       view.listeners.delete(listener);
       if (view.listeners.size > 0 || this.views.get(ref) !== view) return;
@@ -112,13 +114,22 @@ class Hub {
     };
   }
 
-  /** Rows of the past: {rows, more}. */
+  /** Rows of the past: {rows, more}. `asked`: channel, source, begin_ms, end_ms, limit. */
   history(asked) {
-    const ref = `history ${++this.number}`;
+    return this.question("history", asked);
+  }
+
+  /** The counted events behind a row: {events, found, complete}. `asked`: channel, source, row, limit. */
+  events(asked) {
+    return this.question("events", asked);
+  }
+
+  question(type, asked) {
+    const ref = `${type} ${++this.number}`;
     return new Promise((resolve, reject) => {
       if (this.channels === null) return reject(new Error("the hub is away"));
       this.questions.set(ref, { resolve, reject });
-      this.send({ type: "history", ref, ...asked });
+      this.send({ type, ref, ...asked });
     });
   }
 
@@ -141,11 +152,16 @@ class Hub {
       case "update":
         for (const view of this.views.values()) if (view.name === message.view) view.receive(message);
         return;
+      case "verdict":
+      case "final":
+        for (const view of this.views.values()) view.noticed(message);
+        return;
       case "history":
+      case "events":
       case "error": {
         const question = this.questions.get(message.ref);
         this.questions.delete(message.ref);
-        if (message.type === "history") question?.resolve(message);
+        if (message.type !== "error") question?.resolve(message);
         else if (question) question.reject(new Error(message.message));
         else this.views.get(message.ref)?.tell("unknown", message.message);
       }
@@ -162,6 +178,7 @@ class View {
     this.name = null; // null: the hub has not answered, and what comes is of an earlier question
     this.word = null; // what is the matter with it alone
     this.why = "";
+    this.notices = new Map(); // the newest of each kind: verdict, final
     this.held = null; // rows by key, in the order in which they came; null before the first snapshot
   }
 
@@ -191,6 +208,14 @@ class View {
     return [...this.held.values()].map((each) => each.row);
   }
 
+  // What is told beside rows.
+  noticed(message) {
+    const { source = "live", channel } = this.asked;
+    if (message.channel !== channel || message.source !== source || (this.epoch && message.epoch !== this.epoch)) return;
+    this.notices.set(message.type, message);
+    for (const each of this.listeners) each.notice?.(message);
+  }
+
   receive(message) {
     const isNew = message.type === "snapshot";
     if (isNew) {
@@ -205,6 +230,7 @@ class View {
     }
     message.rows.forEach((row, n) => this.put(message.seqs[n], row));
     this.forget(message.forgotten);
+    if (message.epoch !== this.epoch) this.notices.clear();
     this.epoch = message.epoch;
     this.seq = message.seq;
     if (this.sum !== message.checksum) {

@@ -82,11 +82,22 @@ class History(msgspec.Struct, frozen=True, tag="history", forbid_unknown_fields=
     limit: int = 10_000
 
 
+class Events(msgspec.Struct, frozen=True, tag="events", forbid_unknown_fields=True):
+    """The counted events behind a row, from the log."""
+
+    channel: str
+    row: dict[str, Value]
+    """The row: its times and its keys say which events they are."""
+    source: str = LIVE
+    ref: str = ""
+    limit: int = 50
+
+
 class Ping(msgspec.Struct, frozen=True, tag="ping", forbid_unknown_fields=True):
     """A sign of life, answered by `pong`."""
 
 
-Request = Subscribe | Unsubscribe | History | Ping
+Request = Subscribe | Unsubscribe | History | Events | Ping
 
 
 class Message:

@@ -32,6 +32,7 @@ from rtap_lab.live.protocol import (
     SLOW,
     UNAUTHORIZED,
     Encoding,
+    Events,
     History,
     Message,
     Row,
@@ -64,8 +65,8 @@ SWEEP_S = 1.0
 MODULE = "/hub_client.js"
 """Where the browser's client is served, to pages of this machine."""
 
-PastRows = Callable[[History], tuple[list[Row], bool]]
-"""Rows of the past, and whether there are more; it may take its time: it runs in a thread."""
+Answering = Callable[[History | Events], dict[str, Any]]
+"""What is answered to a question about the past; it may take its time: it runs in a thread."""
 
 
 class LiveServer:
@@ -77,13 +78,13 @@ class LiveServer:
     Args:
         hub: Channels and clients.
         secret: What tokens are made from.
-        history: Gives rows of the past; None: there are none.
+        answering: Answers questions about the past; None: nothing does.
     """
 
-    def __init__(self, hub: Hub, secret: str, history: PastRows | None = None) -> None:
+    def __init__(self, hub: Hub, secret: str, answering: Answering | None = None) -> None:
         self.hub = hub
         self._secret = secret
-        self._history = history
+        self._answering = answering
         self._encodings: dict[ServerConnection, Encoding] = {}
         self._to_serve: set[ServerConnection] = set()
         """Clients that may have something to read."""
@@ -179,21 +180,21 @@ class LiveServer:
         try:
             request = parse_request(data, encoding)
             ref = getattr(request, "ref", "")
-            if isinstance(request, History):
+            if isinstance(request, History | Events):
                 await connection.send(await self._past(request, encoding))
             else:
                 self.hub.request(connection, request)
         except RtapLabError as refused:
             await connection.send(frame([error(refused.message, ref)], encoding))
 
-    async def _past(self, request: History, encoding: Encoding) -> str | bytes:
-        past = self._history
-        if past is None:
-            raise LiveError("this hub has no history")
+    async def _past(self, request: History | Events, encoding: Encoding) -> str | bytes:
+        answering = self._answering
+        if answering is None:
+            raise LiveError("this hub knows nothing of the past")
+        kind = "history" if isinstance(request, History) else "events"
 
         def read() -> str | bytes:  # and encode: there may be many rows
-            rows, more = past(request)
-            return frame([Message({"type": "history", "ref": request.ref, "rows": rows, "more": more})], encoding)
+            return frame([Message({"type": kind, "ref": request.ref} | answering(request))], encoding)
 
         return await asyncio.to_thread(read)
 
@@ -283,6 +284,10 @@ class LiveServer:
     def end(self, channel: str, source: str) -> None:
         """No run answers any more."""
         self._wake_up(self.hub.end(channel, source))
+
+    def notify(self, channel: str, source: str, epoch: str, kind: str, facts: Mapping[str, Any]) -> None:
+        """Something became known of a run beside its rows."""
+        self._wake_up(self.hub.notify(channel, source, epoch, kind, facts))
 
     def set_channels(self, channels: Mapping[str, Schema]) -> None:
         """Queries came or went."""

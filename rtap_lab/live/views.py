@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from rtap_lab.live.checksum import row_hash
@@ -138,6 +138,8 @@ class Channel:
     appended_ms: int = 0
     received_ms: int = 0
     """When the newest rows were appended to the topic, and read by the hub."""
+    notices: dict[str, Message] = field(default_factory=dict)
+    """What is told beside rows, by kind: the newest `verdict`, how far rows are `final`."""
 
     def __post_init__(self) -> None:
         self.held = Held(self.columns)
@@ -146,6 +148,7 @@ class Channel:
     def begin(self, epoch: str, seq: int) -> None:
         """A run's rows follow, from a place on."""
         self.epoch, self.seq = epoch, seq
+        self.notices.clear()
         self.held = Held(self.columns)
         self.held.forgotten = seq
         self._known.clear()

@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
+from collections import deque
 from collections.abc import Callable
-from contextlib import closing
 from functools import partial
 from typing import Any
 
-from rtap_lab.errors import LiveError, RowError
+from rtap_lab.errors import JobError, RowError
 from rtap_lab.jobs.documents import jobs_document
 from rtap_lab.jobs.model import catalog
 from rtap_lab.kafka.reader import TopicReader
 from rtap_lab.live.client import ping
 from rtap_lab.live.hub import Hub
-from rtap_lab.live.protocol import HISTORY, History, Row
+from rtap_lab.live.protocol import HISTORY
 from rtap_lab.live.server import LiveServer
 from rtap_lab.queries.schema import Schema
 from rtap_lab.queries.waits import first_row
+from rtap_lab.services.past import Past
 from rtap_lab.services.process import ServiceProcess, log, own_service
 from rtap_lab.services.site import Site
 from rtap_lab.settings import Settings
 from rtap_lab.stack.service import Service
 from rtap_lab.store.writer import Feed
+from rtap_lab.verification.verdicts import verdicts_document
 
-MOST_MS = 2**53
-MOST_PAST = 50_000
-"""Rows of the past that one request may ask for."""
+LOOK_S = 1.0
+"""Seconds between two looks at what is told beside rows: verdicts, and how far provisional rows are final."""
 
 
 def ports(settings: Settings) -> list[str]:
@@ -49,6 +49,37 @@ def declare(site: Site) -> list[Service]:
     ]
 
 
+class Final:
+    """Up to where rows are final that a job may write again after a failure. Pure.
+
+    A job writes again what came after its newest completed checkpoint began; what was in the topic before stays.
+    """
+
+    def __init__(self) -> None:
+        self._appended: dict[str, deque[tuple[int, int]]] = {}
+        """Of each topic the places that are not final yet, and when each was appended."""
+        self._seq: dict[str, int] = {}
+
+    def appended(self, topic: str, seq: int, appended_ms: int) -> None:
+        """A row came."""
+        self._appended.setdefault(topic, deque()).append((seq, appended_ms))
+
+    def begun(self, topic: str, checkpoint_ms: int) -> None:
+        """A checkpoint that began then is complete."""
+        waiting = self._appended.get(topic, deque())
+        while waiting and waiting[0][1] < checkpoint_ms:
+            self._seq[topic] = waiting.popleft()[0]
+
+    def forget(self, topic: str) -> None:
+        """Another run writes it."""
+        self._appended.pop(topic, None)
+        self._seq.pop(topic, None)
+
+    def seq(self, topic: str) -> int | None:
+        """The newest place that is final; None: none is known."""
+        return self._seq.get(topic)
+
+
 class _Follower:
     """Follows the result topics of all current runs, and publishes what comes on the server's loop."""
 
@@ -63,6 +94,10 @@ class _Follower:
         """Whether the reader may be ahead of what was published."""
         self.awaited: dict[str, int] = {}
         """How far the topics must be read until what was there has been read."""
+        self.verdicts = verdicts_document(process.state)
+        self.final = Final()
+        self.looked_s = 0.0
+        """When was last looked at what is told beside rows (`time.monotonic`)."""
 
     def step(self) -> None:
         self._refresh()
@@ -84,11 +119,46 @@ class _Follower:
                     continue
                 rows.setdefault(topic, []).append((offset + 1, row))
                 appended[topic] = appended_ms
+                if self.followed[topic].provisional:
+                    self.final.appended(topic, offset + 1, appended_ms)
         for topic, new in rows.items():
             self._call(
                 self.server.publish, self.followed[topic], new, appended_ms=appended[topic], received_ms=received_ms
             )
         self._tell_loaded()
+        if time.monotonic() - self.looked_s > LOOK_S:
+            self.looked_s = time.monotonic()
+            self._tell_notices()
+
+    def _tell_notices(self) -> None:
+        """Tell followers what was verified, and how far provisional rows are final."""
+        verdicts = self.verdicts.read()
+        for feed in self.followed.values():
+            verdict = verdicts.get(feed.key)
+            if verdict is not None and verdict.run == feed.run:
+                self._call(self.server.notify, feed, feed.run, "verdict", verdict.of(feed.query.name))
+        for feed in self._provisional():
+            seq = self.final.seq(feed.topic)
+            if seq is not None:
+                self._call(self.server.notify, feed, feed.run, "final", {"seq": seq})
+
+    def _provisional(self) -> list[Feed]:
+        """The feeds whose rows are provisional, once it is known up to when rows are final."""
+        found = [feed for feed in self.followed.values() if feed.provisional]
+        begun_ms: dict[str, int] = {}
+        runs = self.process.runs() if found else {}
+        for key in {feed.key for feed in found}:
+            job_id = runs[key].job_id if key in runs else None
+            try:
+                completed = self.process.site.flink.checkpoints(job_id)["latest"]["completed"] if job_id else None
+            except JobError:  # the JobManager is away: nothing becomes final meanwhile
+                continue
+            if completed:
+                begun_ms[key] = completed["trigger_timestamp"]
+        told = [feed for feed in found if feed.key in begun_ms]
+        for feed in told:
+            self.final.begun(feed.topic, begun_ms[feed.key])
+        return told
 
     def _call(self, act: Callable[..., None], feed: Feed, *arguments: Any, **named: Any) -> None:
         self.loop.call_soon_threadsafe(partial(act, feed.query.name, feed.source, *arguments, **named))
@@ -118,6 +188,7 @@ class _Follower:
                 continue
             self.awaited[topic] = end = ends.get((topic, 0), 0)
             # a row takes two places at most where each is a transaction of its own
+            self.final.forget(topic)
             self.positions[topic] = start = max(feed.begins, end - 2 * HISTORY)
             about = {
                 "schema": feed.query.schema,  # what the run answers, whatever its job asks by now
@@ -130,32 +201,10 @@ class _Follower:
         self.followed = wanted
 
 
-class _Past:
-    """Rows behind what the hub keeps, from the store."""
-
-    def __init__(self, process: ServiceProcess) -> None:
-        self.process = process
-        self.one_at_a_time = threading.Lock()
-
-    def __call__(self, asked: History) -> tuple[list[Row], bool]:
-        in_time = -MOST_MS < asked.begin_ms < asked.end_ms < MOST_MS
-        if not in_time or not 1 <= asked.limit <= MOST_PAST:
-            raise LiveError(f"history: begin_ms is before end_ms, both are times, and limit is 1 to {MOST_PAST}")
-        feeds = self.process.feeds()
-        feed = next((each for each in feeds if (each.query.name, each.source) == (asked.channel, asked.source)), None)
-        if feed is None:  # what is no name of ours does not reach the store
-            raise LiveError(f"no run answers {asked.channel!r} on {asked.source!r}")
-        span = (asked.begin_ms, asked.end_ms)
-        with self.one_at_a_time, closing(self.process.site.open_store()) as store:
-            rows = store.rows(feed.query, feed.source, between=span, most=asked.limit + 1)
-        rows.sort(key=feed.query.schema.point_time_ms)
-        return feed.query.schema.written(rows[-asked.limit :]), len(rows) > asked.limit
-
-
 def main(process: ServiceProcess) -> None:
     """Serve clients, until the stop; what was there when the hub began is read before."""
     hub = Hub(f"hub {process.site.ports['hub']}")
-    server = LiveServer(hub, process.state.secret("hub.secret"), _Past(process))
+    server = LiveServer(hub, process.state.secret("hub.secret"), Past(process))
 
     def read(loop: asyncio.AbstractEventLoop, caught_up: asyncio.Event) -> None:
         follower = _Follower(process, server, loop)

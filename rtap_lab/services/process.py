@@ -13,6 +13,7 @@ from collections.abc import Callable
 import msgspec
 
 from rtap_lab.jobs.documents import runs_document
+from rtap_lab.jobs.model import Runs
 from rtap_lab.kafka.clients import is_temporary
 from rtap_lab.services.site import Site
 from rtap_lab.stack.service import Retrying, Service
@@ -147,6 +148,10 @@ class ServiceProcess:
             self.beat(reason)
         except OSError as error:  # the disk is full: that is in its way too
             log.warning("the beat: %s", error)
+
+    def runs(self) -> Runs:
+        """The current runs."""
+        return self._runs.read()
 
     def feeds(self) -> list[Feed]:
         """The result topics of all current runs."""

@@ -16,7 +16,7 @@ from playwright.sync_api import Page
 from rtap_lab.dashboards import reductions
 from rtap_lab.live.access import issue
 from rtap_lab.live.checksum import row_hash
-from rtap_lab.live.protocol import Row
+from rtap_lab.live.protocol import Events, History, Row
 from rtap_lab.live.server import MODULE
 from rtap_lab.queries.schema import Schema
 from tests.browser.test_dashboard import page  # noqa: F401
@@ -37,7 +37,12 @@ def rows(*places: int) -> list[tuple[int, Row]]:
 
 @pytest.fixture
 def hub() -> Iterator[HubThread]:
-    made = HubThread(SCHEMA, lambda asked: ([row(asked.begin_ms), row(asked.end_ms)], True))
+    def past(asked: History | Events) -> dict[str, Any]:
+        if isinstance(asked, Events):
+            return {"events": [{"event_id": "e", "page": asked.row["page"]}], "found": 1, "complete": True}
+        return {"rows": [row(asked.begin_ms), row(asked.end_ms)], "more": True}
+
+    made = HubThread(SCHEMA, past)
     made.start()
     yield made
     made.stop()
@@ -95,6 +100,8 @@ def test_a_filter_the_newest_by_key_and_the_past(page: Page, hub: HubThread) -> 
     assert page.evaluate("globalThis.all") == [{"page": "/é3", "n": 28}]
     past = page.evaluate("hub.history({channel: 'a', begin_ms: 3, end_ms: 4})")
     assert ([each["n"] for each in past["rows"]], past["more"]) == ([3, 4], True)
+    behind = page.evaluate("hub.events({channel: 'a', row: {page: '/x'}})")
+    assert (behind["events"], behind["found"]) == ([{"event_id": "e", "page": "/x"}], 1)
     page.evaluate("hub.follow({channel: 'zzz'}, {rows() {}, state(word, why) { globalThis.why = why; }})")
     page.wait_for_function("globalThis.why === 'no job answers this query'")
 

@@ -7,7 +7,7 @@ import threading
 from typing import Any
 
 from rtap_lab.lab import Lab
-from rtap_lab.live.client import history, snapshots
+from rtap_lab.live.client import ask, snapshots
 from rtap_lab.live.protocol import History
 from rtap_lab.queries.standard import standard_queries
 from rtap_lab.stack.supervisor import find_services
@@ -23,17 +23,17 @@ def test_the_past_is_the_stores_rows_of_a_range_and_joins_the_live_ones(stack: L
         times = sorted({schema.point_time_ms(row) for row in rows})
         assert times, name
         begin, end = times[0], times[-1] + 1
-        found, more = history(stack.endpoints.hub, History(name, begin, end))
-        past = [schema.normal(row) for row in found]
+        found = ask(stack.endpoints.hub, History(name, begin, end))
+        past = [schema.normal(row) for row in found["rows"]]
         assert [row for row in rows if row not in past] == [], name
         later = [row for row in past if row not in rows]
         assert all(schema.point_time_ms(row) == times[-1] for row in later), (
             "but for one of the same moment that just came"
         )
-        assert not more
-        newest, more = history(stack.endpoints.hub, History(name, begin, end, limit=1))
-        assert more is (len(rows) > 1)
-        assert schema.point_time_ms(schema.normal(newest[0])) == times[-1]
+        assert not found["more"]
+        newest = ask(stack.endpoints.hub, History(name, begin, end, limit=1))
+        assert newest["more"] is (len(rows) > 1)
+        assert schema.point_time_ms(schema.normal(newest["rows"][0])) == times[-1]
         shown = [schema.normal(row) for row in snapshots(stack.endpoints.hub, [name], "live")[name]]
         assert rows[-1] in shown, "what the store has, clients were shown"
 

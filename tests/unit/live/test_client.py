@@ -10,7 +10,7 @@ import pytest
 
 from rtap_lab.endpoints import Endpoint
 from rtap_lab.errors import LiveError
-from rtap_lab.live.client import history, ping, snapshots, watch
+from rtap_lab.live.client import ask, ping, snapshots, watch
 from rtap_lab.live.protocol import History, Row
 from rtap_lab.queries.schema import Schema
 from rtap_lab.stack.process import free_port
@@ -25,7 +25,7 @@ def row(n: int) -> Row:
 
 @pytest.fixture
 def served() -> Iterator[HubThread]:
-    made = HubThread(SCHEMA, lambda asked: ([row(asked.begin_ms)], False))
+    made = HubThread(SCHEMA, lambda asked: {"rows": [row(asked.begin_ms)], "more": False})
     made.start()
     yield made
     made.stop()
@@ -53,7 +53,8 @@ def test_greeting_snapshots_and_the_past(served: HubThread) -> None:
     served.publish((1, row(1)))
     assert ping(served.endpoint) is None
     assert snapshots(served.endpoint, ["a"], "live") == {"a": [row(1)]}
-    assert history(served.endpoint, History("a", 7, 9)) == ([row(7)], False)
+    found = ask(served.endpoint, History("a", 7, 9))
+    assert (found["rows"], found["more"]) == ([row(7)], False)
     with pytest.raises(LiveError, match="'zzz' is not known"):
         snapshots(served.endpoint, ["zzz"], "live")
     with pytest.raises(LiveError, match="does not know this lab's token"):

@@ -461,3 +461,28 @@ class InStep(RuleBasedStateMachine):
 
 TestInStep = InStep.TestCase
 TestInStep.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+def test_what_is_known_beside_rows_is_told_once_and_to_who_comes_later() -> None:
+    hub = Hub("a hub", {"a": A})
+    hub.begin("a", "live", "run 1", 0)
+    hub.publish("a", "live", [(1, row(1))], appended_ms=1, received_ms=2)
+    hub.loaded("a", "live")
+
+    def told(client: str, now_s: float) -> list[tuple[str, Any]]:
+        return [(each.body["type"], each.body.get("upto_ms")) for each in hub.take(client, now_s)]
+
+    hub.connect("early")
+    hub.request("early", Subscribe("a"))
+    assert told("early", 0) == [("hello", None), ("subscribed", None), ("snapshot", None)]
+    assert hub.notify("a", "live", "run 1", "verdict", {"exact": True, "upto_ms": 5}) == {"early"}
+    assert told("early", 0) == [("verdict", 5)]
+    assert hub.notify("a", "live", "run 1", "verdict", {"exact": True, "upto_ms": 5}) == set(), "no news"
+    assert hub.notify("a", "live", "run 0", "verdict", {"exact": False, "upto_ms": 4}) == set(), "of another run"
+    hub.connect("late")
+    hub.request("late", Subscribe("a"))
+    assert told("late", 0)[-1] == ("verdict", 5)
+    assert told("early", 0) == []
+    hub.begin("a", "live", "run 2", 7)
+    hub.loaded("a", "live")
+    assert told("early", 0) == [("snapshot", None)], "another run was not verified yet"

@@ -150,7 +150,7 @@ def test_a_flood_of_requests_is_closed_and_a_bad_one_is_answered() -> None:
             assert (found[-1]["ref"], "zzz" in found[-1]["message"]) == ("mine", True)
             await socket.send(json.dumps({"type": "history", "channel": "a", "begin_ms": 0, "end_ms": 1, "ref": "h"}))
             found = await received(socket, lambda message: message["type"] == "error")
-            assert found[-1]["message"] == "this hub has no history"
+            assert found[-1]["message"] == "this hub knows nothing of the past"
             for _ in range(600):
                 await socket.send('{"type": "ping"}')
             assert await closing_code(socket) == SLOW

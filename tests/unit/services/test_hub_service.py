@@ -58,6 +58,7 @@ class Lab:
         self.server = LiveServer(Hub("a hub"), "secret")
         monkeypatch.setattr(service, "TopicReader", lambda *_: self.topic)
         monkeypatch.setattr(service, "jobs_document", lambda _: SimpleNamespace(read=dict))
+        monkeypatch.setattr(service, "verdicts_document", lambda _: SimpleNamespace(read=dict))
         monkeypatch.setattr(service, "catalog", lambda _: [PAGES])
         ends: Any = lambda topics, committed: {(name, 0): len(self.topic.values) for name in topics}  # noqa: E731
         site = SimpleNamespace(endpoints=SimpleNamespace(kafka=None), topics=SimpleNamespace(ends=ends))
@@ -73,6 +74,21 @@ class Lab:
         found = [message.body for message in hub.take("c", 0) if message.body["type"] == "snapshot"]
         hub.disconnect("c")
         return found[0] if found else {}
+
+
+def test_provisional_rows_are_final_once_a_checkpoint_that_began_after_them_is_complete() -> None:
+    final = service.Final()
+    for seq, appended_ms in ((1, 100), (2, 100), (4, 120), (5, 90)):
+        final.appended("results.pages", seq, appended_ms)
+    assert final.seq("results.pages") is None
+    final.begun("results.pages", 100)
+    assert final.seq("results.pages") is None, "appended in the same millisecond: perhaps after it began"
+    final.begun("results.pages", 101)
+    assert final.seq("results.pages") == 2
+    final.begun("results.pages", 121)
+    assert final.seq("results.pages") == 5
+    final.forget("results.pages")
+    assert final.seq("results.pages") is None
 
 
 def test_what_was_there_is_read_before_it_is_shown_and_a_failed_poll_loses_nothing(
