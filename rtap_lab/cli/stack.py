@@ -193,11 +193,15 @@ def fetch(what: Annotated[str, typer.Argument(help="Nothing more, or influxdb.")
 
 def dash(
     flink: Annotated[bool, typer.Option("--flink", help="Flink's own web UI instead, read only.")] = False,
+    view: Annotated[bool, typer.Option("--view", help="An address for others: who comes by it may only look.")] = False,
 ) -> None:
     """Open the live dashboard; its address, with the token that opens it, is printed."""
     from rtap_lab.lab.browsing import open_page
 
     lab = open_lab()
+    if view:
+        print(lab.dashboard_to_view)
+        return
     address = lab.flink_ui if flink else lab.dashboard
     print(address)
     open_page(lab.state, address)

@@ -18,8 +18,11 @@ from urllib.parse import urlsplit
 from tornado.httputil import HTTPServerRequest
 from tornado.web import RequestHandler
 
-from rtap_lab.live.access import holds
+from rtap_lab.live.access import holds, viewing
 from rtap_lab.settings import LOCAL
+
+OWNER, VIEWER = "owner", "viewer"
+"""Who came by an address of `rtap dash`, and who by one of `rtap dash --view`, and may only look."""
 
 login_url = "/login"
 _PAGE = re.compile(r"/(?!/)[A-Za-z0-9._/-]*")
@@ -41,16 +44,18 @@ def _cookie(request: HTTPServerRequest) -> str:
     return f"rtap-{urlsplit(f'//{request.host}').port}"
 
 
-def _right(token: str) -> bool:
+def _who(token: str) -> str | None:
     known = secret()
-    return known is None or holds(known, token, time.time())
+    if known is None or holds(known, token, time.time()):
+        return OWNER
+    return VIEWER if holds(viewing(known), token, time.time()) else None
 
 
 def get_user(handler: Any) -> str | None:
     """Bokeh asks this for every page and socket; None sends to `login_url`."""
     if not is_local(handler.request):
         return None
-    return "owner" if _right(handler.get_cookie(_cookie(handler.request), "")) else None
+    return _who(handler.get_cookie(_cookie(handler.request), ""))
 
 
 class LoginHandler(RequestHandler):
@@ -61,7 +66,7 @@ class LoginHandler(RequestHandler):
         if not is_local(self.request):
             self.set_status(403)
             self.finish("This is reached as 127.0.0.1 or localhost only.\n")
-        elif not _right(token):
+        elif _who(token) is None:
             self.set_status(403)
             self.set_header("Content-Type", "text/plain; charset=utf-8")
             self.finish("This page belongs to a lab. Its address, with what opens it for some hours: rtap dash\n")

@@ -1,6 +1,6 @@
 """The live dashboard: `panel serve rtap_lab/dashboards/app.py --args HUB_URL`, with the hub's secret in the environment.
 
-Panel makes the page; what moves on it comes from the hub to the browser, whatever this process does.
+Panel Material UI makes the page; what moves on it comes from the hub to the browser, whatever this process does.
 """
 
 from __future__ import annotations
@@ -10,78 +10,207 @@ import sys
 from typing import Any
 
 import panel as pn
+from panel_material_ui.template import Page
 
+from rtap_lab.dashboards import plans
 from rtap_lab.dashboards.charts import LiveChart
 from rtap_lab.dashboards.components import Board, token_of
-from rtap_lab.dashboards.reductions import ChartPlan
+from rtap_lab.dashboards.plans import ChartPlan
 from rtap_lab.endpoints import Endpoint
-from rtap_lab.queries import standard
+from rtap_lab.queries import audience, standard, watchlist
 from rtap_lab.queries.catalogue import packaged
+from rtap_lab.queries.query import Query
 
 HUB_VARIABLE = "RTAP_HUB_SECRET"
+TITLE = "Website, live"
 MINUTE = 60_000
 RANGES = [5 * MINUTE, 15 * MINUTE, 60 * MINUTE, 360 * MINUTE]
 
 QUERIES = packaged()
 
+Cards = list[dict[str, Any]]
 
-def page(hub: Endpoint) -> pn.viewable.Viewable:
+
+def page(hub: Endpoint) -> Page:
     """The dashboard of one hub."""
-    above = [_card("choices", title="Website, live", ranges=RANGES), _story()]
-    traffic = {"ys": ["views", "visitors"], "keep": 2_000, "step": 10_000}
-    goals = {"split": "goal", "y": "conversions", "ys": ["purchase", "sign_up", "newsletter"], "keep": 2_000}
-    charts = [
-        _chart(hub, standard.TRAFFIC, ChartPlan("series", traffic, "Traffic: views and visitors of the last minute")),
-        _chart(hub, standard.CONVERSIONS, ChartPlan("series", goals, "Conversions by the minute")),
+    mine = [_board(hub, [_card("mine", packaged=list(QUERIES.names), keep=8)])]
+    sections = {
+        "Overview": _overview(hub),
+        "Visits and funnel": _visits(hub),
+        "Patterns": _patterns(hub),
+        "Pipeline": _pipeline(hub),
+        "My queries": mine,
+    }
+    # all are made at once and shown one at a time by the browser: Bokeh figures do not like to be taken away and put back
+    shown = [
+        pn.Column(*parts, name=title, visible=not n, sizing_mode="stretch_width", styles={"gap": "14px"})
+        for n, (title, parts) in enumerate(sections.items())
     ]
-    parts = [
-        _board(hub, above),
+    above = _board(hub, [_card("choices", ranges=RANGES), _story(), _card("tabs", sections=list(sections))])
+    main = pn.Column(above, *shown, sizing_mode="stretch_width", margin=(12, 16), styles={"gap": "14px"})
+    return Page(title=TITLE, main=[main], theme_toggle=False)
+
+
+def _overview(hub: Endpoint) -> list[pn.viewable.Viewable]:
+    traffic = plans.line(QUERIES[standard.TRAFFIC], None, ("views", "visitors"), None, "line")
+    goals = {
+        "x": "window_end",
+        "split": "goal",
+        "y": "conversions",
+        "ys": ["purchase", "sign_up", "newsletter"],
+        "keep": 2_000,
+        "step": MINUTE,
+    }
+    views = _instead(audience.AUDIENCE, ys=["views"], step=MINUTE)
+    charts = [
+        _chart(
+            hub, standard.TRAFFIC, _titled(traffic, "Traffic: views and visitors of the last minute"), instead=views
+        ),
+        _chart(hub, standard.CONVERSIONS, ChartPlan("line", goals, "Conversions by the minute")),
+    ]
+    countries = plans.world(QUERIES[audience.AUDIENCE], "country", "views")
+    rankings = [
+        _ranking(standard.PAGE_VIEWS, "Pages", "page", "views", filter="page"),
+        _ranking(audience.SOURCES, "Referrers", "referrer", "views", colour=1),
+        _ranking(
+            audience.SOURCES,
+            "Campaigns",
+            "campaign",
+            "views",
+            colour=1,
+            filter="campaign",
+            instead=_instead(audience.AUDIENCE),
+        ),
+        _ranking(audience.AUDIENCE, "Countries", "country", "views", colour=3, filter="country"),
+        _ranking(audience.AUDIENCE, "Devices", "device", "views", colour=3, filter="device"),
+        _ranking(standard.CONVERSIONS, "Conversions", "goal", "conversions", colour=2),
+    ]
+    return [
+        _board(hub, [_offer()]),
         _board(hub, _numbers(), least=150),
         _side_by_side(charts),
-        _board(hub, _details(), least=360),
+        _board(hub, rankings, least=300),
+        pn.panel(_chart(hub, audience.AUDIENCE, _titled(countries, "Views by country"), height=420)),
     ]
-    return pn.Column(*parts, sizing_mode="stretch_width", margin=16, styles={"gap": "14px"})
+
+
+def _visits(hub: Endpoint) -> list[pn.viewable.Viewable]:
+    funnel = plans.line(QUERIES[audience.FUNNEL], None, ("landing", "product", "cart", "purchase"), None, "line")
+    steps = _card(
+        "funnel",
+        audience.FUNNEL,
+        label="Visitors by step, minute by minute added up",
+        ys=["landing", "product", "cart", "purchase"],
+    )
+    ended = plans.count(QUERIES[standard.VISITS], 60)
+    visit = [
+        ["window_end", "ended"],
+        ["visitor_id", "visitor"],
+        ["page_views", "pages"],
+        ["entry_page", "came in at"],
+        ["exit_page", "left at"],
+    ]
+    lists = [
+        _ranking(standard.VISITS, "Entry pages", "entry_page", None, colour=1),
+        _ranking(standard.VISITS, "Exit pages", "exit_page", None, colour=1),
+        _card("table", standard.VISITS, label="Visits that ended", columns=visit, keep=10),
+    ]
+    return [
+        _board(hub, [_offer()]),
+        _board(hub, [steps]),
+        _side_by_side(
+            [
+                _chart(hub, audience.FUNNEL, _titled(funnel, "Visitors at each step, by the minute")),
+                _chart(hub, standard.VISITS, _titled(ended, "Visits that ended, by the minute")),
+            ]
+        ),
+        _board(hub, lists, least=360),
+    ]
+
+
+def _patterns(hub: Endpoint) -> list[pn.viewable.Viewable]:
+    left = [["cart_time", "cart at"], ["visitor_id", "visitor"]]
+    bought = [["purchase_time", "paid at"], ["visitor_id", "visitor"], ["seconds", "seconds"]]
+    odd = [["ended", "at"], ["visitor_id", "visitor"]]
+    lists = [
+        _card("table", standard.ABANDONED, label="Carts left behind", columns=left, keep=12),
+        _card("table", standard.BOUGHT, label="Purchases after an add to cart", columns=bought, keep=12),
+        _card("table", watchlist.BOTS, label="Bots: 20 views within 10 s", columns=[*odd, ["page", "page"]], keep=12),
+        _card("table", watchlist.FAILED_LOGINS, label="Three failed logins within a minute", columns=odd, keep=12),
+        _card(
+            "table",
+            watchlist.RAGE_CLICKS,
+            label="Rage clicks: a page four times",
+            columns=[*odd, ["page", "page"]],
+            keep=12,
+        ),
+    ]
+    charts = [
+        _chart(hub, name, _titled(plans.count(QUERIES[name], 60), f"{title}, by the minute"))
+        for name, title in (
+            (standard.ABANDONED, "Carts left behind"),
+            (standard.BOUGHT, "Purchases after an add to cart"),
+        )
+    ]
+    offer = _offer(watchlist.BOTS, watchlist.WATCHLIST_JOB, "Bots, failed logins and rage clicks")
+    return [_board(hub, [offer]), _side_by_side(charts), _board(hub, lists, least=360)]
+
+
+def _pipeline(hub: Endpoint) -> list[pn.viewable.Viewable]:
+    names = list(QUERIES.names)
+    facts = [_card(kind) for kind in ("ledger", "simulator", "jobs", "services")]
+    return [
+        _board(hub, facts, least=420),
+        _board(hub, [_card("pipeline", label="Answers", queries=[_fed(name) for name in names])]),
+    ]
 
 
 def _story() -> dict[str, Any]:
     return _card("story", standard.TRAFFIC, goal="purchase", other=_fed(standard.CONVERSIONS))
 
 
-def _numbers() -> list[dict[str, Any]]:
+def _offer(
+    name: str = audience.AUDIENCE,
+    job: str = audience.AUDIENCE_JOB,
+    what: str = "Referrers, campaigns, countries, devices and the funnel",
+) -> dict[str, Any]:
+    """What is shown while the job of these answers does not run."""
+    return _card("offer", name, job=job, what=what)
+
+
+def _numbers() -> Cards:
     bought: dict[str, Any] = {"how": "sum", "colour": 2, "where": [["goal", "purchase"]], "x": "window_end"}
     now: dict[str, Any] = {"how": "last", "x": "window_end"}
+
+    def grouped(y: str) -> dict[str, Any]:
+        return _instead(audience.AUDIENCE, y=y, where=[])
+
     return [
         _card("number", standard.TRAFFIC, label="Visitors in the last minute", y="visitors", colour=1, **now),
-        _card("number", standard.TRAFFIC, label="Views in the last minute", y="views", **now),
-        _card("number", standard.CONVERSIONS, label="Purchases", y="conversions", **bought),
-        _card("number", standard.CONVERSIONS, label="Revenue", y="value", **bought),
+        _card("number", standard.TRAFFIC, label="Views in the last minute", y="views", instead=grouped("views"), **now),
+        _card(
+            "number", standard.CONVERSIONS, label="Purchases", y="conversions", instead=grouped("purchases"), **bought
+        ),
+        _card("number", standard.CONVERSIONS, label="Revenue", y="value", instead=grouped("revenue"), **bought),
         _card("share", standard.ABANDONED, label="Carts left behind", x="cart_time", other=_fed(standard.BOUGHT)),
     ]
 
 
-def _details() -> list[dict[str, Any]]:
-    bought = [["purchase_time", "paid at"], ["visitor_id", "visitor"], ["seconds", "seconds"]]
-    left = [["cart_time", "cart at"], ["visitor_id", "visitor"]]
-    names = list(QUERIES.names)
-    return [
-        _ranking(standard.PAGE_VIEWS, "Pages", "page", "views"),
-        _ranking(standard.CONVERSIONS, "Conversions", "goal", "conversions", colour=2),
-        _ranking(standard.VISITS, "Visits that ended, by entry page", "entry_page", None, colour=1),
-        _ranking(standard.VISITS, "Visits that ended, by exit page", "exit_page", None, colour=1),
-        _card("list", standard.BOUGHT, label="Purchases after an add to cart", columns=bought, keep=8),
-        _card("list", standard.ABANDONED, label="Adds to cart that led to nothing", columns=left, keep=8),
-        _card("mine", packaged=names, keep=8),
-        _card("pipeline", label="Pipeline", queries=[_fed(name) for name in names]),
-    ]
-
-
 def _fed(name: str) -> dict[str, Any]:
-    return {"channel": name, "time": QUERIES[name].schema.time_column}
+    query = QUERIES[name]
+    return {"channel": name, "time": query.schema.time_column, "columns": list(query.schema.columns)}
 
 
-def _card(kind: str, name: str | None = None, **options: Any) -> dict[str, Any]:
-    wide = kind in ("choices", "story", "mine", "pipeline")
-    return {"kind": kind, "options": options, "wide": wide} | (_fed(name) if name else {})
+def _instead(name: str, **options: Any) -> dict[str, Any]:
+    return _fed(name) | {"options": options}
+
+
+def _card(
+    kind: str, name: str | None = None, *, instead: dict[str, Any] | None = None, **options: Any
+) -> dict[str, Any]:
+    wide = kind in ("choices", "story", "tabs", "mine", "pipeline", "offer")
+    card = {"kind": kind, "options": options, "wide": wide} | (_fed(name) if name else {})
+    return card | ({"instead": instead} if instead else {})
 
 
 def _ranking(name: str, label: str, key: str, value: str | None, **options: Any) -> dict[str, Any]:
@@ -89,12 +218,19 @@ def _ranking(name: str, label: str, key: str, value: str | None, **options: Any)
     return _card("ranking", name, label=label, key=key, value=value, keep=8, keys=key, values=values, **options)
 
 
-def _board(hub: Endpoint, cards: list[dict[str, Any]], least: int = 300) -> Board:
+def _board(hub: Endpoint, cards: Cards, least: int = 300) -> Board:
     return Board(url=hub.address, token=token_of(hub), cards=cards, least=least, sizing_mode="stretch_width", margin=0)
 
 
-def _chart(hub: Endpoint, name: str, plan: ChartPlan) -> LiveChart:
-    return LiveChart(hub, QUERIES[name], plan=plan, height=280)
+def _titled(plan: ChartPlan, title: str) -> ChartPlan:
+    return ChartPlan(plan.kind, plan.options, title)
+
+
+def _chart(
+    hub: Endpoint, name: str, plan: ChartPlan, *, instead: dict[str, Any] | None = None, height: int = 280
+) -> LiveChart:
+    query: Query = QUERIES[name]
+    return LiveChart(hub, query, plan=plan, height=height, instead=instead)
 
 
 def _side_by_side(charts: list[LiveChart], least: int = 420) -> pn.viewable.Viewable:
@@ -110,4 +246,4 @@ def _side_by_side(charts: list[LiveChart], least: int = 420) -> pn.viewable.View
 
 if __name__.startswith("bokeh_app"):
     pn.extension()
-    page(Endpoint(sys.argv[1], secret=os.environ.get(HUB_VARIABLE))).servable(title="rtap_lab")
+    page(Endpoint(sys.argv[1], secret=os.environ.get(HUB_VARIABLE))).servable(title=f"{TITLE} · rtap_lab")

@@ -1,46 +1,49 @@
-"""Live charts: a Bokeh figure, and a component whose browser side feeds it from the hub."""
+"""Live charts: one object for cell, dashboard and report; the browser feeds it from the hub."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal
 
 import panel as pn
-from bokeh.models import (
-    BoxZoomTool,
-    ColumnDataSource,
-    DataRange1d,
-    DatetimeTickFormatter,
-    FactorRange,
-    HoverTool,
-    NumeralTickFormatter,
-    PanTool,
-    ResetTool,
-)
+from bokeh.models import ColumnDataSource
 from bokeh.plotting import figure
 
-from rtap_lab.dashboards.components import HubFeed, fed
-from rtap_lab.dashboards.reductions import REDUCTIONS, ChartPlan, chart_plan
+from rtap_lab.dashboards import plans
+from rtap_lab.dashboards.components import Board, HubFeed, fed
+from rtap_lab.dashboards.figures import draw, drawn
+from rtap_lab.dashboards.plans import ChartPlan
+from rtap_lab.dashboards.still import still_html
 from rtap_lab.endpoints import Endpoint
+from rtap_lab.errors import SettingsError
 from rtap_lab.queries.query import Query
-from rtap_lab.settings import LIVE
+from rtap_lab.settings import LIVE, Duration
 
-_COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7"]
-"""Okabe and Ito's, which the colour-blind can tell apart; the browser takes lighter ones in the dark."""
 _NUMBER = itertools.count(1)
+
+CARDS = ("number", "funnel", "table")
+"""Kinds that are no figure: the browser shows them as a card."""
+
+Rows = Iterable[Mapping[str, Any]]
 
 
 class LiveChart(pn.viewable.Viewer):
     """One live chart: shows itself in a cell, in `panel serve`, and as a picture in a report.
+
+    It begins as what fits the query; another kind is asked for by its name, and gives a new chart:
+
+        lab.chart("page_views_1m").line("window_end", "views", by="page")
+        lab.chart("traffic_hop").line().overlay("1d")
 
     Args:
         hub: Where the hub is, and its secret; None for a static picture.
         query: The query.
         source: "live" or a recorded source.
         plan: How it is drawn; what fits the query's rows when left out.
-        rows: Rows for the first picture.
+        rows: Rows for the first picture, or what gives them when it is first shown.
         height: Pixels.
+        instead: Another query that is shown while the page is narrowed by a column that this one does not have.
     """
 
     def __init__(
@@ -50,86 +53,148 @@ class LiveChart(pn.viewable.Viewer):
         *,
         source: str = LIVE,
         plan: ChartPlan | None = None,
-        rows: Iterable[Mapping[str, Any]] = (),
+        rows: Rows | Callable[[], Rows] = (),
         height: int = 260,
+        instead: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        plan = plan or chart_plan(query)
-        name = f"rtap-{next(_NUMBER)}"
-        options = {"x": query.schema.time_column} | plan.options
-        self.data = ColumnDataSource(REDUCTIONS[plan.reduce](rows, **options), name=name)
-        self.figure = _figure(plan.reduce, options, self.data, plan.title, height)
-        self.figure.name = f"{name}-figure"
-        self.feed = HubFeed(
-            **fed(hub, query, source),
-            target=name,
-            reduce=plan.reduce,
-            options=options,
-            sizing_mode="stretch_width",
-            height=24,
+        self.hub, self.query, self.source, self.height = hub, query, source, height
+        self.plan = plan or plans.chart_plan(query)
+        self._rows = rows
+        self._instead = instead
+        self._view: pn.viewable.Viewable | None = None
+        self._plot: figure | None = None
+
+    # --- kinds -----------------------------------------------------------------------------------
+
+    def line(self, x: str | None = None, *ys: str, by: str | None = None) -> LiveChart:
+        """Numbers over time.
+
+        Args:
+            x: The column of time; the window's end, or a match's time, when left out.
+            ys: The numbers; the first when left out.
+            by: A key: a line of one number for each of the six greatest.
+
+        Raises:
+            SettingsError: When the query has no such column.
+        """
+        return self._drawn(plans.line(self.query, x, ys, by, "line"))
+
+    def area(self, x: str | None = None, *ys: str) -> LiveChart:
+        """Numbers over time, the area below filled; otherwise as `line`."""
+        return self._drawn(plans.line(self.query, x, ys, None, "area"))
+
+    def bars(self, key: str | None = None, value: str | None = None, *, keep: int = 10) -> LiveChart:
+        """The greatest keys of the range as bars that pass each other."""
+        return self._drawn(plans.bars(self.query, key, value, keep))
+
+    def count(self, step: Duration = 10) -> LiveChart:
+        """How many rows there were, in steps of time."""
+        return self._drawn(plans.count(self.query, step))
+
+    def heat(self, y: str | None = None, value: str | None = None, *, keep: int = 12) -> LiveChart:
+        """A number by hour of the day and key, as colours."""
+        return self._drawn(plans.heat(self.query, y, value, keep))
+
+    def map(self, country: str = "country", value: str | None = None) -> LiveChart:
+        """A number by country (ISO 3166-1 alpha-2 codes), on a map."""
+        return self._drawn(plans.world(self.query, country, value))
+
+    def number(self, y: str | None = None, how: Literal["sum", "last"] | None = None) -> LiveChart:
+        """One big number with its course and its change: of the range, or the newest."""
+        return self._drawn(plans.number(self.query, y, how))
+
+    def funnel(self, *steps: str) -> LiveChart:
+        """Numbers one below the other, each as a share of the first."""
+        return self._drawn(plans.funnel(self.query, steps))
+
+    def table(self, *columns: str, keep: int = 12) -> LiveChart:
+        """The newest rows; a click on one shows the events behind it."""
+        return self._drawn(plans.table(self.query, columns, keep))
+
+    def overlay(self, earlier: Duration | None = None, *, source: str | None = None) -> LiveChart:
+        """The same line or area with another course behind it, dashed.
+
+        Args:
+            earlier: "1d": the same time yesterday.
+            source: Another source's run, its newest row under the newest here.
+
+        Raises:
+            SettingsError: When it has no course, or not one of both is given.
+        """
+        return self._drawn(self.plan.over(earlier, source))
+
+    def _drawn(self, plan: ChartPlan) -> LiveChart:
+        return LiveChart(
+            self.hub,
+            self.query,
+            source=self.source,
+            plan=plan,
+            rows=self._rows,
+            height=self.height,
+            instead=self._instead,
         )
+
+    # --- what is shown ---------------------------------------------------------------------------
 
     def __panel__(self) -> pn.viewable.Viewable:
-        pane = pn.pane.Bokeh(self.figure, sizing_mode="stretch_width")
-        return pn.Column(pane, self.feed, sizing_mode="stretch_width")
+        if self._view is None:
+            rows = list(self._rows() if callable(self._rows) else self._rows)
+            self._view = self._card(rows) if self.plan.kind in CARDS else self._figure(rows)
+        return self._view
 
+    @property
+    def figure(self) -> figure:
+        """The Bokeh figure, for what Bokeh can do with one.
 
-def _figure(reduce: str, options: Mapping[str, Any], data: ColumnDataSource, title: str, height: int) -> figure:
-    common: dict[str, Any] = {
-        "title": title,
-        "height": height,
-        "sizing_mode": "stretch_width",
-        "tools": [PanTool(dimensions="width"), BoxZoomTool(), ResetTool()],
-        "toolbar_location": "right",
-        "output_backend": "canvas",
-    }
-    if reduce == "top":
-        plot = figure(y_range=FactorRange(factors=list(reversed(data.data["key"]))), **common)
-        bars = plot.hbar(y="key", right="value", height=0.7, source=data, color=_COLOURS[0], fill_alpha=0.75)
-        plot.x_range.start = 0
-        plot.xaxis.formatter = NumeralTickFormatter(format="0,0")
-        value = options["value"] or "rows"
-        plot.add_tools(HoverTool(renderers=[bars], tooltips=[(options["key"], "@key"), (value, "@value{0,0.######}")]))
-    else:
-        # a first point alone has no span: without one the axis would show microseconds
-        plot = figure(x_axis_type="datetime", x_range=DataRange1d(default_span=60_000), **common)
-        plot.xaxis.formatter = DatetimeTickFormatter(
-            seconds="%H:%M:%S", minsec="%H:%M:%S", minutes="%H:%M", hourmin="%H:%M", hours="%H:%M", days="%d %b"
+        Raises:
+            SettingsError: When it is a card, not a figure.
+        """
+        self.__panel__()
+        if self._plot is None:
+            raise SettingsError(f"a {self.plan.kind} is no Bokeh figure")
+        return self._plot
+
+    def _figure(self, rows: list[Mapping[str, Any]]) -> pn.viewable.Viewable:
+        plan, name = self.plan, f"rtap-{next(_NUMBER)}"
+        data = ColumnDataSource(drawn(plan, rows), name=name)
+        behind = ColumnDataSource(drawn(plan, ()), name=f"{name}-behind") if plan.overlay else None
+        plot = self._plot = draw(plan, data, behind, self.height)
+        plot.name = f"{name}-figure"
+        feed = HubFeed(
+            **fed(self.hub, self.query, self.source),
+            target=name,
+            kind=plan.kind,
+            reduce=plan.reduce,
+            options=plan.options,
+            overlay=plan.overlay or {},
+            instead=dict(self._instead or {}),
+            sizing_mode="stretch_width",
+            min_height=24,
         )
-        plot.y_range.start = 0
-        plot.yaxis.formatter = NumeralTickFormatter(format="0,0.[00]")
-        _draw_times(plot, reduce, options, data)
-    plot.toolbar.autohide = True
-    return plot
+        return pn.Column(pn.pane.Bokeh(plot, sizing_mode="stretch_width"), feed, sizing_mode="stretch_width")
 
-
-def _draw_times(plot: figure, reduce: str, options: Mapping[str, Any], data: ColumnDataSource) -> None:
-    at = ("UTC", "@x{%F %T}")
-    if reduce == "count":
-        bars = plot.vbar(
-            x="x", top="count", width=options["step"] * 0.8, source=data, color=_COLOURS[0], fill_alpha=0.75
+    def _card(self, rows: list[Mapping[str, Any]]) -> pn.viewable.Viewable:
+        plan = self.plan
+        if self.hub is None:
+            return pn.pane.HTML(still_html(plan, drawn(plan, rows)), sizing_mode="stretch_width")
+        about = fed(self.hub, self.query, self.source)
+        card = {"kind": plan.kind, "options": plan.options | {"label": plan.title}, "wide": True}
+        card |= {name: about[name] for name in ("channel", "time", "columns")}
+        if self._instead:
+            card["instead"] = dict(self._instead)
+        return Board(
+            url=about["url"],
+            token=about["token"],
+            source=self.source,
+            cards=[card],
+            sizing_mode="stretch_width",
+            margin=0,
         )
-        plot.add_tools(
-            HoverTool(renderers=[bars], tooltips=[at, ("rows", "@count{0,0}")], formatters={"@x": "datetime"})
-        )
-        return
-    ys = list(options["ys"])
-    lines = []
-    for n, y in enumerate(ys):
-        drawn = {"source": data, "color": _COLOURS[n % 4], "legend_label": y}
-        line, points = plot.line("x", y, line_width=2, **drawn), plot.scatter("x", y, size=3, **drawn)
-        line.tags = points.tags = [n]
-        lines.append(line)
-    plot.add_layout(plot.legend[0], "above")  # over the lines it would hide them
-    plot.legend.orientation = "horizontal"
-    plot.legend.click_policy = "hide"
-    plot.legend.padding = plot.legend.margin = 0
-    values = [(y, f"@{{{y}}}{{0,0.######}}") for y in ys]
-    plot.add_tools(HoverTool(renderers=lines[:1], mode="vline", tooltips=[at, *values], formatters={"@x": "datetime"}))
 
 
 def chart_of(
-    hub: Endpoint | None, query: Query, *, source: str = LIVE, rows: Iterable[Mapping[str, Any]] = ()
+    hub: Endpoint | None, query: Query, *, source: str = LIVE, rows: Rows | Callable[[], Rows] = ()
 ) -> LiveChart:
     """The chart of a query, of the kind that fits its rows.
 
@@ -137,6 +202,6 @@ def chart_of(
         hub: Where the hub is, and its secret; None for a static picture.
         query: The query.
         source: "live" or a recorded source.
-        rows: Rows for the first picture.
+        rows: Rows for the first picture, or what gives them.
     """
     return LiveChart(hub, query, source=source, rows=rows)

@@ -35,8 +35,14 @@ class HubFeed(JSComponent):
     source = param.String(default=LIVE)
     time = param.String(doc="The column that says when a row happened")
     options = param.Dict(default={})
+    columns = param.List(doc="The query's columns")
     target = param.String(doc="Name of the ColumnDataSource")
+    kind = param.String(doc="How it is drawn")
     reduce = param.Selector(objects=list(REDUCTIONS))
+    overlay = param.Dict(default={}, doc="What is drawn behind it: shift_ms, or another source")
+    instead = param.Dict(
+        default={}, doc="A query that is shown while the page is narrowed by what this one does not have"
+    )
 
     _esm = _module("chart")
 
@@ -54,6 +60,7 @@ def fed(hub: Endpoint | None, query: Query, source: str = LIVE) -> dict[str, Any
         "channel": query.name,
         "source": source,
         "time": query.schema.time_column,
+        "columns": list(query.schema.columns),
     }
 
 

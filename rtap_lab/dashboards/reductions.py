@@ -1,4 +1,4 @@
-"""Pure: which chart fits a query, and rows to what is drawn, for pictures without a browser.
+"""Pure: rows to what is drawn, for pictures without a browser.
 
 `browser/reductions.js` is its twin; a test holds the two equal on random rows. Times are milliseconds.
 """
@@ -8,12 +8,9 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from rtap_lab.events.times import instant_ms
-from rtap_lab.queries.query import Query, WindowQuery
-from rtap_lab.queries.windows import CumulateWindow, HopWindow, SessionWindow, TumbleWindow
 
 Columns = dict[str, list[Any]]
 Rows = Iterable[Mapping[str, Any]]
@@ -100,51 +97,59 @@ def count(rows: Rows, *, x: str, step: int, keep: int, span: Span = None) -> Col
     return {"x": chosen, "count": [bins[at] for at in chosen]}
 
 
-REDUCTIONS: dict[str, Callable[..., Columns]] = {"series": series, "top": top, "count": count}
+def lines(rows: Rows, *, x: str, y: str, by: str, keep: int, most: int, step: int = 0, span: Span = None) -> Columns:
+    """A line for each of the `most` keys with the greatest sums, as `series` makes one; `xs` and `ys` are lists of lists."""
+    chosen = _within(rows, x, span)
+    names = top(chosen, key=by, value=y, keep=most, x=x)["key"]
+    found: Columns = {"name": names, "xs": [], "ys": [], "rank": list(range(len(names)))}
+    for name in names:
+        points = series([row for row in chosen if _label(row.get(by)) == name], x=x, ys=[y], keep=keep, step=step)
+        found["xs"].append(points["x"])
+        found["ys"].append(points[y])
+    return found
 
 
-@dataclass(frozen=True)
-class ChartPlan:
-    """How a query is drawn."""
-
-    reduce: str
-    """One of `REDUCTIONS`."""
-    options: dict[str, Any]
-    title: str
+HOUR_MS = 3_600_000
 
 
-def step_ms(query: Query) -> int:
-    """How often a query has a row for each key while events come, milliseconds; 0: no such rhythm."""
-    if isinstance(query.definition, WindowQuery):
-        match query.definition.window:
-            case TumbleWindow(size_ms=size):
-                return size
-            case HopWindow(slide_ms=slide):
-                return slide
-            case CumulateWindow(step_ms=step):
-                return step
-    return 0
+def heat(rows: Rows, *, x: str, y: str, value: str, keep: int, span: Span = None) -> Columns:
+    """The sum of each hour of the day (UTC) and each of the `keep` keys with the greatest sums; hours without rows are left out."""
+    chosen = _within(rows, x, span)
+    names = top(chosen, key=y, value=value, keep=keep, x=x)["key"]
+    sums: dict[tuple[int, int], float] = {}
+    for row in chosen:
+        name = _label(row.get(y))
+        if name in names:
+            # a window belongs to the hour that it lies in, not to the one that begins at its end
+            cell = ((_time(row[x]) - 1) // HOUR_MS % 24, names.index(name))
+            sums[cell] = sums.get(cell, 0) + (row.get(value) or 0)
+    cells = sorted(sums)
+    return {
+        "hour": [f"{hour:02}" for hour, _ in cells],
+        "key": [names[n] for _, n in cells],
+        "value": [sums[cell] for cell in cells],
+    }
 
 
-def chart_plan(query: Query) -> ChartPlan:
-    """The chart that fits a query's rows: windows as lines, with a key as a ranking, visits and matches as how many there were."""
-    schema, title = query.schema, query.title or query.name
-    definition = query.definition
-    by_time = ChartPlan("count", {"x": schema.time_column, "step": 10_000, "keep": 360}, f"{title}, by 10 s")
-    if not schema.windowed or (isinstance(definition, WindowQuery) and isinstance(definition.window, SessionWindow)):
-        return by_time
-    numbers = [name for name, kind in schema.measures.items() if kind in ("integer", "number")]
-    if not numbers:
-        return by_time
-    if schema.keys:
-        additive = numbers[0] in schema.additive
-        options = {
-            "key": next(iter(schema.keys)),
-            "value": numbers[0],
-            "keep": 10,
-            "x": "window_end",
-            "newest": not additive,
-        }
-        return ChartPlan("top", options, title if additive else f"{title}: the newest window")
-    options = {"x": schema.time_column, "ys": numbers[:4], "keep": 2_000, "step": step_ms(query)}
-    return ChartPlan("series", options, title)
+def total(rows: Rows, *, x: str, ys: list[str], span: Span = None) -> Columns:
+    """The sum of each measure."""
+    chosen = _within(rows, x, span)
+    return {"name": list(ys), "value": [sum(row.get(y) or 0 for row in chosen) for y in ys]}
+
+
+def newest(rows: Rows, *, x: str, columns: list[str], keep: int, span: Span = None) -> Columns:
+    """The newest rows, the newest first; of one time in the order in which they came."""
+    chosen = sorted(_within(rows, x, span), key=lambda row: -_time(row[x]))[:keep]
+    return {name: [row.get(name) for row in chosen] for name in columns}
+
+
+REDUCTIONS: dict[str, Callable[..., Columns]] = {
+    "series": series,
+    "lines": lines,
+    "top": top,
+    "count": count,
+    "heat": heat,
+    "total": total,
+    "newest": newest,
+}
+"""By name, as the browser has them."""

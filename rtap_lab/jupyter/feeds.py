@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 def chart(lab: Lab, query: str, *, source: str = LIVE, live: bool = True) -> LiveChart:
-    """The live chart of a query, its first picture drawn from the store.
+    """The live chart of a query: of the kind that fits it, or another by its name (`.line(…)`, `.table()`, …).
 
-    It goes on moving while the kernel is busy: the browser talks to the hub itself.
+    Its first picture is drawn from the store. It goes on moving while the kernel is busy: the browser talks to the hub itself.
 
     Args:
         lab: A lab that is up.
@@ -28,5 +28,5 @@ def chart(lab: Lab, query: str, *, source: str = LIVE, live: bool = True) -> Liv
     from rtap_lab.dashboards.charts import chart_of
 
     asked = lab.known_query(query, source)
-    rows = lab.rows(query, source)
-    return chart_of(lab.endpoints.hub if live else None, asked, source=source, rows=rows)
+    hub = lab.endpoints.hub if live else None
+    return chart_of(hub, asked, source=source, rows=lambda: lab.rows(query, source))

@@ -318,11 +318,14 @@ class BoundQuery:
         return stream(self._context, self.name, self.source, history=history)
 
     def chart(self, *, live: bool = True) -> LiveChart:
-        """Its live chart, the first picture drawn from the store; it moves while the kernel is busy."""
+        """Its live chart, of the kind that fits it, or another by its name: `.chart().line("window_end", "views", by="page")`.
+
+        The first picture is drawn from the store; it moves while the kernel is busy.
+        """
         from rtap_lab.dashboards.charts import chart_of
 
         hub = self._context.endpoints.hub if live else None
-        return chart_of(hub, self.query, source=self.source, rows=self.rows())
+        return chart_of(hub, self.query, source=self.source, rows=self.rows)
 
     def __repr__(self) -> str:
         return f"{self.name} on {self.source}: {self.text()}"

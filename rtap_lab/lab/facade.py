@@ -172,6 +172,11 @@ class Lab:
         return address(self.endpoints.dashboard)
 
     @property
+    def dashboard_to_view(self) -> str:
+        """The live dashboard's address for others: who comes by it may only look."""
+        return address(self.endpoints.dashboard, view=True)
+
+    @property
     def flink_ui(self) -> str:
         """The address of Flink's web UI, read only, with the token that opens it."""
         return address(self.endpoints.dashboard, "/flink/")

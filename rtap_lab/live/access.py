@@ -32,6 +32,11 @@ def holds(secret: str, token: object, now_s: float) -> bool:
     return genuine and now_s < int(expires)
 
 
+def viewing(secret: str) -> str:
+    """The secret that tokens are made from which only let see."""
+    return hmac.new(secret.encode(), b"view", hashlib.sha256).hexdigest()
+
+
 def _signature(secret: str, expires: str) -> str:
     if not secret:
         raise ValueError("tokens are made from a secret")

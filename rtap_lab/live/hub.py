@@ -31,6 +31,10 @@ Place = tuple[str, str]
 """Channel and source."""
 
 
+def _channel_of(schema: Schema) -> Channel:
+    return Channel(list(schema.columns), schema.identity, schema.time_column)
+
+
 @dataclass
 class _Subscription:
     view: View
@@ -141,7 +145,7 @@ class Hub:
         if schema is not None and (found.columns, found.identity) != (list(schema.columns), schema.identity):
             told = self._followers(place)
             self._forget({place})
-            found = self._channels[place] = Channel(list(schema.columns), schema.identity)
+            found = self._channels[place] = _channel_of(schema)
         found.begin(epoch, seq)
         found.provisional, found.first_row, found.due_ms, found.loaded = provisional, first_row, due_ms, False
         for view in self._views_of(place):
@@ -238,9 +242,7 @@ class Hub:
         if schema is None:
             known = ", ".join(sorted(self._schemas))
             raise LiveError(f"channel {request.channel!r} is not known: one of {known}")
-        channel = self._channels.get((request.channel, request.source)) or Channel(
-            list(schema.columns), schema.identity
-        )
+        channel = self._channels.get((request.channel, request.source)) or _channel_of(schema)
         unknown = sorted({*request.where, *request.columns, *request.latest_by} - set(channel.columns))
         if unknown:
             raise LiveError(f"{request.channel} has no column {unknown[0]!r}: {', '.join(channel.columns)}")
@@ -259,7 +261,7 @@ class Hub:
         if view is None:
             view = self._views[asked] = View(asked, self._channel((request.channel, request.source)))
         answer = {"type": "subscribed", "ref": ref, "view": view.asked.name, "columns": view.columns}
-        answer |= {"latest_by": list(asked.latest_by), "identity": channel.identity}
+        answer |= {"latest_by": list(asked.latest_by), "identity": channel.identity, "time": channel.time}
         client.subscriptions[ref] = _Subscription(view, request.rate, answer, request.resume)
         view.followers.add(key)
         if before is not None and before.view is not view:
@@ -348,7 +350,7 @@ class Hub:
         found = self._channels.get(place)
         if found is None:
             schema = self._schemas[place[0]]
-            found = self._channels[place] = Channel(list(schema.columns), schema.identity)
+            found = self._channels[place] = _channel_of(schema)
         return found
 
     def _views_of(self, place: Place) -> list[View]:

@@ -202,10 +202,15 @@ class View {
     this.columns = message.columns;
     this.latestBy = message.latest_by;
     this.identity = message.identity;
+    this.time = message.time;
   }
 
   rows() {
     return [...this.held.values()].map((each) => each.row);
+  }
+
+  seqs() {
+    return [...this.held.values()].map((each) => each.seq);
   }
 
   // What is told beside rows.
@@ -249,8 +254,8 @@ class View {
   }
 
   change(kind, rows) {
-    const { firstRow, provisional, dueMs, at, epoch, seq, identity } = this;
-    return { kind, rows, all: () => this.rows(), firstRow, provisional, dueMs, appendedMs: at?.appended, receivedMs: at?.received, epoch, seq, identity };
+    const { firstRow, provisional, dueMs, at, epoch, seq, identity, time } = this;
+    return { kind, rows, all: () => this.rows(), seqs: () => this.seqs(), firstRow, provisional, dueMs, appendedMs: at?.appended, receivedMs: at?.received, epoch, seq, identity, time };
   }
 
   put(seq, row) {

@@ -123,6 +123,8 @@ class Channel:
 
     columns: list[str]
     identity: list[str]
+    time: str
+    """The column that says when a row happened."""
     epoch: str = ""
     """The run that answers; "" when none does."""
     seq: int = 0

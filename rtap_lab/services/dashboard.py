@@ -8,14 +8,16 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from rtap_lab.endpoints import Endpoint
-from rtap_lab.live.access import issue
+from rtap_lab.live.access import issue, viewing
 from rtap_lab.services import http
 from rtap_lab.services.site import Site
 from rtap_lab.settings import Settings
 from rtap_lab.stack.service import Service
 
 APP, ACCESS, FLINK_UI = (f"rtap_lab.dashboards.{name}" for name in ("app", "access", "flink_ui"))
-"""What `panel serve` runs, and who may see it; found by name, so that the supervisor imports neither panel nor tornado."""
+CONTROL = "rtap_lab.lab.control"
+"""What `panel serve` runs, who may see it, and what is beside it; found by name, so that the supervisor imports neither panel
+nor tornado, and the dashboard can do what `Lab` does."""
 
 
 def _file(module: str) -> Path:
@@ -25,10 +27,17 @@ def _file(module: str) -> Path:
     return Path(spec.origin)
 
 
-def address(dashboard: Endpoint, page: str = "/app") -> str:
-    """The address that shows a page, with a token that opens it for some hours (`dashboards.access.LoginHandler`)."""
+def address(dashboard: Endpoint, page: str = "/app", *, view: bool = False) -> str:
+    """The address that shows a page, with a token that opens it for some hours (`dashboards.access.LoginHandler`).
+
+    Args:
+        dashboard: Where the dashboard is, and its secret.
+        page: The page.
+        view: Whether who comes by it may only look.
+    """
     assert dashboard.secret is not None
-    return f"{dashboard}/login?token={issue(dashboard.secret, time.time())}&next={page}"
+    secret = viewing(dashboard.secret) if view else dashboard.secret
+    return f"{dashboard}/login?token={issue(secret, time.time())}&next={page}"
 
 
 def ports(settings: Settings) -> list[str]:
@@ -58,6 +67,7 @@ def declare(site: Site) -> list[Service]:
             str(_file(ACCESS)),
             "--plugins",
             FLINK_UI,
+            CONTROL,
             "--index",
             "app",
             "--liveness",
@@ -78,6 +88,7 @@ def declare(site: Site) -> list[Service]:
     # secrets go by the environment: arguments can be read by other users
     environment = {
         "RTAP_DASHBOARD_SECRET": site.state.secret("dashboard.secret"),
+        "RTAP_STATE": str(site.folder),
         "RTAP_HUB_SECRET": site.state.secret("hub.secret"),
         "RTAP_FLINK": flink.address,
         "RTAP_FLINK_CERTIFICATE": flink.tls.certificate,

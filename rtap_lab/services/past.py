@@ -52,7 +52,9 @@ def behind(query: Query, row: Mapping[str, Any]) -> tuple[int, int, Test]:
     found = {**row, **times}
     wanted = [(reader(field), given[column]) for column, field in definition.keys.items()]
     end_ms = found["window_end"] if schema.windowed else schema.point_time_ms(found) + 1
-    where = predicate(definition.where) if isinstance(definition, WindowQuery) and definition.where is not None else None
+    where = (
+        predicate(definition.where) if isinstance(definition, WindowQuery) and definition.where is not None else None
+    )
 
     def test(event: Event) -> bool:
         return all(read(event) == value for read, value in wanted) and (where is None or where(event, {}) is True)

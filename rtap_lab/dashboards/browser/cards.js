@@ -5,7 +5,7 @@ const STYLE = `
 :host { display: block; }
 .board { display: grid; gap: 14px; }
 .box { display: flex; min-width: 0; }
-.box:has(> .story[style*="none"]) { display: none; }
+.box:has(> [style*="display: none"]) { display: none; }
 .tile { background: var(--card); color: var(--text); border: 1px solid var(--line); border-radius: 12px; padding: 14px 16px; font: 14px system-ui, sans-serif; box-sizing: border-box; flex: 1; min-width: 0; }
 .label { color: var(--soft); font-size: 13px; display: flex; justify-content: space-between; gap: 8px; }
 .value { font-size: 32px; font-weight: 650; line-height: 1.25; font-variant-numeric: tabular-nums; }
@@ -19,6 +19,22 @@ td.n { text-align: right; width: 84px; font-variant-numeric: tabular-nums; }
 th { text-align: left; color: var(--soft); font-weight: 500; font-size: 12px; padding: 0 6px 4px; }
 th.n { text-align: right; width: 84px; }
 .stale { opacity: .5; }
+.tabs { display: flex; flex-wrap: wrap; gap: 4px; border-bottom: 1px solid var(--line); flex: 1; }
+button.tab { border: 0; border-bottom: 3px solid transparent; border-radius: 0; background: none; color: var(--soft); padding: 8px 14px; font: 600 14px system-ui, sans-serif; }
+button.tab[aria-selected=true] { color: var(--series); border-color: var(--series); }
+.opens { cursor: pointer; }
+.opens:hover td { background: color-mix(in srgb, var(--series) 12%, transparent); }
+.opens:focus-visible { outline: 2px solid var(--series); }
+button.plain { border: 0; background: none; padding: 0; border-radius: 4px; max-width: 100%; overflow: hidden; text-overflow: ellipsis; text-align: left; position: relative; }
+button:disabled { opacity: .4; cursor: default; }
+.step { position: relative; display: flex; gap: 10px; padding: 7px 8px; margin: 3px 0; }
+.step .n { margin-left: auto; font-variant-numeric: tabular-nums; }
+.step .lost { color: var(--soft); }
+.step span { position: relative; }
+input[type=range] { width: 130px; accent-color: var(--series); }
+.ok { color: var(--good); } .notok { color: var(--bad); }
+.controls { display: flex; flex-wrap: wrap; gap: 8px; align-items: center; margin-top: 8px; }
+select, input[type=number] { font: inherit; padding: 3px 6px; border: 1px solid var(--line); border-radius: 8px; background: var(--card); color: var(--text); max-width: 140px; }
 .story { flex: 1; background: var(--badPage); color: var(--bad); border: 1px solid currentColor; border-radius: 12px; padding: 12px 16px; font: 600 16px system-ui, sans-serif; }
 .bar-of-choices { flex: 0 1 auto; display: flex; flex-wrap: wrap; align-items: center; gap: 8px 16px; font: 14px system-ui, sans-serif; color: var(--text); }
 h1 { font-size: 20px; margin: 0; flex: 1 1 auto; }
@@ -29,12 +45,6 @@ svg { display: block; width: 100%; height: 34px; margin-top: 4px; }
 .none { color: var(--soft); font-size: 13px; }
 `;
 
-const make = (tag, name, text) => {
-  const found = document.createElement(tag);
-  if (name) found.className = name;
-  if (text !== undefined) found.textContent = text;
-  return found;
-};
 const shortly = (value, digits = 0) => value.toLocaleString("en", { maximumFractionDigits: digits, minimumFractionDigits: digits });
 const clockOf = (at) => new Date(at).toISOString().slice(11, 16);
 const spanWords = (range) => (range >= 3600_000 ? `${range / 3600_000} h` : `${range / 60_000} min`);
@@ -51,12 +61,12 @@ export function render({ model, view, el }) {
     board.append(box);
     const colour = () => {
       const colours = palette();
-      for (const name of ["text", "soft", "line", "card", "page", "bad", "badPage"]) box.style.setProperty(`--${name}`, colours[name]);
+      for (const name of ["text", "soft", "line", "card", "page", "good", "bad", "badPage"]) box.style.setProperty(`--${name}`, colours[name]);
       box.style.setProperty("--series", colours.series[card.options.colour ?? 0]);
     };
     colour();
     const { url, token, source } = model;
-    return [pageState.listen(colour), ...cards[card.kind]({ url, token, source, ...card }, box)];
+    return [pageState.listen(colour), ...cards[card.kind]({ url, token, source, document: view.model.document, ...card }, box)];
   });
   untilRemoved(model, view, () => stops.flat().forEach((stop) => stop()));
 }
@@ -76,46 +86,126 @@ const textOf = (value) => {
   return /^\d{4}-\d\d-\d\dT/.test(value) ? String(value).slice(11, 19) : String(value);
 };
 
+// How a card's rows are, and what verification said of them.
+const wordsOf = (source) => [source.words(), source.verified()].filter(Boolean).join(" · ");
+
+// A line that can be opened, by mouse and keyboard.
+const opens = (line, act) => {
+  line.tabIndex = 0;
+  line.className = "opens";
+  line.onclick = act;
+  line.onkeydown = (event) => event.key === "Enter" && act();
+};
+
 const fresh = (box, source) => box.classList.toggle("stale", source.word !== "live" || pageState.isOld());
 
 const cards = {
-  // the choice of a range, for everything on the page
+  // the choice of a range, of a time to rewind to and of filters, for everything on the page
   choices(model, box) {
     const bar = make("div", "bar-of-choices");
     bar.style.flex = "1";
-    bar.append(make("h1", "", model.options.title));
-    const group = make("div", "bar-of-choices");
-    group.setAttribute("role", "group");
-    group.setAttribute("aria-label", "time range");
-    const buttons = model.options.ranges.map((range) => {
-      const button = make("button", "", spanWords(range));
-      button.onclick = () => pageState.setRange(range);
-      group.append(button);
-      return [range, button];
-    });
-    bar.append(group);
+    const { ranges, title } = model.options;
+    if (title) bar.append(make("h1", "", title));
+    const group = (label) => {
+      const found = make("div", "bar-of-choices");
+      found.setAttribute("role", "group");
+      found.setAttribute("aria-label", label);
+      bar.append(found);
+      return found;
+    };
+    const press = (into, text, title, act) => {
+      const button = make("button", "", text);
+      button.title = title;
+      button.onclick = act;
+      into.append(button);
+      return button;
+    };
+    const filters = group("filters");
+    const times = group("time");
+    const back = () => pageState.range / 2;
+    press(times, "◀", "earlier", () => pageState.rewind(back()));
+    const scrubber = make("input");
+    scrubber.type = "range";
+    scrubber.title = "rewind";
+    scrubber.setAttribute("aria-label", "rewind, minutes before now");
+    Object.assign(scrubber, { min: -360, max: 0, step: 1, value: 0 });
+    scrubber.oninput = () => pageState.show({ end: Number(scrubber.value) < 0 ? pageState.newest + Number(scrubber.value) * 60_000 : null });
+    times.append(scrubber);
+    const later = press(times, "▶", "later", () => pageState.rewind(-back()));
+    const live = press(times, "live", "back to now", () => pageState.show({ end: null }));
+    const spans = group("time range");
+    const buttons = ranges.map((range) => [range, press(spans, spanWords(range), `the last ${spanWords(range)}`, () => pageState.show({ range }))]);
+    const theme = press(group("theme"), "◐", "dark or light", () => pageState.show({ theme: pageState.isDark() ? "light" : "dark" }));
     box.append(bar);
-    if (!pageState.range) pageState.setRange(model.options.ranges[1]);
+    if (!pageState.range) pageState.show({ range: ranges[1] });
     const show = () => {
       for (const [range, button] of buttons) button.setAttribute("aria-pressed", String(range === pageState.range));
+      live.setAttribute("aria-pressed", String(!pageState.end));
+      live.textContent = pageState.end ? `to ${clockOf(pageState.end)} UTC` : "live";
+      later.disabled = !pageState.end;
+      if (pageState.newest) scrubber.value = pageState.end ? Math.round((pageState.end - pageState.newest) / 60_000) : 0;
+      filters.replaceChildren(
+        ...Object.entries(pageState.filters).map(([name, value]) => {
+          const chip = make("button", "", `${name} ${value} ✕`);
+          chip.title = "no filter";
+          chip.setAttribute("aria-pressed", "true");
+          chip.onclick = () => pageState.filter(name, null);
+          return chip;
+        }),
+      );
+      theme.setAttribute("aria-pressed", String(pageState.isDark()));
       document.body.style.background = palette().page;
+      document.documentElement.dataset.theme = pageState.isDark() ? "dark" : "light"; // what the application around it goes by
     };
     show();
     return [pageState.listen(show)];
   },
 
+  // one section of the page at a time
+  tabs(model, box) {
+    const bar = make("div", "tabs");
+    bar.setAttribute("role", "tablist");
+    box.append(bar);
+    const { sections } = model.options;
+    const buttons = sections.map((title, n) => {
+      const button = make("button", "tab", title);
+      button.setAttribute("role", "tab");
+      button.onclick = () => pageState.show({ tab: n });
+      button.onkeydown = ({ key }) => {
+        const next = n + (key === "ArrowRight" ? 1 : key === "ArrowLeft" ? -1 : 0);
+        if (next === n || !buttons[next]) return;
+        pageState.show({ tab: next });
+        buttons[next].focus();
+      };
+      bar.append(button);
+      return button;
+    });
+    let shown = 0;
+    const show = () => {
+      const now = buttons[pageState.tab] ? pageState.tab : 0;
+      buttons.forEach((button, n) => {
+        button.setAttribute("aria-selected", String(n === now));
+        button.tabIndex = n === now ? 0 : -1;
+      });
+      if (now === shown) return;
+      shown = now;
+      sections.forEach((title, n) => model.document.get_model_by_name(title)?.setv({ visible: n === now }, { sync: false }));
+    };
+    setTimeout(show); // when all sections are there
+    return [pageState.listen(show)];
+  },
+
   // a big number, how it was before, and its course
   number(model, box) {
-    const { label, y, how, x, where = [] } = model.options;
     const card = make("div", "tile");
     const value = make("div", "value", "–");
     const change = make("div", "change");
     const course = make("div");
-    card.append(make("div", "label", label), value, change, course);
+    card.append(make("div", "label", model.options.label), value, change, course);
     box.append(card);
-    const total = (rows) => rows.reduce((sum, row) => sum + (row[y] ?? 0), 0);
     return [
-      showRows(model, (source) => {
+      showRows(model, (source, { y, how, x, where = [] }) => {
+        const total = (rows) => rows.reduce((sum, row) => sum + (row[y] ?? 0), 0);
         fresh(card, source);
         value.title = source.words();
         if (!source.newest) {
@@ -131,17 +221,19 @@ const cards = {
         if (how === "last") {
           value.textContent = shortly(values[values.length - 1] ?? 0);
           const mean = values.reduce((sum, each) => sum + each, 0) / (values.length || 1);
-          change.textContent = pageState.isOld() ? source.words() : values.length > 2 ? `mean of the range ${shortly(mean)}` : "";
+          const unfiltered = source.unfiltered().length ? `of every ${source.unfiltered().join(" and ")}` : "";
+          change.textContent = pageState.isOld() ? source.words() : unfiltered || (values.length > 2 ? `mean of the range ${shortly(mean)}` : "");
         } else {
           value.textContent = shortly(total(now));
-          change.textContent = !whole ? source.words() : span ? before(source, span, chosen, total(now)) : "";
+          change.textContent = !whole || source.unfiltered().length ? source.words() : span ? before(source, span, chosen, total, x) : "";
         }
         course.replaceChildren(sparkline(values));
       }),
     ];
 
     // against the same length of time before, if all of it is known
-    function before(source, [begin, end], chosen, now) {
+    function before(source, [begin, end], chosen, total, x) {
+      const now = total(within(chosen, x, [begin, end]));
       const length = end - begin;
       if (!source.knows(begin - length)) return `in ${spanWords(pageState.range)}`;
       const earlier = total(within(chosen, x, [begin - length, begin]));
@@ -170,20 +262,21 @@ const cards = {
     return [showRows(model, show("bad", x)), showRows({ url: model.url, token: model.token, source: model.source, ...other }, show("good", other.time))];
   },
 
-  // the greatest keys, with bars
+  // the greatest keys, with bars; a click narrows the page to one, where it can be narrowed by it
   ranking(model, box) {
+    const { keys, values, label, filter } = model.options;
     const card = make("div", "tile");
     const table = make("table");
     const words = make("div", "fresh");
     const head = make("tr");
-    head.append(make("th", "", model.options.keys), make("th", "n", model.options.values));
-    card.append(make("h3", "", model.options.label), table, words);
+    head.append(make("th", "", keys), make("th", "n", values));
+    card.append(make("h3", "", label), table, words);
     box.append(card);
     return [
-      showRows(model, (source) => {
+      showRows(model, (source, options) => {
         fresh(card, source);
-        words.textContent = source.words();
-        const data = reductions.top(source.all(), { x: model.time, ...model.options }, source.span());
+        words.textContent = wordsOf(source);
+        const data = reductions.top(source.all(), { x: source.x, ...options }, source.span());
         const most = Math.max(...data.value, 1);
         const lines = data.key.map((key, n) => {
           const line = make("tr");
@@ -191,7 +284,13 @@ const cards = {
           const bar = make("div", "bar");
           bar.style.width = `${(100 * data.value[n]) / most}%`;
           cell.title = key;
-          cell.append(bar, document.createTextNode(key));
+          cell.append(bar);
+          if (filter) {
+            const button = make("button", "plain", key);
+            button.title = `only ${filter} ${key}`;
+            button.onclick = () => pageState.filter(filter, pageState.filters[filter] === key ? null : key);
+            cell.append(button);
+          } else cell.append(document.createTextNode(key));
           line.append(cell, make("td", "n", shortly(data.value[n])));
           return line;
         });
@@ -200,53 +299,95 @@ const cards = {
     ];
   },
 
-  // the newest rows
-  list(model, box) {
-    const { label, columns, keep } = model.options;
+  // the newest rows; a click on one shows the events behind it
+  table(model, box) {
+    const columns = model.options.columns.map((each) => (Array.isArray(each) ? each : [each, each]));
     const card = make("div", "tile");
     const table = make("table");
     const words = make("div", "fresh");
-    card.append(make("h3", "", label), table, words);
+    card.append(make("h3", "", model.options.label), table, words);
     box.append(card);
     return [
-      showRows(model, (source) => {
+      showRows(model, (source, options) => {
         fresh(card, source);
-        words.textContent = source.words();
-        const rows = within(source.all(), model.time, source.span());
-        const newest = rows.sort((a, b) => timeOf(b[model.time]) - timeOf(a[model.time])).slice(0, keep);
+        words.textContent = wordsOf(source);
+        const rows = within(source.all(), source.x, source.span());
+        const newest = rows.sort((a, b) => timeOf(b[source.x]) - timeOf(a[source.x])).slice(0, options.keep);
         const head = make("tr");
         for (const [, title] of columns) head.append(make("th", "", title));
         table.replaceChildren(
           head,
-          ...newest.map((row) => rowOf(columns.map(([name]) => textOf(row[name])))),
+          ...newest.map((row) => {
+            const line = rowOf(columns.map(([name]) => textOf(row[name])));
+            opens(line, () => showEvents(source, row, card));
+            return line;
+          }),
         );
       }),
     ];
   },
 
-  // queries of one's own: the newest rows of each, without a line of code
+  // numbers one below the other, each as a share of the first, and what is lost between two
+  funnel(model, box) {
+    const card = make("div", "tile");
+    const steps = make("div");
+    const words = make("div", "fresh");
+    card.append(make("h3", "", model.options.label), steps, words);
+    box.append(card);
+    return [
+      showRows(model, (source, options) => {
+        fresh(card, source);
+        words.textContent = wordsOf(source);
+        const data = reductions.total(source.all(), { x: source.x, ...options }, source.span());
+        const [first] = data.value;
+        steps.replaceChildren(
+          ...data.name.map((name, n) => {
+            const step = make("div", "step");
+            const bar = make("div", "bar");
+            bar.style.width = `${first ? Math.min(100, (100 * data.value[n]) / first) : 0}%`;
+            const share = first ? `${shortly((100 * data.value[n]) / first, 1)} %` : "";
+            const before = data.value[n - 1];
+            const lost = n && before ? `−${shortly(100 - (100 * data.value[n]) / before, 0)} %` : "";
+            step.append(bar, make("span", "", name), make("span", "lost", lost), make("span", "n", `${shortly(data.value[n])}  ${share}`));
+            return step;
+          }),
+        );
+      }),
+    ];
+  },
+
+  // queries of one's own: the course and the newest rows of each, without a line of code
   mine(model, box) {
     const { packaged, keep } = model.options;
     box.style.flexWrap = "wrap";
     box.style.gap = "14px";
+    const none = make("div", "none", "No query of your own runs here. In a notebook: lab.query(…).run(\"name\"); in a terminal: rtap query run FILE");
+    box.append(none);
     const shown = new Map(); // by name: [tile, what ends it]
     const stop = connect(model.url, model.token).onChannels((channels) => {
       for (const name of [...channels].filter((each) => !packaged.includes(each) && !shown.has(each))) {
         const tile = make("div", "tile");
         Object.assign(tile.style, { flex: "1 1 300px", minWidth: "min(100%, 300px)" });
+        const course = make("div");
         const table = make("table");
         const words = make("div", "fresh");
-        tile.append(make("h3", "", name), table, words);
+        tile.append(make("h3", "", name), course, table, words);
         box.append(tile);
-        const fed = { url: model.url, token: model.token, source: model.source, channel: name, time: "window_end" };
+        const fed = { url: model.url, token: model.token, source: model.source, channel: name };
         const ended = showRows(fed, (source) => {
           fresh(tile, source);
-          const rows = source.live.slice(-keep).reverse();
-          words.textContent = rows.length && !source.newest ? `${source.received.toLocaleString("en")} rows` : source.words();
-          const columns = Object.keys(rows[0] ?? {}).filter((column) => column !== "window_start");
+          words.textContent = wordsOf(source);
+          const rows = within(source.all(), source.x, source.span()).sort((a, b) => timeOf(b[source.x]) - timeOf(a[source.x]));
+          course.replaceChildren(sparkline(courseOf(source, rows)));
+          const columns = (source.columns ?? []).filter((column) => column !== "window_start");
           const head = make("tr");
           for (const column of columns) head.append(make("th", "", column));
-          table.replaceChildren(head, ...rows.map((row) => rowOf(columns.map((column) => textOf(row[column])))));
+          const lines = rows.slice(0, keep).map((row) => {
+            const line = rowOf(columns.map((column) => textOf(row[column])));
+            opens(line, () => showEvents(source, row, tile));
+            return line;
+          });
+          table.replaceChildren(head, ...lines);
         });
         shown.set(name, [tile, ended]);
       }
@@ -256,6 +397,7 @@ const cards = {
           tile.remove();
           shown.delete(name);
         }
+      none.hidden = shown.size > 0;
     });
     return [stop, () => shown.forEach(([, ended]) => ended())];
   },
@@ -285,6 +427,152 @@ const cards = {
     );
   },
 
+  // what would be there if a job ran, and a button that runs it
+  offer(model, box) {
+    const { job, what } = model.options;
+    const card = make("div", "tile");
+    const words = make("span", "", `${what} are answered by the job “${job}”, which does not run here. `);
+    card.append(words);
+    card.style.display = "none";
+    box.append(card);
+    let button = null;
+    const stopRows = showRows(model, (source) => {
+      const missing = source.word === "live" && !source.epoch;
+      card.style.display = missing ? "" : "none";
+      if (!missing || button) return;
+      button = make("button", "", `run ${job}`);
+      button.onclick = async () => {
+        button.disabled = true;
+        words.textContent = await doing({ act: "job_run", name: job }, `${what} are on their way: the job “${job}” starts, its first rows come about a minute later. `);
+        button.remove();
+      };
+      card.append(button);
+    });
+    return [stopRows];
+  },
+
+  // read = counted + duplicate + late + rejected, and the verdict
+  ledger(model, box) {
+    const card = make("div", "tile");
+    const verdict = make("div");
+    const table = make("table");
+    card.append(make("h3", "", "Every number recomputed"), verdict, table);
+    const controls = make("div", "controls");
+    card.append(controls);
+    box.append(card);
+    return [
+      showFacts(card, (facts) => {
+        const lines = Object.entries(facts.verdicts).map(([run, found]) => {
+          const { read, counted, duplicate, late, rejected } = found.ledger;
+          const differing = Object.values(found.differences).reduce((sum, each) => sum + each, 0);
+          const upto = found.upto_ms === null ? "whole" : `to ${new Date(found.upto_ms).toISOString().slice(11, 19)}`;
+          const line = rowOf([run, found.exact ? "✓ exact" : `✗ ${differing} differences`, upto, ...[read, counted, duplicate, late, rejected].map((n) => shortly(n))]);
+          line.children[1].className = found.exact ? "ok" : "notok";
+          line.title = found.problems.join("\n");
+          return line;
+        });
+        verdict.className = "none";
+        verdict.textContent = lines.length ? "read = counted + duplicate + late + rejected, at the newest verification of each run" : "Nothing was verified yet.";
+        table.replaceChildren(headOf(lines.length ? ["run", "verdict", "up to", "read", "counted", "duplicate", "late", "rejected"] : []), ...lines);
+        const busy = facts.working.includes("verify");
+        buttons(controls, facts, [[busy ? "verifying …" : "verify now", { act: "verify" }, busy]]);
+        if (facts.ended.verify) verdict.textContent = facts.ended.verify;
+      }),
+    ];
+  },
+
+  // the simulated site: what plays, and its controls
+  simulator(model, box) {
+    const card = make("div", "tile");
+    const words = make("div");
+    const controls = make("div", "controls");
+    card.append(make("h3", "", "Simulated visitors"), words, controls);
+    box.append(card);
+    const scenario = make("select");
+    scenario.setAttribute("aria-label", "scenario");
+    const rate = make("input");
+    Object.assign(rate, { type: "number", min: 1, max: 20000, value: 200 });
+    rate.setAttribute("aria-label", "messages a second");
+    let mode = null;
+    return [
+      showFacts(card, (facts) => {
+        const playing = facts.simulator;
+        words.textContent = playing
+          ? `${playing.scenario}, ${shortly(playing.rate)} messages a second, ${shortly(playing.sent)} sent${playing.paused ? ", paused" : ""}`
+          : facts.ended.simulate || "No simulator runs.";
+        const now = `${Boolean(playing)} ${facts.may_act}`;
+        if (mode === now) return; // what somebody has typed stays
+        mode = now;
+        scenario.replaceChildren(...facts.scenarios.map((name) => make("option", "", name)));
+        scenario.value = facts.scenarios.includes("brisk") ? "brisk" : facts.scenarios[0];
+        const chosen = () => ({ scenario: scenario.value, rate: Number(rate.value) });
+        if (playing) {
+          rate.value = String(Math.round(playing.rate));
+          buttons(controls, facts, [
+            ["set rate", () => ({ act: "simulator_rate", rate: Number(rate.value) })],
+            ["outage for 2 min", { act: "simulator_inject", kind: "outage", seconds: 120 }],
+            ["bots for 1 min", { act: "simulator_inject", kind: "bots", seconds: 60 }],
+            ["stop", { act: "simulator_stop" }],
+          ]);
+          if (facts.may_act) controls.prepend(rate);
+        } else {
+          buttons(controls, facts, [["start", () => ({ act: "simulate", ...chosen() })]]);
+          if (facts.may_act) controls.prepend(scenario, rate);
+        }
+      }),
+    ];
+  },
+
+  // Flink's jobs: how far, how late, and what may be done with them
+  jobs(model, box) {
+    const card = make("div", "tile");
+    const table = make("table");
+    const controls = make("div", "controls");
+    const words = make("div", "fresh");
+    card.append(make("h3", "", "Jobs"), table, controls, words);
+    box.append(card);
+    return [
+      showFacts(card, (facts) => {
+        const percent = (share) => (share === null ? "" : `${shortly(100 * share, 2)} %`);
+        const lines = facts.jobs.map((job) => {
+          const line = rowOf([`${job.name} on ${job.source}`, job.state, job.watermark?.slice(11, 19) ?? "", job.lag === null ? "" : shortly(job.lag), job.checkpoint_age_s === null ? "" : `${shortly(job.checkpoint_age_s, 1)} s`, percent(job.late_share), percent(job.rejected_share)]);
+          line.children[1].className = job.state === "RUNNING" || job.state === "FINISHED" ? "ok" : "notok";
+          line.title = job.error ?? job.note ?? "";
+          return line;
+        });
+        table.replaceChildren(headOf(["job", "state", "watermark", "lag", "checkpoint", "late", "rejected"]), ...lines);
+        const acts = facts.not_running.map((name) => [`run ${name}`, { act: "job_run", name }]);
+        for (const job of facts.jobs.filter(({ source }) => source === "live")) {
+          if (job.state === "RUNNING") acts.push([`savepoint ${job.name}`, { act: "job_savepoint", name: job.name }], [`stop ${job.name}`, { act: "job_stop", name: job.name }]);
+          else if (job.state === "STOPPED") acts.push([`run ${job.name}`, { act: "job_run", name: job.name }]);
+        }
+        buttons(controls, facts, acts.map(([text, act]) => [text, act, facts.working.includes(text)]));
+        const failed = Object.entries(facts.ended).filter(([name, how]) => how && /^(run|stop|savepoint) /.test(name));
+        words.textContent = [...facts.problems, ...failed.map(([name, how]) => `${name}: ${how}`)].join("\n");
+        words.style.whiteSpace = "pre-line";
+      }),
+    ];
+  },
+
+  // the processes of the stack
+  services(model, box) {
+    const card = make("div", "tile");
+    const table = make("table");
+    card.append(make("h3", "", "Services"), table);
+    box.append(card);
+    return [
+      showFacts(card, (facts) => {
+        const lines = facts.services.map((each) => {
+          const line = rowOf([each.name, each.state, each.rss_mb === null ? "" : `${shortly(each.rss_mb)} MB`, each.uptime_s === null ? "" : duration(each.uptime_s), each.restarts ? `${each.restarts} restarts` : ""]);
+          line.children[1].className = each.state === "ready" ? "ok" : "notok";
+          line.title = each.detail;
+          return line;
+        });
+        table.replaceChildren(headOf(["service", "state", "memory", "up for", ""]), ...lines);
+      }),
+    ];
+  },
+
   // what a stranger should see within ten seconds: something stopped, and since when
   story(model, box) {
     const card = make("div", "story");
@@ -311,6 +599,86 @@ const cards = {
     ];
   },
 };
+
+const headOf = (titles) => {
+  const head = make("tr");
+  for (const title of titles) head.append(make("th", "", title));
+  return head;
+};
+const duration = (s) => (s < 120 ? `${Math.round(s)} s` : s < 7200 ? `${Math.round(s / 60)} min` : `${Math.round(s / 3600)} h`);
+
+// What the dashboard's own process says of the lab: asked for every few seconds while somebody looks.
+function showFacts(card, draw) {
+  let stopped = false;
+  const look = async () => {
+    if (stopped) return;
+    if (!document.hidden && card.isConnected && card.offsetParent !== null) {
+      try {
+        const answer = await fetch("control/facts");
+        if (!answer.ok) throw new Error((await answer.json().catch(() => ({}))).error ?? `${answer.status}`);
+        card.classList.remove("stale");
+        card.title = "";
+        draw(await answer.json());
+      } catch (error) {
+        card.classList.add("stale");
+        card.title = `what is shown is old: ${error.message}`;
+      }
+    }
+    setTimeout(look, 3000);
+  };
+  const first = setInterval(() => {
+    if (!card.isConnected) return;
+    clearInterval(first);
+    look();
+  }, 50);
+  return () => {
+    stopped = true;
+    clearInterval(first);
+  };
+}
+
+// Ask the dashboard's process to do something; what to say then.
+async function doing(act, well = "") {
+  try {
+    const answer = await fetch("control/act", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(act) });
+    const told = await answer.json();
+    return answer.ok ? well || String(told.done) : told.error;
+  } catch (error) {
+    return `the dashboard does not answer: ${error.message}`;
+  }
+}
+
+// Buttons for who may act; they are made anew only when they differ, so that a click is never lost.
+function buttons(into, facts, acts) {
+  const wanted = JSON.stringify([facts.may_act, acts.map(([text, , busy]) => [text, busy])]);
+  if (into.rtapShown === wanted) return;
+  into.rtapShown = wanted;
+  const said = make("span", "none");
+  if (!facts.may_act) {
+    said.textContent = "This address only shows.";
+    return into.replaceChildren(said);
+  }
+  into.replaceChildren(
+    ...acts.map(([text, act, busy]) => {
+      const button = make("button", "", text);
+      button.disabled = Boolean(busy);
+      button.onclick = async () => {
+        button.disabled = true;
+        said.textContent = await doing(typeof act === "function" ? act() : act);
+        button.disabled = false;
+      };
+      return button;
+    }),
+    said,
+  );
+}
+
+// The course of a query that nothing is known of but its rows: of windows the first number, else how many rows there were.
+function courseOf(source, rows) {
+  const number = source.x === "window_end" && source.columns?.find((name) => !source.identity.includes(name) && typeof rows[0]?.[name] === "number");
+  if (number) return reductions.series(rows, { x: source.x, ys: [number], keep: 400 })[number];
+  return reductions.count(rows, { x: source.x, step: 10_000, keep: 360 }).count;
+}
 
 /** Whether conversions stopped while traffic went on: none in the last two whole minutes or more, at least three a minute in the
  * ten before. {since, usual, views}, or null. `now`: how far the answers reach, milliseconds. Pure. */

@@ -1,25 +1,45 @@
-// The browser side of a live chart: rows of the hub, reduced to a Bokeh source; how fresh they are; pause.
+// The browser side of a live chart: rows of the hub, reduced to a Bokeh source; how fresh and how proven they are; pause, rewind;
+// the events behind a point.
 
 export function render({ model, view, el }) {
-  const line = document.createElement("div");
-  line.style.cssText = "display:flex;gap:10px;align-items:center;font:12px system-ui,sans-serif;min-height:20px;padding:0 4px";
-  const badge = document.createElement("span");
-  badge.className = "rtap-state";
+  const line = make("div");
+  line.style.cssText = "display:flex;flex-wrap:wrap;gap:4px 10px;align-items:center;font:12px system-ui,sans-serif;min-height:20px;padding:0 4px";
+  const badge = make("span", "rtap-state");
   badge.setAttribute("role", "status");
-  const pause = document.createElement("button");
-  pause.style.cssText = "font:inherit;border:1px solid;border-radius:6px;background:none;color:inherit;padding:0 8px;cursor:pointer";
-  pause.textContent = "pause";
-  line.append(badge, pause);
+  const proof = make("span", "rtap-proof");
+  const legend = make("span", "rtap-legend");
+  legend.style.cssText = "display:contents";
+  line.append(badge, proof, legend);
   el.appendChild(line);
   if (!model.url) {
     badge.textContent = "a static picture";
-    pause.remove();
     return;
   }
+  const button = (text, title, act) => {
+    const found = make("button", "", text);
+    found.style.cssText = "font:inherit;border:1px solid;border-radius:6px;background:none;color:inherit;padding:0 8px;cursor:pointer";
+    found.title = title;
+    found.onclick = act;
+    line.append(found);
+    return found;
+  };
+  const back = () => (pageState.range || 300_000) / 2;
+  const pause = button("pause", "stop and go on", () => {
+    paused = !paused;
+    pause.textContent = paused ? "go on" : "pause";
+    pause.setAttribute("aria-pressed", String(paused));
+    if (last) draw(...last);
+  });
+  button("◀", "earlier", () => pageState.rewind(back()));
+  const later = button("▶", "later", () => pageState.rewind(-back()));
+  const live = button("live", "back to now", () => pageState.show({ end: null }));
 
   let paused = false;
   let drawn = "";
   let set = null; // the range that was set last
+  let last = null;
+  const hidden = new Set(); // keys of `lines` that the legend has switched off
+  const behind = model.overlay.shift_ms || model.overlay.source ? new Behind(model) : null;
 
   // The page's range, unless somebody has zoomed; Bokeh's reset gives it back.
   const follow = (range, span) => {
@@ -31,45 +51,151 @@ export function render({ model, view, el }) {
   };
   const box = view.parent?.el;
 
-  const draw = (source) => {
+  const draw = (source, options) => {
     const colours = palette();
     line.style.color = colours.soft;
-    const words = source.words();
-    badge.textContent = `${words} · ${source.received.toLocaleString("en")} rows${paused ? " · paused" : ""}`;
+    badge.textContent = `${source.words()} · ${source.received.toLocaleString("en")} rows${paused ? " · paused" : ""}`;
     badge.dataset.state = source.word;
     badge.dataset.rows = String(source.received);
+    proof.textContent = source.verified();
+    proof.style.color = source.notices.verdict?.exact === false ? colours.bad : colours.good;
+    for (const each of [later, live]) each.hidden = !pageState.end;
     if (box) box.style.opacity = source.word === "live" ? "1" : "0.5";
     const document_ = view.model.document;
     const target = document_?.get_model_by_name(model.target);
     const plot = document_?.get_model_by_name(`${model.target}-figure`);
     if (!target || !plot) return;
     const dark = pageState.isDark();
-    if (plot.rtapDark !== dark) {
+    if (plot.rtapDark !== dark || plot.background_fill_color !== colours.card) { // the application has colours for figures, too
       plot.rtapDark = dark;
+      drawn = "";
       dress(plot, colours);
       if (box) Object.assign(box.style, { background: colours.card, border: `1px solid ${colours.line}`, borderRadius: "12px", padding: "8px", boxSizing: "border-box" });
     }
-    if (paused || document.hidden) return;
+    if (!target.rtapTapped) {
+      target.rtapTapped = true;
+      target.selected.properties.indices.change.connect(() => tapped(target));
+    }
+    if (paused || document.hidden || el.offsetParent === null) return; // nobody sees it
     const span = source.span();
-    const data = reductions[model.reduce](source.all(), { x: model.time, ...model.options }, span);
+    const data = reductions[model.reduce](source.all(), { x: source.x, ...options }, span);
+    if (model.kind === "lines") colourLines(data, colours);
     const now = JSON.stringify(data);
     if (now !== drawn) {
       drawn = now;
-      put(target, { data });
-      if (data.key) put(plot.y_range, { factors: [...data.key].reverse() });
+      fill(target, plot, document_, data);
     }
-    if (span && !data.key) follow(plot.x_range, span);
+    if (behind) behind.draw(source, span, document_.get_model_by_name(`${model.target}-behind`));
+    if (span && plot.x_range.type === "DataRange1d" && ["line", "area", "lines", "count"].includes(model.kind)) follow(plot.x_range, span);
   };
 
-  let last = null;
-  const stop = showRows(model, (source) => draw((last = source)));
-  pause.onclick = () => {
-    paused = !paused;
-    pause.textContent = paused ? "go on" : "pause";
-    pause.setAttribute("aria-pressed", String(paused));
-    if (last) draw(last);
+  const fill = (target, plot, document_, data) => {
+    if (model.kind === "map") {
+      const values = new Map(data.key.map((key, n) => [key, data.value[n]]));
+      const value = target.data.code.map((code) => values.get(code) ?? NaN);
+      put(target, { data: { ...target.data, value } });
+    } else put(target, { data });
+    const mapper = document_.get_model_by_name(`${model.target}-mapper`);
+    if (mapper) put(mapper, { high: Math.max(1, ...data.value) });
+    if (model.kind === "bars") put(plot.y_range, { factors: [...data.key].reverse() });
+    if (model.kind === "heat") {
+      put(plot.x_range, { factors: [...new Set(data.hour)].sort() });
+      put(plot.y_range, { factors: [...new Set(data.key)].reverse() });
+    }
   };
-  untilRemoved(model, view, stop);
+
+  // The legend of keys that come and go; a click leaves one out.
+  const colourLines = (data, colours) => {
+    const colour = (n) => colours.series[n % colours.series.length];
+    legend.replaceChildren(
+      ...data.name.map((name, n) => {
+        const each = make("button", "", `● ${name}`);
+        each.style.cssText = `font:inherit;border:0;background:none;cursor:pointer;padding:0 2px;color:${colour(n)};opacity:${hidden.has(name) ? 0.35 : 1}`;
+        each.setAttribute("aria-pressed", String(!hidden.has(name)));
+        each.onclick = () => {
+          if (!hidden.delete(name)) hidden.add(name);
+          if (last) draw(...last);
+        };
+        return each;
+      }),
+    );
+    data.colour = data.name.map((_, n) => colour(n));
+    const kept = data.name.map((name, n) => n).filter((n) => !hidden.has(data.name[n]));
+    for (const column of Object.keys(data)) data[column] = kept.map((n) => data[column][n]);
+  };
+
+  // A point was clicked: the newest row that it was drawn from, and the events behind that.
+  const tapped = (target) => {
+    const [n] = target.selected.indices;
+    if (n === undefined || !last) return;
+    const [source, options] = last;
+    const { data } = target;
+    const at = model.kind === "lines" ? null : data.x?.[n];
+    const step = model.kind === "count" ? options.step : 1;
+    const matches = (row) => {
+      if (at !== null && at !== undefined && Math.floor(timeOf(row[source.x]) / step) * step !== at) return false;
+      if (model.kind === "bars") return labelOf(row[options.key]) === data.key[n];
+      if (model.kind === "map") return row[options.key] === data.code[n];
+      if (model.kind === "heat") return labelOf(row[options.y]) === data.key[n];
+      if (model.kind === "lines") return labelOf(row[options.by]) === data.name[n];
+      return true;
+    };
+    const found = within(source.all(), source.x, source.span()).filter(matches);
+    if (found.length) showEvents(source, found.reduce((a, b) => (timeOf(b[source.x]) > timeOf(a[source.x]) ? b : a)), el);
+    put(target.selected, { indices: [] });
+  };
+
+  const stop = showRows(model, (...shown) => draw(...(last = shown)));
+  untilRemoved(model, view, () => {
+    stop();
+    behind?.stop();
+  });
+}
+
+// What is drawn behind a course: the same so long before, or another source's.
+class Behind {
+  constructor(model) {
+    this.model = model;
+    this.shift = model.overlay.shift_ms ?? null;
+    this.rows = [];
+    this.asked = "";
+    if (model.overlay.source) {
+      this.other = null;
+      this.ended = showSource({ ...model, source: model.overlay.source }, (source) => (this.other = source));
+    }
+  }
+
+  stop() {
+    this.ended?.();
+  }
+
+  draw(source, span, target) {
+    if (!target) return;
+    const { model } = this;
+    let shift = this.shift;
+    if (this.other) {
+      this.rows = this.other.all();
+      shift = source.newest - this.other.newest;
+    } else if (span) this.fetch(source, span);
+    const data = reductions[model.reduce](this.rows, { x: model.time, ...model.options }, span && span.map((at) => at - shift));
+    data.x = data.x.map((at) => at + shift);
+    put(target, { data });
+  }
+
+  // Rows of the past come once a minute, or when the span becomes another.
+  async fetch(source, [begin, end]) {
+    const minute = 60_000;
+    const from = Math.floor(begin / minute) * minute - this.shift;
+    const upto = Math.ceil(end / minute) * minute - this.shift;
+    if (this.asked === `${from} ${upto}`) return;
+    this.asked = `${from} ${upto}`;
+    try {
+      const found = await source.hub.history({ ...source.asked, begin_ms: from + source.due, end_ms: upto + source.due, limit: MOST_PAST });
+      this.rows = found.rows;
+    } catch {
+      this.asked = ""; // the hub is away: asked again with the next rows
+    }
+  }
 }
 
 // What the browser changes is its own business: Python is not told.
@@ -87,8 +213,10 @@ function dress(plot, colours) {
   }
   for (const each of plot.center) if (each.type === "Grid") put(each, { grid_line_color: colours.line });
   for (const renderer of plot.renderers) {
-    const colour = colours.series[(renderer.tags[0] ?? 0) % colours.series.length];
-    for (const glyph of [renderer.glyph, renderer.nonselection_glyph, renderer.muted_glyph]) {
+    const [n] = renderer.tags;
+    if (n === undefined) continue; // its colours say values
+    const colour = colours.series[n % colours.series.length];
+    for (const glyph of [renderer.glyph, renderer.nonselection_glyph, renderer.muted_glyph, renderer.selection_glyph]) {
       if (!glyph) continue;
       if (glyph.line_color !== undefined) put(glyph, { line_color: colour });
       if (glyph.fill_color !== undefined) put(glyph, { fill_color: colour });

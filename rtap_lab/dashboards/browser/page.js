@@ -3,25 +3,46 @@
 const DAY = 24 * 3600_000;
 const OLD_MS = 60_000; // six windows of the traffic
 const MOST_PAST = 20_000; // rows of the past that are asked for at once
+const FILTERS = ["page", "campaign", "country", "device"]; // columns that a page can be narrowed by
 
-// Kept in the address (#range=900000), so that a view can be shared.
+// Kept in the address (#range=900000&end=…&country=SE), so that a view can be shared.
 class PageState {
   constructor() {
-    this.range = Number(new URLSearchParams(location.hash.slice(1)).get("range")) || 0; // milliseconds shown; 0: whatever is held
+    const words = new URLSearchParams(location.hash.slice(1));
+    this.range = Number(words.get("range")) || 0; // milliseconds shown; 0: whatever is held
+    this.end = Number(words.get("end")) || null; // where the page was rewound to; null: it follows the newest rows
+    this.filters = Object.fromEntries(FILTERS.filter((name) => words.has(name)).map((name) => [name, words.get(name)]));
+    this.tab = Number(words.get("tab")) || 0; // the section that is shown
+    this.theme = words.get("theme"); // dark, light; null: as the machine has it
     this.newest = 0; // how far the newest rows reach: every chart ends there
     this.listeners = new Set();
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.tell());
-    new MutationObserver(() => this.tell()).observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light"] });
+    const look = () => this.tell();
+    new MutationObserver(look).observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light"] });
   }
 
   // The span to draw, [begin, end): as many whole windows as the range holds; null: everything.
   span() {
-    return this.range && this.newest ? [this.newest - this.range + 1, this.newest + 1] : null;
+    const end = this.end ?? this.newest;
+    if (!this.range && this.end) return [-Infinity, this.end + 1];
+    return this.range && this.newest ? [end - this.range + 1, end + 1] : null;
+  }
+
+  // Go back by so many milliseconds, or on where it is negative; nothing lies after the newest rows.
+  rewind(ms) {
+    const end = (this.end ?? this.newest) - ms;
+    this.show({ end: this.newest && end < this.newest ? end : null });
+  }
+
+  // Only rows of this value; null: of every value.
+  filter(name, value) {
+    const { [name]: _, ...others } = this.filters;
+    this.show({ filters: value === null ? others : { ...others, [name]: value } });
   }
 
   // Whether answers come: a page whose newest is older than that is not about now.
   isOld() {
-    return this.newest > 0 && Date.now() - this.newest > OLD_MS;
+    return !this.end && this.newest > 0 && Date.now() - this.newest > OLD_MS;
   }
 
   reached(at) {
@@ -30,15 +51,22 @@ class PageState {
     this.tell();
   }
 
-  setRange(range) {
-    this.range = range;
+  // Change what is shown, here and in the address.
+  show(change) {
+    Object.assign(this, change);
     const words = new URLSearchParams(location.hash.slice(1));
-    words.set("range", String(range));
+    const say = (name, value) => (value ? words.set(name, String(value)) : words.delete(name));
+    say("range", this.range);
+    say("end", this.end);
+    say("tab", this.tab);
+    say("theme", this.theme);
+    for (const name of FILTERS) say(name, this.filters[name]);
     history.replaceState(null, "", `#${words}`);
     this.tell();
   }
 
   isDark() {
+    if (this.theme) return this.theme === "dark";
     const jupyter = document.body.dataset.jpThemeLight;
     return jupyter ? jupyter === "false" : matchMedia("(prefers-color-scheme: dark)").matches;
   }
@@ -75,25 +103,37 @@ class Rows {
   begin(epoch) {
     this.epoch = epoch;
     this.held = new Map(); // by identity
+    this.columns = null; // known from the first row on
     this.live = [];
     this.newest = 0;
     this.at = undefined;
     this.due = 0; // a row is due so long after its time
     this.from = Infinity; // every row since then is held
     this.asking = false;
+    this.notices = {}; // the newest of each kind
+  }
+
+  // What is told beside rows.
+  notice(message) {
+    if (this.epoch && message.epoch !== this.epoch) return;
+    this.notices[message.type] = message;
+    this.tell();
   }
 
   rows(change) {
     if (change.epoch !== this.epoch) this.begin(change.epoch);
     this.live = change.all();
+    this.seqs = change.seqs();
     this.firstRow = change.firstRow;
     this.provisional = change.provisional;
     this.due = change.dueMs;
     this.identity = change.identity;
+    this.x ??= change.time;
     this.received = change.kind === "snapshot" ? change.rows.length : this.received + change.rows.length;
     if (change.kind === "update") this.at = { toHub: change.receivedMs - change.appendedMs, toPage: Date.now() - change.receivedMs };
     for (const row of change.rows) {
       this.held.set(this.key(row), row);
+      this.columns ??= Object.keys(row);
       const at = timeOf(row[this.x]);
       if (at > this.newest) this.newest = at;
     }
@@ -139,9 +179,28 @@ class Rows {
     return pageState.span()?.map((at) => at - this.due) ?? null;
   }
 
-  // All rows, in no order.
+  // All rows that the page's filters let through, in no order.
   all() {
-    return [...this.held.values()];
+    const filters = Object.entries(pageState.filters).filter(([name]) => this.has(name));
+    const rows = [...this.held.values()];
+    return filters.length ? rows.filter((row) => filters.every(([name, value]) => labelOf(row[name]) === value)) : rows;
+  }
+
+  has(name) {
+    return this.columns?.includes(name) ?? false;
+  }
+
+  // The page's filters that these rows know nothing of.
+  unfiltered() {
+    return Object.keys(pageState.filters).filter((name) => this.columns && !this.has(name));
+  }
+
+  // The newest verdict on the run, in a few words; "" when there is none.
+  verified() {
+    const { verdict } = this.notices;
+    if (!verdict) return "";
+    const upto = verdict.upto_ms === null ? "" : ` to ${new Date(verdict.upto_ms).toISOString().slice(11, 19)}`;
+    return verdict.exact ? `✓ verified${upto}` : `✗ NOT exact${upto}`;
   }
 
   // Whether every row since a time is held.
@@ -182,6 +241,12 @@ class Rows {
     for (const each of this.listeners) each();
   }
 
+  // Of provisional rows: up to when they are final; 0: not known.
+  finalTo() {
+    const upto = this.notices.final?.seq ?? 0;
+    return this.live.reduce((newest, row, n) => (this.seqs[n] <= upto ? Math.max(newest, timeOf(row[this.x]) + this.due) : newest), 0);
+  }
+
   // How it is, in a few words.
   words() {
     const clock = (at) => new Date(at).toISOString().slice(11, 19);
@@ -193,8 +258,14 @@ class Rows {
     const age = Math.max(0, Date.now() - this.newest - this.due);
     const ago = age < 90_000 ? `${(age / 1000).toFixed(age < 9_950 ? 1 : 0)} s` : age < DAY ? `${Math.round(age / 60_000)} min` : `${Math.round(age / DAY)} days`;
     const span = this.span();
-    const part = span && !this.knows(span[0]) ? " · a part of the range" : "";
-    return `${this.provisional ? "provisional" : "final"} to ${clock(this.newest + this.due)} UTC, ${ago} ago${part}`;
+    const parts = [`${this.provisional ? "provisional" : "final"} to ${clock(this.newest + this.due)} UTC, ${ago} ago`];
+    const final = this.provisional ? this.finalTo() : 0;
+    if (final) parts.push(`final to ${clock(final)}`);
+    if (pageState.end) parts.push(`shown to ${clock(pageState.end)}`);
+    if (span && !this.knows(span[0])) parts.push("a part of the range");
+    const unfiltered = this.unfiltered();
+    if (unfiltered.length) parts.push(`of every ${unfiltered.join(" and ")}`);
+    return parts.join(" · ");
   }
 }
 
@@ -205,8 +276,36 @@ function untilRemoved(model, view, stop) {
   model.on("remove", () => view.rtapStop === stop && stop());
 }
 
-/** Show a query's rows: `draw` is called when there is something new, ten times a second at most. Returns what ends it. */
+/** Show a query's rows: `draw(source, options)` is called when there is something new, ten times a second at most. While the
+ * page is narrowed by a column that the query does not have, the rows of `model.instead` are shown if it has it. Returns what
+ * ends it. */
 function showRows(model, draw) {
+  const { instead } = model;
+  if (!instead) return showSource(model, (source) => draw(source, model.options));
+  const other = { url: model.url, token: model.token, source: model.source, ...instead, options: { ...model.options, ...instead.options } };
+  const chosen = () => {
+    const names = Object.keys(pageState.filters);
+    const lacking = ({ columns }) => names.filter((name) => !columns.includes(name)).length;
+    return lacking(instead) < lacking(model) ? other : model;
+  };
+  let shown = null;
+  let stop = () => {};
+  const look = () => {
+    const now = chosen();
+    if (now === shown) return;
+    shown = now;
+    stop();
+    stop = showSource(now, (source) => draw(source, now.options));
+  };
+  look();
+  const quit = pageState.listen(look);
+  return () => {
+    quit();
+    stop();
+  };
+}
+
+function showSource(model, draw) {
   const key = `${model.url} ${model.channel} ${model.source}`;
   if (!rowSources.has(key)) rowSources.set(key, new Rows(model));
   const source = rowSources.get(key);
@@ -234,8 +333,56 @@ function showRows(model, draw) {
 }
 
 const PALETTE = {
-  light: { text: "#1f2933", soft: "#5b6773", line: "#d9dee4", card: "#ffffff", page: "#f4f6f8", series: ["#0072B2", "#D55E00", "#009E73", "#CC79A7"], bad: "#b42318", badPage: "#fdecea" },
-  dark: { text: "#e6eaee", soft: "#9aa7b3", line: "#36404a", card: "#1b2229", page: "#11161b", series: ["#56B4E9", "#E69F00", "#2FBF9B", "#E59BC8"], bad: "#ff9b8f", badPage: "#3b1a17" },
+  light: { text: "#1f2933", soft: "#5b6773", line: "#d9dee4", card: "#ffffff", page: "#f4f6f8", series: ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8a6d00", "#56B4E9"], good: "#1a7f37", bad: "#b42318", badPage: "#fdecea" },
+  dark: { text: "#e6eaee", soft: "#9aa7b3", line: "#36404a", card: "#1b2229", page: "#11161b", series: ["#56B4E9", "#E69F00", "#2FBF9B", "#E59BC8", "#F0E442", "#9fb8ff"], good: "#57d38c", bad: "#ff9b8f", badPage: "#3b1a17" },
 }; // Okabe and Ito's colours, which the colour-blind can tell apart
 
 const palette = () => PALETTE[pageState.isDark() ? "dark" : "light"];
+
+const make = (tag, name, text) => {
+  const found = document.createElement(tag);
+  if (name) found.className = name;
+  if (text !== undefined) found.textContent = text;
+  return found;
+};
+
+// The counted events behind a row, in a dialog. Texts of events become text nodes: nothing that a visitor sent is ever HTML.
+async function showEvents(source, row, near) {
+  const colours = palette();
+  const dialog = make("dialog", "rtap-events");
+  dialog.setAttribute("aria-label", "events behind a row");
+  dialog.style.cssText = `max-width:min(900px,94vw);max-height:80vh;overflow:auto;border:1px solid ${colours.line};border-radius:12px;padding:16px;background:${colours.card};color:${colours.text};font:13px system-ui,sans-serif`;
+  const close = make("button", "", "close");
+  close.style.cssText = "float:right;font:inherit;border:1px solid;border-radius:6px;background:none;color:inherit;padding:2px 10px;cursor:pointer";
+  close.onclick = () => dialog.close();
+  dialog.onclose = () => dialog.remove();
+  const told = Object.entries(row).filter(([name]) => name !== "window_start");
+  const words = make("p", "", "looking into the log …");
+  dialog.append(close, make("b", "", told.map(([name, value]) => `${name} ${value ?? "(none)"}`).join(" · ")), words);
+  near.append(dialog);
+  dialog.showModal();
+  try {
+    const found = await source.hub.events({ ...source.asked, row, limit: 200 });
+    const shown = found.events.length < found.found ? `, the first ${found.events.length} are shown` : "";
+    const part = found.complete ? "" : " of a part of the log: there was too much to read";
+    words.textContent = `${found.found.toLocaleString("en")} counted events${shown}${part}`;
+    const columns = ["event_time", "visitor_id", "event_type", "name", "page", "value", "referrer", "campaign", "country", "device"];
+    const used = columns.filter((name) => found.events.some((event) => event[name] !== undefined));
+    const table = make("table");
+    table.style.cssText = "border-collapse:collapse;white-space:nowrap";
+    const line = (cells, tag) => {
+      const made = make("tr");
+      for (const text of cells) {
+        const cell = make(tag, "", text);
+        cell.style.cssText = "text-align:left;padding:2px 10px 2px 0;font-weight:" + (tag === "th" ? 600 : 400);
+        made.append(cell);
+      }
+      table.append(made);
+    };
+    line(used, "th");
+    for (const event of found.events) line(used.map((name) => String(event[name] ?? "")), "td");
+    dialog.append(table);
+  } catch (error) {
+    words.textContent = error.message;
+  }
+}

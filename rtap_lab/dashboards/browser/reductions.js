@@ -5,6 +5,7 @@ const timeOf = (value) => (typeof value === "number" ? value : Date.parse(value)
 const within = (rows, x, span) =>
   span ? rows.filter((row) => timeOf(row[x]) >= span[0] && timeOf(row[x]) < span[1]) : rows;
 const ordered = (numbers) => [...numbers].sort((a, b) => a - b);
+const labelOf = (value) => (value === null || value === undefined || value === "" ? "(none)" : String(value));
 const byText = (a, b) => (a < b ? -1 : a > b ? 1 : 0);
 
 const reductions = {
@@ -45,11 +46,55 @@ const reductions = {
     }
     const sums = new Map();
     for (const row of chosen) {
-      const name = row[key] === null || row[key] === undefined || row[key] === "" ? "(none)" : String(row[key]);
+      const name = labelOf(row[key]);
       sums.set(name, (sums.get(name) ?? 0) + (value === null ? 1 : row[value] ?? 0));
     }
     const best = [...sums].sort((a, b) => b[1] - a[1] || byText(a[0], b[0])).slice(0, keep);
     return { key: best.map((e) => e[0]), value: best.map((e) => e[1]), rank: best.map((_, i) => i) };
+  },
+
+  // a line for each of the `most` keys with the greatest sums
+  lines(rows, { x, y, by, keep, most, step }, span = null) {
+    const chosen = within(rows, x, span);
+    const names = reductions.top(chosen, { key: by, value: y, keep: most, x }).key;
+    const data = { name: names, xs: [], ys: [], rank: names.map((_, n) => n) };
+    for (const name of names) {
+      const points = reductions.series(chosen.filter((row) => labelOf(row[by]) === name), { x, ys: [y], keep, step });
+      data.xs.push(points.x);
+      data.ys.push(points[y]);
+    }
+    return data;
+  },
+
+  // the sum of each hour of the day (UTC) and each of the `keep` keys with the greatest sums
+  heat(rows, { x, y, value, keep }, span = null) {
+    const chosen = within(rows, x, span);
+    const names = reductions.top(chosen, { key: y, value, keep, x }).key;
+    const sums = new Map();
+    for (const row of chosen) {
+      const n = names.indexOf(labelOf(row[y]));
+      if (n < 0) continue;
+      const hour = (((Math.floor((timeOf(row[x]) - 1) / 3600_000) % 24) + 24) % 24);
+      sums.set(hour * 1000 + n, (sums.get(hour * 1000 + n) ?? 0) + (row[value] ?? 0));
+    }
+    const cells = ordered(sums.keys());
+    return {
+      hour: cells.map((cell) => String(Math.floor(cell / 1000)).padStart(2, "0")),
+      key: cells.map((cell) => names[cell % 1000]),
+      value: cells.map((cell) => sums.get(cell)),
+    };
+  },
+
+  // the sum of each measure
+  total(rows, { x, ys }, span = null) {
+    const chosen = within(rows, x, span);
+    return { name: [...ys], value: ys.map((y) => chosen.reduce((sum, row) => sum + (row[y] ?? 0), 0)) };
+  },
+
+  // the newest rows, the newest first
+  newest(rows, { x, columns, keep }, span = null) {
+    const chosen = [...within(rows, x, span)].sort((a, b) => timeOf(b[x]) - timeOf(a[x])).slice(0, keep);
+    return Object.fromEntries(columns.map((name) => [name, chosen.map((row) => row[name] ?? null)]));
   },
 
   // how many rows by `step` milliseconds; none is 0 in between

@@ -98,7 +98,7 @@ def test_a_catalog_finds_by_name_and_names_what_there_is() -> None:
     mine = query("mine", WindowQuery(HopWindow(2000, 1000), {"n": count()}))
     found = packaged().with_queries([mine])
     assert found["mine"] is mine
-    assert len(found) == 11
+    assert len(found) == 14
     with pytest.raises(SettingsError, match="is not known"):
         found["nothing"]
     with pytest.raises(SettingsError, match="one of none"):

@@ -1,0 +1,144 @@
+"""What the dashboard shows of its lab and may do with it: the plugin of `panel serve` that the dashboard's service names."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from rtap_lab.dashboards.control import routes
+from rtap_lab.errors import RtapLabError, SettingsError
+from rtap_lab.lab.facade import Lab
+from rtap_lab.lab.scenarios import list_scenarios
+from rtap_lab.queries.catalogue import PACKAGED_JOBS
+from rtap_lab.verification.verdicts import verdicts_document
+
+
+class LabControl:
+    """One lab, as `dashboards.control` takes it.
+
+    What takes long goes on in a thread, one of a name at a time; how it ended is among the facts.
+    """
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self.acts: dict[str, Callable[..., Any]] = {
+            "verify": self.verify,
+            "simulate": self.simulate,
+            "simulator_rate": self.set_rate,
+            "simulator_inject": self.inject,
+            "simulator_stop": self.stop_simulator,
+            "job_run": self.run_job,
+            "job_stop": self.stop_job,
+            "job_savepoint": self.savepoint,
+        }
+        self._working: dict[str, threading.Thread] = {}
+        self._ended: dict[str, str] = {}
+        """How what took long ended last, by name: empty when well."""
+        self._stop_simulator = threading.Event()
+
+    # --- what is shown ---------------------------------------------------------------------------
+
+    def facts(self) -> dict[str, Any]:
+        """Services, jobs, the simulator, the newest verdicts, and what is at work."""
+        status = self.lab.status()
+        verdicts = verdicts_document(self.lab.state).read()
+        try:
+            simulator: dict[str, Any] | None = self.lab.simulator.status()
+        except RtapLabError:  # none runs
+            simulator = None
+        running = {job["name"] for job in status["jobs"] if job["source"] == "live"}
+        return {
+            "ok": status["ok"],
+            "problems": status["problems"] + status["notices"],
+            "services": status["services"],
+            "jobs": status["jobs"],
+            "not_running": [name for name in PACKAGED_JOBS if name not in running],
+            "simulator": simulator,
+            "scenarios": list_scenarios(),
+            "verdicts": {key: msgspec.to_builtins(verdict) for key, verdict in verdicts.items()},
+            "working": sorted(name for name, thread in self._working.items() if thread.is_alive()),
+            "ended": self._ended,
+            "at": time.time(),
+        }
+
+    # --- what may be done ------------------------------------------------------------------------
+
+    def verify(self) -> str:
+        """Recompute every answer of the live source."""
+
+        def prove() -> str:
+            return "" if self.lab.verify().exact else "NOT EXACT: `rtap verify` says where"
+
+        return self._begin("verify", prove)
+
+    def simulate(self, scenario: str = "brisk", rate: float | None = None) -> str:
+        """Begin to simulate visitors; they end with the dashboard's process."""
+        if scenario not in list_scenarios():  # a file of the machine is not for a page to name
+            raise SettingsError(f"scenario {scenario!r} is not known", hint=f"one of {', '.join(list_scenarios())}")
+        pace = None if rate is None else float(rate)
+        self._stop_simulator.clear()
+
+        def play() -> str:
+            seed = int(time.time())
+            self.lab.simulate(scenario, rate=pace, stop=self._stop_simulator, seed=seed, on_note=lambda words: None)
+            return ""
+
+        return self._begin("simulate", play)
+
+    def set_rate(self, rate: float) -> str:
+        """Another rate for the simulator that runs, messages a second."""
+        self.lab.simulator.rate(float(rate))
+        return f"{float(rate):g} a second"
+
+    def inject(self, kind: str, seconds: float = 120) -> str:
+        """Let something happen at the simulated site: an outage, a surge, bots."""
+        self.lab.simulator.inject(kind, seconds=float(seconds))
+        return f"{kind} for {float(seconds):g} s"
+
+    def stop_simulator(self) -> str:
+        """End the simulator that runs, whoever began it."""
+        self._stop_simulator.set()
+        self.lab.simulator.stop()
+        return "stopped"
+
+    def run_job(self, name: str) -> str:
+        """Run a job on the live source, or go on with it."""
+        return self._begin(f"run {name}", lambda: self.lab.run_job(name, on_note=lambda words: None).error)
+
+    def stop_job(self, name: str) -> str:
+        """Stop a job with a savepoint; it goes on from there when it is run again."""
+        return self._begin(f"stop {name}", lambda: self.lab.stop_job(name).error)
+
+    def savepoint(self, name: str) -> str:
+        """Take a savepoint of a job."""
+
+        def take() -> str:
+            self.lab.savepoint(name)
+            return ""
+
+        return self._begin(f"savepoint {name}", take)
+
+    def _begin(self, name: str, act: Callable[[], str]) -> str:
+        """Do it in a thread; what it returns says what was not well."""
+        before = self._working.get(name)
+        if before is not None and before.is_alive():
+            raise SettingsError(f"{name} is at work already")
+        self._ended.pop(name, None)
+
+        def work() -> None:
+            try:
+                self._ended[name] = act()
+            except (RtapLabError, OSError) as error:
+                self._ended[name] = str(error).splitlines()[0]
+
+        self._working[name] = threading.Thread(target=work, name=name, daemon=True)
+        self._working[name].start()
+        return "begun"
+
+
+ROUTES = routes(LabControl(Lab()))
+"""As `panel serve --plugins` takes them: the lab is that of `RTAP_STATE`."""
