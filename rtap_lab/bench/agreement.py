@@ -43,8 +43,8 @@ from rtap_lab.waiting import until
 PER_STREAM = 12
 """Queries that share a stream, and a job: the windows of more would not fit into a slot's managed memory."""
 _SHOWN = 3
-AGAIN = 5
-"""Streams that may be played again because a job failed: a busy machine loses a TaskManager now and then."""
+AGAIN = 3
+"""How often a stream may be played again because its job failed: a busy machine loses a TaskManager now and then."""
 PATIENCE = 180
 """Seconds that a job may take."""
 
@@ -120,17 +120,19 @@ def campaign(
         JobError: When the stack fails.
     """
     began, result = time.monotonic(), Campaign(seed)
+    failed = 0
     while result.cases < number:
         first = seed * 1_000_000 + result.cases
         batch = range(first, first + min(PER_STREAM, number - result.cases))
         try:
             _batch(lab, first, cases.stream(first), {n: cases.query(n) for n in batch}, parallelism, result)
         except JobError as error:  # the stack failed, not the answer: the same cases again
-            result.again += 1
-            if isinstance(error, StatementError) or result.again > AGAIN:
+            result.again, failed = result.again + 1, failed + 1
+            if isinstance(error, StatementError) or failed > AGAIN:
                 raise
-            until(lambda: lab.status()["ok"], PATIENCE)
+            until(lambda: all(each["state"] == "ready" for each in lab.status()["services"]), PATIENCE)
             continue
+        failed = 0
         progress(result.cases)
     result.seconds = time.monotonic() - began
     return result

@@ -62,8 +62,8 @@ def run(
 ) -> Path:
     """Run a report; its folder: executed notebook, HTML, `metrics.json`, `env.json`.
 
-    Joins the stack that is up, else starts one and stops it; a report that has a lab of its own (`"rtap": {"own_lab": true}`
-    in the notebook's metadata) leaves it alone.
+    Joins the stack that is up, else starts one and stops it. What the notebook's metadata say under `rtap`: a report that has a
+    lab of its own (`"own_lab": true`) leaves it alone; one that needs no standard job (`"job": false`) starts none.
 
     Args:
         state: The lab's state folder.
@@ -87,12 +87,15 @@ def run(
     folder = out / name / f"{stamp:%Y%m%dT%H%M%SZ}"
     folder.mkdir(parents=True, exist_ok=True)
     lab = Lab(state)
-    own_lab = json.loads(template.read_text())["metadata"].get("rtap", {}).get("own_lab", False)
-    ours = not own_lab and (not lab.state.exists or find_supervisor(lab.state) is None)
+    needs = json.loads(template.read_text())["metadata"].get("rtap", {})
+    ours = not needs.get("own_lab", False) and (not lab.state.exists or find_supervisor(lab.state) is None)
     try:
         if ours:
             say("starting the stack")
-            Lab.up(state, gap="20s", within="30s")
+            if needs.get("job", True):
+                Lab.up(state, gap="20s", within="30s")
+            else:
+                Lab.up(state, job=False)
         wanted = {"state": str(state), "out": str(folder.absolute()), "quick": quick, **(parameters or {})}
         known = papermill.inspect_notebook(str(template))
         if set(wanted) - set(known):  # papermill itself would only warn
