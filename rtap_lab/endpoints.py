@@ -6,7 +6,7 @@ What reaching a service asks for beyond its address (TLS, credentials) belongs h
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 
@@ -46,8 +46,9 @@ class Endpoint:
     """One service as its clients see it.
 
     Args:
-        address: Of Kafka, host and port of each broker: "127.0.0.1:19092,127.0.0.1:19093"; of all else a base address,
-            "https://127.0.0.1:8081" or "ws://127.0.0.1:8765", without a slash at its end.
+        address: Of Kafka, host and port of each broker: "127.0.0.1:19092,127.0.0.1:19093"; of the hub, the base address of
+            each: "ws://127.0.0.1:8765,ws://127.0.0.1:8766"; of all else one base address, "https://127.0.0.1:8081". Without a
+            slash at its end.
         tls: What is shown and trusted; None where the service speaks no TLS.
         secret: What tokens for the service are made from (`live.access`); None where it asks for none.
     """
@@ -55,6 +56,11 @@ class Endpoint:
     address: str
     tls: Tls | None = None
     secret: str | None = field(default=None, repr=False)
+
+    @property
+    def each(self) -> list[Endpoint]:
+        """Where the service has several processes: each of them, by itself."""
+        return [replace(self, address=address) for address in self.address.split(",")]
 
     def __str__(self) -> str:
         return self.address

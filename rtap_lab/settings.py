@@ -145,6 +145,10 @@ def job_changes(**options: Unpack[JobOptions]) -> dict[str, Any]:
     return changes
 
 
+MOST_HUBS = 8
+"""Hubs on one machine: each reads and hashes all rows for itself."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """What a user chose for one lab; kept in its state folder."""
@@ -157,6 +161,8 @@ class Settings:
     """How long `events` keeps a record."""
     transaction_ms: int = TRANSACTION_MS
     """How long a transaction of a job may stay open. A test may scale it down; an import needs the whole."""
+    hubs: int = 1
+    """Processes that serve live clients, each with a port of its own."""
 
     @property
     def segment_ms(self) -> int:
@@ -170,7 +176,14 @@ class Settings:
         """How long a live job remembers an event_id (7 h of 6 h): longer than the topic keeps its record."""
         return self.retention_ms + max(self.retention_ms // 6, 180_000)
 
+    @property
+    def hub_names(self) -> list[str]:
+        """The hubs' service names: hub, hub-2, …"""
+        return ["hub", *(f"hub-{n}" for n in range(2, self.hubs + 1))]
+
     def __post_init__(self) -> None:
+        if not 1 <= self.hubs <= MOST_HUBS:
+            raise SettingsError(f"--hubs {self.hubs}: 1 to {MOST_HUBS}")
         if self.retention_ms < LEAST_RETENTION_MS:
             raise SettingsError(
                 "retention: must be a minute or more", hint="`--retention 6h` keeps events for six hours"

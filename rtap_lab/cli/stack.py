@@ -12,6 +12,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeE
 
 from rtap_lab.cli.app import HELP, AsJson, Bound, Delivery, Gap, Watcher, Within, notes, open_lab, print_json
 from rtap_lab.errors import SettingsError
+from rtap_lab.settings import MOST_HUBS
 
 if TYPE_CHECKING:
     from rtap_lab.lab import Lab
@@ -76,6 +77,7 @@ def up(
     delivery: Delivery = None,
     java: Annotated[Path | None, typer.Option(help="A Java 17 to 21 to use.")] = None,
     retention: Annotated[str | None, typer.Option(help="How long `events` keeps a record, 1min or more.")] = None,
+    hubs: Annotated[int | None, typer.Option(min=1, max=MOST_HUBS, help="Processes that serve live clients.")] = None,
     port: Annotated[list[str], typer.Option(help="A port that must be this one: hub=8765.")] = [],  # noqa: B006
     timeout: Annotated[float, typer.Option(help="Seconds until it must be ready.")] = 180,
     as_json: AsJson = False,
@@ -96,6 +98,7 @@ def up(
             delivery=delivery,
             java=java,
             retention=retention,
+            hubs=hubs,
             ports=_ports(port),
             timeout=timeout,
             on_status=watcher,

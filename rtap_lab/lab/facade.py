@@ -88,6 +88,7 @@ class Lab:
         job: bool = True,
         java: str | Path | None = None,
         retention: Duration | None = None,
+        hubs: int | None = None,
         ports: Mapping[str, int] | None = None,
         timeout: float = 180,
         on_status: stack.StatusListener = lambda table: None,
@@ -103,6 +104,7 @@ class Lab:
             job: Whether to run the standard job.
             java: A Java 17 to 21 to use.
             retention: How long `events` keeps a record, from a minute on; as last time when left out, at first 6 h.
+            hubs: How many processes serve live clients; as last time when left out, at first one.
             ports: Ports that must be these, by service.
             timeout: Seconds until it must be ready.
             on_status: Called with the services now and then.
@@ -120,13 +122,14 @@ class Lab:
             java=str(java) if java else None,
             retention_ms=duration_ms(retention, name="retention") if retention is not None else before.retention_ms,
             transaction_ms=before.transaction_ms,
+            hubs=before.hubs if hubs is None else hubs,
         )
         stack.up(
             lab._context,
             settings,
             ports=ports or {},
             job=job_changes(**options) if job else None,
-            chosen=bool(profile or store) or retention is not None,
+            chosen=bool(profile or store) or retention is not None or hubs is not None,
             timeout=timeout,
             on_status=on_status,
             on_note=on_note,

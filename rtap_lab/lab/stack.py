@@ -160,8 +160,8 @@ def up(
             before = settings_document(state).read()
             if chosen and before != replace(settings, java=before.java):
                 raise SettingsError(
-                    f"this lab is up with profile {before.profile}, store {before.store} and a retention of "
-                    f"{_shown(before.retention_ms)}",
+                    f"this lab is up with profile {before.profile}, store {before.store}, a retention of "
+                    f"{_shown(before.retention_ms)} and {before.hubs} hub(s)",
                     hint="`rtap down`, then `rtap up` with the others",
                 )
             if supervisor is None:

@@ -36,10 +36,12 @@ _FIRST_WAIT_S, _LAST_WAIT_S = 0.2, 3.0
 
 @contextmanager
 def _open(hub: Endpoint, encoding: Encoding = "json", patience: float = 5.0) -> Iterator[ClientConnection]:
-    """A connection, introduced; each has a fresh token."""
+    """A connection, introduced; each has a fresh token. Of several hubs it is one by chance: all show the same."""
     if not hub.secret:
         raise LiveError(f"hub: {hub} asks for a token, and there is no secret to make one from")
-    with connect(hub.address, open_timeout=patience, close_timeout=0.5, max_size=None, proxy=None) as socket:
+    with connect(
+        random.choice(hub.each).address, open_timeout=patience, close_timeout=0.5, max_size=None, proxy=None
+    ) as socket:
         socket.send(authorize(issue(hub.secret, time.time()), encoding))
         yield socket
 

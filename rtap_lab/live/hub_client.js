@@ -14,7 +14,8 @@ const FIRST_WAIT_MS = 200;
 const LAST_WAIT_MS = 3000;
 const UNUSED_MS = 60_000; // a connection that nothing on the page needs is closed after so long
 
-/** The connection to a hub; pages that ask for the same hub share it. */
+/** The connection to a hub; what asks for the same hub on a page shares it. Several addresses, a comma between two, are hubs that
+ * show the same: when one goes away the next is asked. */
 export function connect(url, token) {
   if (!hubs.has(url)) hubs.set(url, new Hub(url, token));
   const hub = hubs.get(url);
@@ -33,11 +34,13 @@ class Hub {
     this.number = 0;
     this.wait = FIRST_WAIT_MS;
     this.word = "connecting";
+    const several = url.split(",");
+    this.addresses = several.map((_, n) => several[(n + Math.floor(Math.random() * several.length)) % several.length]);
     this.open();
   }
 
   open() {
-    const socket = (this.socket = new WebSocket(this.url));
+    const socket = (this.socket = new WebSocket(this.addresses[0]));
     socket.onopen = () => socket.send(JSON.stringify({ type: "authorize", token: this.token }));
     socket.onmessage = (event) => {
       const found = JSON.parse(event.data);
@@ -50,6 +53,7 @@ class Hub {
       if (this.left) return;
       this.expired = event.code === EXPIRED;
       this.tell(this.expired ? "expired" : "away");
+      this.addresses.push(this.addresses.shift());
       if (this.expired) return;
       setTimeout(() => this.open(), this.wait * (0.5 + Math.random() / 2)); // so that not all come back at once
       this.wait = Math.min(this.wait * 2, LAST_WAIT_MS);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -16,7 +17,8 @@ def main() -> None:
     """Run the service that the arguments name."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     name, folder = sys.argv[1:]
-    import_module(f"rtap_lab.services.{name}").main(ServiceProcess(name, Site(State(Path(folder)))))
+    module = re.sub(r"-\d+$", "", name)  # hub-2 is one more of hub
+    import_module(f"rtap_lab.services.{module}").main(ServiceProcess(name, Site(State(Path(folder)))))
 
 
 if __name__ == "__main__":

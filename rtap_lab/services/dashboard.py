@@ -67,6 +67,7 @@ def declare(site: Site) -> list[Service]:
             str(_file(ACCESS)),
             "--plugins",
             FLINK_UI,
+            "--plugins",
             CONTROL,
             "--index",
             "app",

@@ -32,20 +32,20 @@ LOOK_S = 1.0
 
 
 def ports(settings: Settings) -> list[str]:
-    return ["hub"]
+    return settings.hub_names
 
 
 def declare(site: Site) -> list[Service]:
-    endpoint = site.endpoints.hub
     return [
         own_service(
             site,
-            "hub",
+            name,
             depends=tuple(site.kafka_names),
-            answers=lambda: ping(endpoint),
-            port=site.ports["hub"],
+            answers=partial(ping, endpoint),
+            port=site.ports[name],
             link=endpoint.address,
         )
+        for name, endpoint in zip(site.settings.hub_names, site.endpoints.hub.each, strict=True)
     ]
 
 
@@ -85,7 +85,7 @@ class _Follower:
 
     def __init__(self, process: ServiceProcess, server: LiveServer, loop: asyncio.AbstractEventLoop) -> None:
         self.process, self.server, self.loop = process, server, loop
-        self.reader = TopicReader(process.site.endpoints.kafka, "rtap-hub")
+        self.reader = TopicReader(process.site.endpoints.kafka, f"rtap-{process.name}")
         self.jobs = jobs_document(process.state)
         self.channels: dict[str, Schema] = {}
         self.followed: dict[str, Feed] = {}
@@ -203,7 +203,8 @@ class _Follower:
 
 def main(process: ServiceProcess) -> None:
     """Serve clients, until the stop; what was there when the hub began is read before."""
-    hub = Hub(f"hub {process.site.ports['hub']}")
+    port = process.site.ports[process.name]
+    hub = Hub(f"{process.name} {port}")
     server = LiveServer(hub, process.state.secret("hub.secret"), Past(process))
 
     def read(loop: asyncio.AbstractEventLoop, caught_up: asyncio.Event) -> None:
@@ -226,7 +227,7 @@ def main(process: ServiceProcess) -> None:
         await caught_up.wait()
         if reading.done():
             return await reading
-        await server.start(process.site.ports["hub"])
+        await server.start(port)
         try:
             await reading
         finally:

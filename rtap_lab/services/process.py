@@ -59,7 +59,7 @@ def own_service(
 
     Args:
         site: The lab.
-        name: The service's.
+        name: The service's; `NAME-2` and so on are further processes of one module.
         depends: What must be ready first.
         answers: Asks it, beside what its beat says.
         port: Where it listens.

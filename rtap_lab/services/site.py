@@ -80,7 +80,10 @@ class Site:
             registry=https("registry"),
             flink=https("flink"),
             gateway=https("gateway"),
-            hub=Endpoint(f"ws://127.0.0.1:{self.ports['hub']}", secret=self.state.secret("hub.secret")),
+            hub=Endpoint(
+                ",".join(f"ws://127.0.0.1:{self.ports[name]}" for name in self.settings.hub_names),
+                secret=self.state.secret("hub.secret"),
+            ),
             dashboard=Endpoint(http("dashboard").address, secret=self.state.secret("dashboard.secret")),
             store=Endpoint(str(embedded_file(self.state))) if embedded else http("store"),
         )

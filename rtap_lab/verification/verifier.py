@@ -161,7 +161,7 @@ class Verifier:
         problems = []
         if self.hub is not None:
             try:
-                compared += self._shown(self.hub, subject)
+                compared += [each for hub in self.hub.each for each in self._shown(hub, subject)]
             except LiveError as error:
                 problems.append(f"what clients are shown cannot be compared: {error.message}")
         fates = Counter(j.fate for j in judged)

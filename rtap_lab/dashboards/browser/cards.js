@@ -86,6 +86,14 @@ const textOf = (value) => {
   return /^\d{4}-\d\d-\d\dT/.test(value) ? String(value).slice(11, 19) : String(value);
 };
 
+// Draw again only what is another: a row that somebody is about to click stays.
+const renewed = (into, shown) => {
+  const now = JSON.stringify(shown);
+  const news = into.rtapShown !== now;
+  into.rtapShown = now;
+  return news;
+};
+
 // How a card's rows are, and what verification said of them.
 const wordsOf = (source) => [source.words(), source.verified()].filter(Boolean).join(" · ");
 
@@ -277,6 +285,7 @@ const cards = {
         fresh(card, source);
         words.textContent = wordsOf(source);
         const data = reductions.top(source.all(), { x: source.x, ...options }, source.span());
+        if (!renewed(table, [data, pageState.filters])) return;
         const most = Math.max(...data.value, 1);
         const lines = data.key.map((key, n) => {
           const line = make("tr");
@@ -313,10 +322,9 @@ const cards = {
         words.textContent = wordsOf(source);
         const rows = within(source.all(), source.x, source.span());
         const newest = rows.sort((a, b) => timeOf(b[source.x]) - timeOf(a[source.x])).slice(0, options.keep);
-        const head = make("tr");
-        for (const [, title] of columns) head.append(make("th", "", title));
+        if (!renewed(table, newest)) return;
         table.replaceChildren(
-          head,
+          headOf(columns.map(([, title]) => title)),
           ...newest.map((row) => {
             const line = rowOf(columns.map(([name]) => textOf(row[name])));
             opens(line, () => showEvents(source, row, card));
@@ -379,15 +387,15 @@ const cards = {
           words.textContent = wordsOf(source);
           const rows = within(source.all(), source.x, source.span()).sort((a, b) => timeOf(b[source.x]) - timeOf(a[source.x]));
           course.replaceChildren(sparkline(courseOf(source, rows)));
+          const newest = rows.slice(0, keep);
+          if (!renewed(table, newest)) return;
           const columns = (source.columns ?? []).filter((column) => column !== "window_start");
-          const head = make("tr");
-          for (const column of columns) head.append(make("th", "", column));
-          const lines = rows.slice(0, keep).map((row) => {
+          const lines = newest.map((row) => {
             const line = rowOf(columns.map((column) => textOf(row[column])));
             opens(line, () => showEvents(source, row, tile));
             return line;
           });
-          table.replaceChildren(head, ...lines);
+          table.replaceChildren(headOf(columns), ...lines);
         });
         shown.set(name, [tile, ended]);
       }
@@ -410,8 +418,7 @@ const cards = {
     box.append(card);
     const sources = new Map();
     const show = () => {
-      const head = make("tr");
-      for (const title of ["query", "rows", "how far", "log to hub", "hub to page"]) head.append(make("th", "", title));
+      const head = headOf(["query", "rows", "how far", "log to hub", "hub to page"]);
       const lines = [...sources].map(([name, source]) => {
         const { at } = source;
         const ms = (value) => (value === undefined ? "" : `${shortly(value)} ms`);
@@ -650,9 +657,7 @@ async function doing(act, well = "") {
 
 // Buttons for who may act; they are made anew only when they differ, so that a click is never lost.
 function buttons(into, facts, acts) {
-  const wanted = JSON.stringify([facts.may_act, acts.map(([text, , busy]) => [text, busy])]);
-  if (into.rtapShown === wanted) return;
-  into.rtapShown = wanted;
+  if (!renewed(into, [facts.may_act, acts.map(([text, , busy]) => [text, busy])])) return;
   const said = make("span", "none");
   if (!facts.may_act) {
     said.textContent = "This address only shows.";

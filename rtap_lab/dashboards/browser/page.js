@@ -281,7 +281,7 @@ function untilRemoved(model, view, stop) {
  * ends it. */
 function showRows(model, draw) {
   const { instead } = model;
-  if (!instead) return showSource(model, (source) => draw(source, model.options));
+  if (!instead?.channel) return showSource(model, (source) => draw(source, model.options));
   const other = { url: model.url, token: model.token, source: model.source, ...instead, options: { ...model.options, ...instead.options } };
   const chosen = () => {
     const names = Object.keys(pageState.filters);
