@@ -178,7 +178,7 @@ class Settings:
 
     @property
     def hub_names(self) -> list[str]:
-        """The hubs' service names: hub, hub-2, …"""
+        """The service names of the hubs: hub, hub-2 and so on."""
         return ["hub", *(f"hub-{n}" for n in range(2, self.hubs + 1))]
 
     def __post_init__(self) -> None:

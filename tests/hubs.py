@@ -1,15 +1,27 @@
-"""A real hub in a thread, over a topic of ours, that can be killed and come back."""
+"""Real hubs in a thread: one over a topic of ours, that can be killed and come back; one over a simulated shop."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
+import time
+from collections.abc import Collection
+from dataclasses import replace
+from typing import Any
 
 from rtap_lab.endpoints import Endpoint
+from rtap_lab.events.times import instant_text
+from rtap_lab.lab import Lab
 from rtap_lab.live.hub import Hub
-from rtap_lab.live.protocol import Row
+from rtap_lab.live.protocol import Events, History, Row
 from rtap_lab.live.server import Answering, LiveServer
+from rtap_lab.queries.catalogue import packaged
+from rtap_lab.queries.query import Query
 from rtap_lab.queries.schema import Schema
+from rtap_lab.reference.engine import rows_of
+from rtap_lab.reference.fates import Event
+from rtap_lab.services.past import behind
+from rtap_lab.settings import JobParameters
 from rtap_lab.stack.process import free_port
 
 SECRET = "secret"
@@ -60,3 +72,76 @@ class HubThread:
         asyncio.run_coroutine_threadsafe(self._server.stop(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
+
+
+class ShopHub:
+    """The packaged queries of a simulated shop, recomputed by the reference engine, behind a real hub.
+
+    Args:
+        scenario: A packaged one.
+        seconds: How long it was played.
+        ahead_s: How long from now the newest event happens: so long its rows are news.
+        left_out: Queries that no run answers.
+    """
+
+    def __init__(self, scenario: str, seconds: float, left_out: Collection[str] = (), ahead_s: float = 0) -> None:
+        self.queries = packaged(JobParameters(gap_ms=20_000, within_ms=30_000))
+        self.events = played(scenario, seconds, ahead_s)
+        self.now_ms = self.events[-1].event_time
+        self.rows = {query.name: self._rows(query) for query in self.queries if query.name not in left_out}
+        self.endpoint = Endpoint(f"ws://127.0.0.1:{free_port()}", secret=SECRET)
+        self.server = LiveServer(Hub("a shop", {q.name: q.schema for q in self.queries}), SECRET, self._answer)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+
+    def _rows(self, query: Query) -> list[Row]:
+        schema = query.schema
+        due = [row for row in rows_of(query.definition, self.events) if schema.row_time_ms(row) <= self.now_ms - 2_000]
+        return schema.written(due)
+
+    def _answer(self, asked: History | Events) -> dict[str, Any]:
+        query = self.queries[asked.channel]
+        if isinstance(asked, History):
+            normal, at = query.schema.normal, query.schema.point_time_ms
+            found = [row for row in self.rows[query.name] if asked.begin_ms <= at(normal(row)) < asked.end_ms]
+            return {"rows": found[-asked.limit :], "more": len(found) > asked.limit}
+        begin_ms, end_ms, test = behind(query, asked.row)
+        events = [event for event in self.events if begin_ms <= event.event_time < end_ms and test(event)]
+        shown = [{"event_time": instant_text(e.event_time), "visitor_id": e.visitor_id, "name": e.name} for e in events]
+        return {"events": shown[: asked.limit], "found": len(events), "complete": True}
+
+    def start(self) -> None:
+        """Serve all rows, each query verified."""
+        self._thread.start()
+
+        async def serve() -> None:
+            for name, rows in self.rows.items():
+                due_ms = self.queries[name].schema.absent_ms
+                self.server.begin(name, "live", "run 1", 0, due_ms=due_ms)
+                self.server.publish(name, "live", list(enumerate(rows, 1)), appended_ms=1, received_ms=2)
+                self.server.loaded(name, "live")
+                verdict = {
+                    "exact": True,
+                    "upto_ms": self.now_ms,
+                    "at_ms": self.now_ms,
+                    "rows": len(rows),
+                    "differences": 0,
+                }
+                self.server.notify(name, "live", "run 1", "verdict", verdict)
+            await self.server.start(int(self.endpoint.address.rpartition(":")[2]))
+
+        asyncio.run_coroutine_threadsafe(serve(), self._loop).result(30)
+
+    def stop(self) -> None:
+        asyncio.run_coroutine_threadsafe(self.server.stop(), self._loop).result(10)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+
+
+def played(scenario: str, seconds: float, ahead_s: float) -> list[Event]:
+    """The counted events of a packaged scenario, by their times; the newest happens so many seconds from now."""
+    offline = Lab.offline()
+    offline.simulate(scenario, seconds=seconds)
+    events = sorted(offline._counted("live"), key=lambda event: event.event_time)
+    shift_ms = time.time_ns() // 1_000_000 + round(ahead_s * 1000) - events[-1].event_time
+    return [replace(event, event_time=event.event_time + shift_ms) for event in events]

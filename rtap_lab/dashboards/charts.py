@@ -34,7 +34,7 @@ class LiveChart(pn.viewable.Viewer):
     It begins as what fits the query; another kind is asked for by its name, and gives a new chart:
 
         lab.chart("page_views_1m").line("window_end", "views", by="page")
-        lab.chart("traffic_hop").line().overlay("1d")
+        lab.chart("traffic_hop").line().overlay("24h")
 
     Args:
         hub: Where the hub is, and its secret; None for a static picture.
@@ -116,7 +116,7 @@ class LiveChart(pn.viewable.Viewer):
         """The same line or area with another course behind it, dashed.
 
         Args:
-            earlier: "1d": the same time yesterday.
+            earlier: "24h": the same time yesterday.
             source: Another source's run, its newest row under the newest here.
 
         Raises:

@@ -50,7 +50,7 @@ class ChartPlan:
         """The same with another course behind it.
 
         Args:
-            earlier: "1d": its own course so long before.
+            earlier: "24h": its own course so long before.
             source: Another source, whose newest row is put under the newest here.
 
         Raises:
@@ -92,6 +92,19 @@ def _column(query: Query, name: str, allowed: list[str], what: str) -> str:
     return name
 
 
+def _added_up(query: Query, name: str, over: str) -> None:
+    """Refuse to add up what cannot be: visitors of two windows, or of two pages, may be the same.
+
+    Raises:
+        SettingsError: When it cannot be.
+    """
+    if name not in query.schema.additive:
+        raise SettingsError(
+            f"chart of {query.name}: {name} cannot be added up over {over}",
+            hint=f"what can: {', '.join(query.schema.additive)}" if query.schema.additive else "",
+        )
+
+
 def _time(query: Query, x: str | None) -> str:
     times = [name for name, kind in query.schema.columns.items() if kind == "time"]
     return query.schema.time_column if x is None else _column(query, x, times, "time")
@@ -113,6 +126,9 @@ def line(query: Query, x: str | None, ys: tuple[str, ...], by: str | None, kind:
     numbers = _numbers(query)
     chosen = [_column(query, y, numbers, "number") for y in ys] or [_number(query, None)]
     common = {"x": _time(query, x), "keep": POINTS, "step": step_ms(query)}
+    others = [key for key in query.schema.keys if key != by]
+    for name in chosen if others else ():
+        _added_up(query, name, " and ".join(others))
     if by is None:
         return ChartPlan(kind, common | {"ys": chosen}, _title(query))
     if kind == "area" or len(chosen) != 1:
@@ -149,6 +165,7 @@ def heat(query: Query, y: str | None, value: str | None, keep: int) -> ChartPlan
     ranked = bars(query, y, value, keep).options
     if ranked["value"] is None:
         raise SettingsError(f"chart of {query.name}: it has no number to draw")
+    _added_up(query, ranked["value"], "an hour")
     options = {"x": ranked["x"], "y": ranked["key"], "value": ranked["value"], "keep": keep}
     return ChartPlan("heat", options, f"{_title(query)}: {ranked['value']} by hour of the day (UTC)")
 

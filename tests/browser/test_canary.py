@@ -15,7 +15,6 @@ from rtap_lab.lab import Lab
 from rtap_lab.queries.aggregates import count
 from rtap_lab.queries.query import WindowQuery
 from rtap_lab.queries.windows import TumbleWindow
-from tests.browser.test_dashboard import page  # noqa: F401
 
 CANARIES = (
     "<img src=x onerror='globalThis.canary=1'>",
@@ -61,13 +60,13 @@ def send(lab: Lab, seconds: float) -> None:
     assert out.flush(20) == 0
 
 
-def run(page: Page) -> int:  # noqa: F811
+def run(page: Page) -> int:
     """How many canaries the page's scripts let sing."""
     inner = "Array.from({length: frames.length}, (_, n) => { try { return Number(frames[n].canary ?? 0) } catch { return 0 } })"
     return int(page.evaluate(f"(globalThis.canary ?? 0) + {inner}.reduce((a, b) => a + b, 0)"))
 
 
-def test_no_canary_sings_in_dashboard_notebook_or_report(stack: Lab, page: Page, tmp_path: Path) -> None:  # noqa: F811
+def test_no_canary_sings_in_dashboard_notebook_or_report(stack: Lab, page: Page, tmp_path: Path) -> None:
     from bokeh.embed import file_html
 
     from rtap_lab.dashboards.charts import chart_of

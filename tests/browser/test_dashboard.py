@@ -2,68 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from rtap_lab.lab import Lab
 from rtap_lab.live.access import issue
 from rtap_lab.live.protocol import authorize
 from rtap_lab.stack.supervisor import find_services
 from rtap_lab.waiting import until
-from tests.conftest import CHROMIUM
-
-SHOTS = Path(os.environ.get("RTAP_SHOTS", "")) if os.environ.get("RTAP_SHOTS") else None
-
-
-@pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    with sync_playwright() as playwright:
-        context = playwright.chromium.launch_persistent_context(
-            str(tmp_path_factory.mktemp("profile")),
-            executable_path=CHROMIUM,
-            args=[
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-background-networking",
-                "--disable-component-update",
-                "--disable-sync",
-                "--disable-quic",
-                "--no-first-run",
-            ],
-            viewport={"width": 1280, "height": 1100},
-        )
-        page = context.new_page()
-        yield page
-        context.close()
-
-
-@pytest.fixture
-def foreign(page: Page) -> Iterator[list[str]]:
-    """Addresses off this machine that the page asked for."""
-    asked: list[str] = []
-
-    def look(request: object) -> None:
-        url = request.url  # type: ignore[attr-defined]
-        if not re.match(r"(https?|wss?)://(127\.0\.0\.1|localhost)[:/]|data:|blob:", url):
-            asked.append(url)
-
-    page.on("request", look)
-    yield asked
-    page.remove_listener("request", look)
-
-
-def rows_received(page: Page) -> int:
-    return int(
-        page.locator(".rtap-state").evaluate_all("all => all.reduce((sum, e) => sum + Number(e.dataset.rows ?? 0), 0)")
-    )
+from tests.pages import rows_received, shot
 
 
 def test_the_dashboard_moves_and_needs_no_network(stack: Lab, page: Page, foreign: list[str]) -> None:
@@ -96,9 +48,7 @@ def test_the_dashboard_moves_and_needs_no_network(stack: Lab, page: Page, foreig
         page.get_by_role("button", name="1 h", exact=True).click()
         assert "range=3600000" in page.url, "the range is in the address: the view can be shared"
         expect(page.locator(".tile").filter(has_text="Pages").locator("td").first).to_be_visible(timeout=90_000)
-        if SHOTS:
-            page.wait_for_timeout(12_000)
-            page.screenshot(path=str(SHOTS / "dashboard.png"), full_page=True)
+        shot(page, "dashboard", settled_ms=12_000)
         page.set_viewport_size({"width": 360, "height": 780})
         page.wait_for_timeout(1_000)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (

@@ -16,7 +16,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from rtap_lab.lab import Lab
-from tests.browser.test_dashboard import SHOTS, page, rows_received  # noqa: F401
+from tests.pages import SHOTS, rows_received
 
 CHART = """import time
 from rtap_lab import Lab
@@ -31,8 +31,6 @@ from rtap_lab.jupyter import author
 author(lab)
 """
 FLINK = "%%flink --since 1m --seconds 90\nSELECT event_type, COUNT(*) AS n FROM events GROUP BY event_type"
-
-
 PYTHON = "Python 3 (ipykernel)"
 # The indicator says "idle" before the session is connected; a cell that is run then makes JupyterLab start a second session for
 # the notebook, and end the first ("Kernel Terminating").
@@ -48,7 +46,7 @@ READY = """name => {
 class JupyterLab:
     """A JupyterLab that runs, and a page on it."""
 
-    def __init__(self, page: Page, base: str, token: str) -> None:  # noqa: F811
+    def __init__(self, page: Page, base: str, token: str) -> None:
         self.page, self.base, self.token = page, base, token
         self.kernel = PYTHON
 
@@ -106,7 +104,7 @@ class JupyterLab:
 
 
 @contextmanager
-def opened(stack: Lab, page: Page, work: Path) -> Iterator[JupyterLab]:  # noqa: F811
+def opened(stack: Lab, page: Page, work: Path) -> Iterator[JupyterLab]:
     """JupyterLab, started in a work folder as a person would."""
     server = subprocess.Popen(
         [sys.executable, "-m", "rtap_lab.cli", "lab", "--no-browser"],
@@ -147,7 +145,7 @@ def traffic(stack: Lab) -> Iterator[None]:
     shop.join()
 
 
-def test_a_chart_moves_while_the_kernel_is_busy(stack: Lab, page: Page, traffic: None, tmp_path: Path) -> None:  # noqa: F811
+def test_a_chart_moves_while_the_kernel_is_busy(stack: Lab, page: Page, traffic: None, tmp_path: Path) -> None:
     with opened(stack, page, tmp_path) as lab:
         lab.open("busy_test.ipynb", [CHART, BUSY])
         lab.run(0)
@@ -165,7 +163,7 @@ def test_a_chart_moves_while_the_kernel_is_busy(stack: Lab, page: Page, traffic:
         lab.shot("jupyterlab")
 
 
-def test_authored_inserted_and_asked_in_sql(stack: Lab, page: Page, traffic: None, tmp_path: Path) -> None:  # noqa: F811
+def test_authored_inserted_and_asked_in_sql(stack: Lab, page: Page, traffic: None, tmp_path: Path) -> None:
     with opened(stack, page, tmp_path) as lab:
         lab.open("author_test.ipynb", [AUTHOR, FLINK])
         lab.run(0)

@@ -19,7 +19,6 @@ from rtap_lab.live.checksum import row_hash
 from rtap_lab.live.protocol import Events, History, Row
 from rtap_lab.live.server import MODULE
 from rtap_lab.queries.schema import Schema
-from tests.browser.test_dashboard import page  # noqa: F401
 from tests.hubs import SECRET, HubThread
 
 SCHEMA = Schema(keys={"page": "text"}, measures={"n": "integer", "worth": "number"})
@@ -48,7 +47,7 @@ def hub() -> Iterator[HubThread]:
     made.stop()
 
 
-def follow(page: Page, hub: HubThread, asked: str = '{channel: "a"}') -> None:  # noqa: F811
+def follow(page: Page, hub: HubThread, asked: str = '{channel: "a"}') -> None:
     """A page of this machine that follows the hub: its own client, imported from it."""
     page.goto(f"http://127.0.0.1:{hub.port}{MODULE}")  # any page of this machine will do
     page.evaluate(
@@ -66,7 +65,7 @@ def follow(page: Page, hub: HubThread, asked: str = '{channel: "a"}') -> None:  
     )
 
 
-def test_a_page_stays_in_step_through_a_hub_that_dies_and_comes_back(page: Page, hub: HubThread) -> None:  # noqa: F811
+def test_a_page_stays_in_step_through_a_hub_that_dies_and_comes_back(page: Page, hub: HubThread) -> None:
     hub.publish(*rows(1, 2, 3))
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
@@ -93,7 +92,7 @@ def test_a_page_stays_in_step_through_a_hub_that_dies_and_comes_back(page: Page,
     assert errors == []
 
 
-def test_a_filter_the_newest_by_key_and_the_past(page: Page, hub: HubThread) -> None:  # noqa: F811
+def test_a_filter_the_newest_by_key_and_the_past(page: Page, hub: HubThread) -> None:
     hub.publish(*rows(*range(1, 30)))
     follow(page, hub, '{channel: "a", latest_by: ["page"], columns: ["n"], where: {page: "/é3"}}')
     page.wait_for_function("globalThis.all?.length === 1")
@@ -106,7 +105,7 @@ def test_a_filter_the_newest_by_key_and_the_past(page: Page, hub: HubThread) -> 
     page.wait_for_function("globalThis.why === 'no job answers this query'")
 
 
-def test_the_browser_hashes_and_reduces_as_python_does(page: Page, hub: HubThread) -> None:  # noqa: F811
+def test_the_browser_hashes_and_reduces_as_python_does(page: Page, hub: HubThread) -> None:
     print("seed", SEED)
     dice = random.Random(SEED)
     page.goto(f"http://127.0.0.1:{hub.port}{MODULE}")
@@ -146,6 +145,10 @@ def test_the_browser_hashes_and_reduces_as_python_does(page: Page, hub: HubThrea
                 },
             ),
             ("count", {"x": "t", "step": 1000, "keep": keep}),
+            ("lines", {"x": "t", "y": "m", "by": "key", "most": 3, "step": dice.choice([0, 1000]), "keep": keep}),
+            ("heat", {"x": "t", "y": "key", "value": "m", "keep": 4}),
+            ("total", {"x": "t", "ys": ["n", "m"]}),
+            ("newest", {"x": "t", "columns": ["t", "key", "n"], "keep": keep}),
         ]
         for name, options in asked:
             if name == "count" and any(isinstance(each["t"], str) for each in rows):
@@ -158,12 +161,13 @@ def test_the_browser_hashes_and_reduces_as_python_does(page: Page, hub: HubThrea
             assert json.loads(found) == json.loads(json.dumps(_without_nan(expected))), (name, options, span, rows)
 
 
-def _without_nan(columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
+def _without_nan(value: Any) -> Any:
     """As JSON.stringify writes it."""
-    return {
-        name: [None if isinstance(each, float) and math.isnan(each) else each for each in column]
-        for name, column in columns.items()
-    }
+    if isinstance(value, dict):
+        return {name: _without_nan(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(each) for each in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 STORY = [
@@ -180,12 +184,7 @@ STORY = [
 
 @pytest.mark.parametrize(("minutes", "now", "views", "since"), STORY)
 def test_what_stopped_is_told_and_only_that(
-    page: Page,  # noqa: F811
-    hub: HubThread,
-    minutes: range,
-    now: float,
-    views: int,
-    since: int | None,
+    page: Page, hub: HubThread, minutes: range, now: float, views: int, since: int | None
 ) -> None:
     page.goto(f"http://127.0.0.1:{hub.port}{MODULE}")
     shared = (DASHBOARDS / "reductions.js").read_text()

@@ -102,7 +102,11 @@ const opens = (line, act) => {
   line.tabIndex = 0;
   line.className = "opens";
   line.onclick = act;
-  line.onkeydown = (event) => event.key === "Enter" && act();
+  line.onkeydown = (event) => {
+    if (event.key !== "Enter") return;
+    event.preventDefault(); // it would press the button that is focused then
+    act();
+  };
 };
 
 const fresh = (box, source) => box.classList.toggle("stale", source.word !== "live" || pageState.isOld());

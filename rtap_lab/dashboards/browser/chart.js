@@ -176,7 +176,7 @@ class Behind {
     if (this.other) {
       this.rows = this.other.all();
       shift = source.newest - this.other.newest;
-    } else if (span) this.fetch(source, span);
+    } else if (source.newest) this.fetch(source, span ?? [source.oldest(source.all()), source.newest + 1]);
     const data = reductions[model.reduce](this.rows, { x: model.time, ...model.options }, span && span.map((at) => at - shift));
     data.x = data.x.map((at) => at + shift);
     put(target, { data });

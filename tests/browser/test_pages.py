@@ -1,0 +1,286 @@
+"""The dashboard and charts in a real browser, over a real hub and rows of the reference engine: what can be seen and done.
+
+The stack is not needed: `test_dashboard` shows the same on it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import panel as pn
+import pytest
+from playwright.sync_api import Page, expect
+
+from rtap_lab.dashboards import app
+from rtap_lab.dashboards.charts import LiveChart
+from rtap_lab.dashboards.control import routes
+from rtap_lab.queries.audience import AUDIENCE, FUNNEL
+from rtap_lab.queries.watchlist import BOTS
+from rtap_lab.stack.process import free_port
+from tests.hubs import ShopHub
+from tests.pages import shot
+
+
+class Controls:
+    """Facts that are told, and what was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[Any] = []
+        self.acts = {"verify": self.verify, "job_run": self.job_run}
+
+    def verify(self) -> str:
+        self.asked.append("verify")
+        return "begun"
+
+    def job_run(self, name: str) -> str:
+        self.asked.append(name)
+        return "begun"
+
+    def facts(self) -> dict[str, Any]:
+        ledger = {"read": 1200, "counted": 1100, "duplicate": 20, "late": 30, "rejected": 50}
+        verdict = {"exact": True, "upto_ms": 1_800_000_000_000, "ledger": ledger, "differences": {}, "problems": []}
+        job = {"name": "standard", "source": "live", "state": "RUNNING", "watermark": "2026-11-27T10:00:00.000Z"}
+        job |= {
+            "lag": 3,
+            "checkpoint_age_s": 1.5,
+            "late_share": 0.01,
+            "rejected_share": 0.02,
+            "error": None,
+            "note": None,
+        }
+        service = {"name": "kafka", "state": "ready", "rss_mb": 300.0, "uptime_s": 60, "restarts": 0, "detail": ""}
+        return {
+            "ok": True,
+            "problems": [],
+            "services": [service],
+            "jobs": [job],
+            "not_running": ["watchlist"],
+            "simulator": None,
+            "scenarios": ["brisk", "steady"],
+            "verdicts": {"standard/live": verdict},
+            "working": [],
+            "ended": {},
+        }
+
+
+class Site:
+    """A hub and a Panel server of our own process.
+
+    Args:
+        shop: The hub.
+        pages: What is served, by name.
+    """
+
+    def __init__(self, shop: ShopHub) -> None:
+        self.shop, self.control, self.port = shop, Controls(), free_port()
+        hub, queries = shop.endpoint, shop.queries
+
+        def charts() -> pn.viewable.Viewable:
+            pages, traffic = LiveChart(hub, queries["page_views_1m"]), LiveChart(hub, queries["traffic_hop"])
+            audience = LiveChart(hub, queries[AUDIENCE])
+            return pn.Column(
+                pages.line("window_end", "views", by="page"),
+                traffic.area(),
+                pages.bars(),
+                pages.heat(),
+                audience.map(),
+                LiveChart(hub, queries["checkout_abandoned"]).count("1m"),
+                traffic.number(),
+                LiveChart(hub, queries[FUNNEL]).funnel(),
+                LiveChart(hub, queries["cart_to_purchase"]).table(),
+                traffic.line().overlay("2min"),
+            )
+
+        self.server = pn.serve(
+            {"app": lambda: app.page(hub), "charts": charts},
+            port=self.port,
+            address="127.0.0.1",
+            threaded=True,
+            show=False,
+            verbose=False,
+            extra_patterns=routes(self.control),
+        )
+
+    def open(self, page: Page, name: str = "app", words: str = "") -> None:
+        page.goto("about:blank")
+        page.goto(f"http://127.0.0.1:{self.port}/{name}{words}")
+        page.wait_for_selector(".rtap-state[data-state=live]", state="attached", timeout=60_000)
+
+
+@pytest.fixture(scope="module")
+def site(page: Page) -> Iterator[Site]:
+    shop = ShopHub("checkout_outage", 475, left_out=[BOTS], ahead_s=900)
+    shop.start()
+    made = Site(shop)
+    yield made
+    page.goto("about:blank")
+    made.server.stop()
+    shop.stop()
+
+
+def tile(page: Page, label: str) -> Any:
+    """A card by how its title begins."""
+    title = page.locator("h3, .label, span").filter(has_text=re.compile(f"^{label}"))
+    return page.locator(".tile").filter(has=title).first
+
+
+def total(rows: list[dict[str, Any]], name: str) -> int:
+    return sum(row[name] for row in rows)
+
+
+def test_a_stranger_sees_what_stopped_and_all_sections_show_what_the_rows_say(
+    site: Site, page: Page, errors: list[str], foreign: list[str]
+) -> None:
+    site.open(page)
+    story = page.locator(".story")
+    expect(story).to_contain_text("No purchase since", timeout=15_000)
+    expect(story).to_contain_text("Traffic goes on")
+    expect(page.locator(".rtap-proof").first).to_contain_text("✓ verified to")
+    rows = site.shop.rows
+    page.get_by_role("button", name="15 min", exact=True).click()
+    countries: dict[str, int] = {}
+    for row in rows[AUDIENCE]:
+        countries[row["country"]] = countries.get(row["country"], 0) + row["views"]
+    best = max(countries, key=lambda name: countries[name])
+    expect(tile(page, "Countries").locator("tr").nth(1)).to_contain_text(f"{best}{countries[best]:,}", timeout=15_000)
+    shot(page, "overview", settled_ms=1_500)
+    page.get_by_role("tab", name="Visits and funnel").click()
+    landing = tile(page, "Visitors by step").locator(".step").first
+    expect(landing).to_contain_text(f"{total(rows[FUNNEL], 'landing'):,}", timeout=15_000)
+    shot(page, "funnel", settled_ms=1_500)
+    page.get_by_role("tab", name="Patterns").click()
+    shown = tile(page, "Purchases after an add to cart").locator("tr.opens")
+    expect(shown.first).to_be_visible(timeout=15_000)
+    shot(page, "patterns", settled_ms=1_500)
+    page.get_by_role("tab", name="My queries").click()
+    expect(page.get_by_text("No query of your own runs here")).to_be_visible()
+    assert "tab=4" in page.url, "a section can be shared"
+    assert errors == []
+    assert foreign == []
+
+
+def test_filters_act_on_what_knows_the_column_and_the_rest_says_so(site: Site, page: Page, errors: list[str]) -> None:
+    site.open(page, words="#range=900000")
+    country = next(row["country"] for row in site.shop.rows[AUDIENCE] if row["country"])
+    of_country = [row for row in site.shop.rows[AUDIENCE] if row["country"] == country]
+    page.get_by_role("button", name=country, exact=True).click()
+    assert f"country={country}" in page.url
+    bought = tile(page, "Purchases").locator(".value")
+    expect(bought).to_have_text(f"{total(of_country, 'purchases'):,}", timeout=15_000)
+    expect(tile(page, "Visitors in the last minute").locator(".change")).to_have_text("of every country")
+    devices: dict[str, int] = {}
+    for row in of_country:
+        devices[row["device"]] = devices.get(row["device"], 0) + row["views"]
+    best = max(devices, key=lambda name: devices[name])
+    expect(tile(page, "Devices").locator("tr").nth(1)).to_contain_text(f"{best}{devices[best]:,}")
+    expect(page.get_by_text("of every country").first).to_be_visible()
+    page.get_by_title("no filter").click()
+    assert "country=" not in page.url
+    everybody = [row for row in site.shop.rows["conversions_1m"] if row["goal"] == "purchase"]
+    expect(bought).to_have_text(f"{total(everybody, 'conversions'):,}", timeout=15_000)
+    assert errors == []
+
+
+def test_it_can_be_rewound_and_comes_back(site: Site, page: Page, errors: list[str]) -> None:
+    site.open(page, words="#range=300000")
+    expect(page.locator(".story")).to_be_visible(timeout=15_000)
+    earlier = page.get_by_title("earlier", exact=True).first
+    earlier.click()
+    earlier.click()
+    assert "end=" in page.url
+    expect(page.locator(".rtap-state").first).to_contain_text("shown to")
+    bought = tile(page, "Purchases").locator(".value")
+    end_ms = int(page.url.split("end=")[1].split("&")[0])
+    before = sum(
+        row["conversions"]
+        for row in site.shop.rows["conversions_1m"]
+        if row["goal"] == "purchase" and end_ms - 300_000 < page_ms(page, row["window_end"]) <= end_ms
+    )
+    expect(bought).to_have_text(f"{before:,}", timeout=15_000)
+    page.get_by_title("back to now").first.click()
+    assert "end=" not in page.url
+    assert errors == []
+
+
+def page_ms(page: Page, instant: str) -> int:
+    return int(page.evaluate("text => Date.parse(text)", instant))
+
+
+def test_a_row_opens_the_events_behind_it_by_mouse_and_keyboard(site: Site, page: Page, errors: list[str]) -> None:
+    site.open(page, words="#range=900000&tab=2")
+    row = tile(page, "Purchases after an add to cart").locator("tr.opens").first
+    row.click(timeout=15_000)
+    dialog = page.locator("dialog.rtap-events")
+    expect(dialog).to_contain_text("counted events")
+    expect(dialog).to_contain_text("add_to_cart")
+    expect(dialog).to_contain_text("purchase")
+    shot(page, "events", settled_ms=1_500)
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    row.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("dialog.rtap-events")).to_contain_text("counted events")
+    page.get_by_role("button", name="close").click()
+    assert errors == []
+
+
+def test_the_pipeline_shows_the_ledger_and_does_what_it_is_told(site: Site, page: Page, errors: list[str]) -> None:
+    site.open(page, words="#range=900000&tab=3")
+    ledger = tile(page, "Every number recomputed")
+    expect(ledger).to_contain_text("1,200", timeout=15_000)
+    expect(ledger).to_contain_text("✓ exact")
+    ledger.get_by_role("button", name="verify now").click()
+    expect(ledger).to_contain_text("begun")
+    tile(page, "Jobs").get_by_role("button", name="run watchlist").click()
+    expect(tile(page, "Jobs")).to_contain_text("begun")
+    page.get_by_role("tab", name="Patterns").click()
+    offer = tile(page, "Bots, failed logins and rage clicks are answered by the job")
+    expect(offer).to_be_visible(timeout=15_000)
+    offer.get_by_role("button", name="run watchlist").click()
+    expect(page.get_by_text("are on their way")).to_be_visible()
+    assert site.control.asked == ["verify", "watchlist", "watchlist"]
+    assert errors == []
+
+
+def test_in_the_dark_on_a_phone_and_when_the_hub_goes_away(site: Site, page: Page, errors: list[str]) -> None:
+    site.open(page, words="#range=900000&theme=dark")
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    shot(page, "dark", settled_ms=1_500)
+    page.get_by_title("dark or light").click()
+    page.wait_for_function("document.documentElement.dataset.theme === 'light'")
+    page.set_viewport_size({"width": 360, "height": 780})
+    page.wait_for_timeout(1_000)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "no scrolling sideways"
+    shot(page, "phone", settled_ms=1_500)
+    page.set_viewport_size({"width": 1280, "height": 1100})
+    assert errors == []
+
+
+def drawn(page: Page) -> list[tuple[str, list[int]]]:
+    """How long the columns of each chart's source are, by the title of its figure."""
+    script = """() => JSON.stringify(Bokeh.documents.flatMap(d => [...d._all_models.values()]
+      .filter(m => m.type === 'Figure').map(m => [m.title.text, m.renderers.map(r => Object.values(r.data_source.data)[0].length)])))"""
+    return [(title, lengths) for title, lengths in json.loads(page.evaluate(script))]
+
+
+def test_every_kind_of_chart_is_drawn_from_the_hub(
+    site: Site, page: Page, errors: list[str], foreign: list[str]
+) -> None:
+    site.open(page, "charts")
+    page.wait_for_function("document.querySelectorAll('.rtap-state[data-state=live]').length >= 0")
+    expect(tile(page, "Visitors who saw a page").locator(".step")).to_have_count(4, timeout=15_000)
+    expect(tile(page, "Purchases after an add to cart").locator("tr.opens").first).to_be_visible(timeout=15_000)
+    page.wait_for_timeout(1_500)
+    found = drawn(page)
+    assert len(found) == 7, found
+    assert all(lengths and min(lengths) > 0 for _, lengths in found), found
+    legend = page.locator(".rtap-legend button")
+    expect(legend).to_have_count(6)
+    legend.first.click()
+    expect(legend.first).to_have_attribute("aria-pressed", "false")
+    shot(page, "charts", settled_ms=1_500)
+    assert errors == []
+    assert foreign == []
