@@ -132,7 +132,7 @@ class ActHandler(_Handler):
 
 
 def _refused(code: int, words: str) -> HTTPError:
-    return HTTPError(code, words.replace("%", "%%"))
+    return HTTPError(code, words)
 
 
 def routes(control: Control) -> list[tuple[str, type[RequestHandler], dict[str, Any]]]:
