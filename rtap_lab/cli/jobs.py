@@ -84,6 +84,6 @@ def savepoint(name: Name, source: Source = "live") -> None:
 
 @group.command("remove")
 def remove(name: Name) -> None:
-    """End a job of one's own on every source, and remove its results."""
+    """End a job on every source, and remove its results; `standard` stays."""
     open_lab().remove_job(name)
     notes.print(f"{name} is removed")

@@ -541,10 +541,10 @@ class Lab:
         return jobs.savepoint(self._context, job, source)
 
     def remove_job(self, job: str) -> None:
-        """End a job of one's own on every source, and remove its results.
+        """End a job on every source, and remove its results; a packaged one can be run again.
 
         Raises:
-            SettingsError: When there is none of that name, or it is the packaged one.
+            SettingsError: When there is none of that name, or it is the standard one.
         """
         jobs.remove(self._context, job)
 

@@ -10,8 +10,8 @@ from rtap_lab.errors import JobError, SettingsError
 from rtap_lab.jobs.model import Run, run_key
 from rtap_lab.lab.context import Context
 from rtap_lab.lab.stack import replacement, revive
-from rtap_lab.queries.catalogue import PACKAGED_JOBS
 from rtap_lab.queries.query import Query
+from rtap_lab.queries.standard import JOB
 from rtap_lab.settings import LIVE
 from rtap_lab.waiting import until
 
@@ -163,21 +163,23 @@ def savepoint(context: Context, job: str, source: str) -> str:
 
 
 def remove(context: Context, job: str) -> None:
-    """End a job of one's own on every source, and remove its results.
+    """End a job on every source, and remove its results; a packaged one can be run again.
 
     Raises:
-        SettingsError: When there is none of that name, or it is the packaged one.
+        SettingsError: When there is none of that name, or it is the standard one.
     """
-    jobs = context.jobs.read()
-    if job not in jobs:
-        if job in PACKAGED_JOBS:
-            raise SettingsError(f"job {job!r} is packaged and stays", hint=f"`rtap jobs stop {job}` stops it")
-        raise SettingsError(f"job {job!r} is not known", hint=f"there are: {', '.join([*PACKAGED_JOBS, *jobs])}")
-    revive(context.state)
+    own = context.jobs.read()
     runs: Sequence[Run] = [run for run in context.runs.read().values() if run.job == job]
+    if job == JOB:
+        raise SettingsError(f"job {job!r} is packaged and stays", hint=f"`rtap jobs stop {job}` stops it")
+    if job not in own and not runs:
+        known = [JOB, *own, *sorted({run.job for run in context.runs.read().values()} - {JOB, *own})]
+        raise SettingsError(f"job {job!r} is not known", hint=f"there are: {', '.join(known)}")
+    revive(context.state)
     for run in runs:
         context.lifecycle.forget(run)
-    context.lifecycle.undefine(job)
+    if job in own:
+        context.lifecycle.undefine(job)
 
 
 def other_flink_jobs(context: Context) -> list[dict[str, Any]]:

@@ -23,13 +23,12 @@ def test_the_dashboard_moves_and_needs_no_network(stack: Lab, page: Page, foreig
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
     stop = threading.Event()
-    shop = threading.Thread(target=stack.simulate, kwargs={"rate": 150, "seconds": 240, "stop": stop})
+    shop = threading.Thread(target=stack.simulate, kwargs={"rate": 150, "seconds": 600, "stop": stop})
     shop.start()
     try:
         page.goto(stack.dashboard)
         page.wait_for_selector(".rtap-state[data-state=live]", timeout=120_000)
-        assert page.locator(".rtap-state").count() == 2
-        page.wait_for_function("document.title === 'rtap_lab'")
+        page.wait_for_function("document.title === 'Website, live · rtap_lab'")
         page.wait_for_timeout(500)
         before = rows_received(page)
         until(
@@ -45,10 +44,22 @@ def test_the_dashboard_moves_and_needs_no_network(stack: Lab, page: Page, foreig
         expect(page.locator(".tile").filter(has_text="Visitors in the last minute").locator(".value")).to_have_text(
             re.compile(r"[1-9][\d,]*"), timeout=90_000
         )
+        page.get_by_role("button", name="run audience").first.click()
+        expect(page.get_by_text("are on their way").first).to_be_visible()
         page.get_by_role("button", name="1 h", exact=True).click()
         assert "range=3600000" in page.url, "the range is in the address: the view can be shared"
         expect(page.locator(".tile").filter(has_text="Pages").locator("td").first).to_be_visible(timeout=90_000)
-        shot(page, "dashboard", settled_ms=12_000)
+        countries = page.locator(".tile").filter(has=page.locator("h3", has_text="Countries"))
+        expect(countries.locator("td").first).to_be_visible(timeout=180_000)
+        page.get_by_role("tab", name="Pipeline").click()
+        page.get_by_role("button", name="verify now").click()
+        proven = page.locator(".tile").filter(has=page.locator("h3", has_text="Every number recomputed"))
+        expect(proven.get_by_text("✓ exact").first).to_be_visible(timeout=120_000)
+        expect(proven).to_contain_text("audience/live")
+        shot(page, "pipeline", settled_ms=2_000)
+        page.get_by_role("tab", name="Overview").click()
+        expect(page.locator(".rtap-proof").first).to_contain_text("✓ verified to")
+        shot(page, "dashboard", settled_ms=5_000)
         page.set_viewport_size({"width": 360, "height": 780})
         page.wait_for_timeout(1_000)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (
@@ -72,6 +83,7 @@ def test_the_dashboard_moves_and_needs_no_network(stack: Lab, page: Page, foreig
     assert errors_before == []
     assert all("WebSocket connection" in error for error in errors), "what a browser says while the hub is away"
     until(lambda: stack.status()["ok"], 60, lambda: AssertionError(str(stack.status()["problems"])))
+    stack.remove_job("audience")
 
 
 def test_a_page_of_another_site_is_refused_by_the_hub(stack: Lab) -> None:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
+from pathlib import Path
 from typing import Any
 
+from websockets.sync.client import connect
+
+from rtap_lab.endpoints import Endpoint
 from rtap_lab.lab import Lab
+from rtap_lab.live.access import issue
 from rtap_lab.live.client import ask, snapshots
-from rtap_lab.live.protocol import History
+from rtap_lab.live.protocol import Events, History, Subscribe, authorize, encode, messages_of
 from rtap_lab.queries.standard import standard_queries
 from rtap_lab.stack.supervisor import find_services
 from rtap_lab.waiting import until
@@ -67,3 +73,65 @@ def test_a_client_goes_on_where_it_was_after_the_hub_was_killed(stack: Lab) -> N
         assert places == sorted(set(places)), f"{name}: a step back, or a row twice"
     verified = stack.verify()
     assert verified.exact, str(verified)
+
+
+def told(hub: Endpoint, channel: str, kind: str, patience_s: float = 60.0) -> dict[str, Any]:
+    """The first notice of a kind that a new client of a hub is told."""
+    deadline = time.monotonic() + patience_s
+    with connect(hub.address, proxy=None) as socket:
+        socket.send(authorize(issue(hub.secret or "", time.time())))
+        socket.send(encode(Subscribe(channel)))
+        while True:
+            for message in messages_of(socket.recv(timeout=max(0.1, deadline - time.monotonic()))):
+                if message["type"] == kind:
+                    return message
+
+
+def test_a_verdict_is_told_and_the_events_behind_a_row_are_those_it_counts(stack: Lab) -> None:
+    stack.simulate(rate=40, seconds=15, seed=43)
+    until(lambda: stack.rows("page_views_1m"), 120, lambda: AssertionError("no row"))
+    report = stack.verify()
+    assert report.exact, str(report)
+    verdict = told(stack.endpoints.hub, "page_views_1m", "verdict")
+    assert verdict["exact"]
+    assert verdict["rows"] == next(c.rows for c in report.compared if (c.name, c.where) == ("page_views_1m", "topic"))
+    for name, measure in (("page_views_1m", "views"), ("sessions", "events"), ("traffic_hop", "views")):
+        for row in snapshots(stack.endpoints.hub, [name], "live")[name][-3:]:
+            found = ask(stack.endpoints.hub, Events(name, row, limit=1000))
+            assert (found["found"], found["complete"]) == (row[measure], True), (name, row)
+            assert len(found["events"]) == min(1000, row[measure])
+
+
+def test_two_hubs_show_the_same_through_a_death_and_provisional_rows_become_final(tmp_path: Path) -> None:
+    lab = Lab.up(tmp_path / "state", gap="5s", within="10s", delivery="low_latency", hubs=2)
+    try:
+        hubs = lab.endpoints.hub.each
+        assert len(hubs) == 2
+        assert {"hub", "hub-2"} <= {each["name"] for each in lab.status()["services"]}
+        stop, seen = threading.Event(), list[dict[str, Any]]()
+
+        def collect() -> None:
+            seen.extend(lab.watch("sessions", stop=stop))
+
+        reader = threading.Thread(target=collect)
+        reader.start()
+        shop = threading.Thread(target=lab.simulate, kwargs={"rate": 60, "seconds": 25, "seed": 44})
+        shop.start()
+        until(lambda: lab.rows("sessions"), 90, lambda: AssertionError("no visit ended"))
+        final = told(hubs[0], "sessions", "final")
+        assert final["seq"] > 0
+        for name in ("hub", "hub-2"):  # whichever it follows
+            assert find_services(lab.state.folder)[name].signal(signal.SIGKILL)
+            until(lambda: lab.status()["ok"], 60, lambda: AssertionError(str(lab.status()["problems"])))
+        shop.join()
+        report = lab.verify()
+        assert report.exact, str(report)
+        stop.set()
+        reader.join()
+        first, second = (snapshots(hub, ["sessions", "traffic_hop"], "live") for hub in hubs)
+        assert first == second
+        places = [seq for message in seen for seq in message["seqs"]]
+        assert places == sorted(set(places)), "a step back, or a row twice"
+        assert [message["type"] for message in seen].count("snapshot") == 1
+    finally:
+        lab.down()
