@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rtap_lab.jobs.model import Jobs, Runs
+from rtap_lab.jobs.model import Jobs, Replaced, Runs
 from rtap_lab.recordings.sources import Sources
 from rtap_lab.stack.state import Document, State
 
@@ -15,6 +15,11 @@ def runs_document(state: State) -> Document[Runs]:
 def jobs_document(state: State) -> Document[Jobs]:
     """The lab's own jobs by name; changed by `Lifecycle` alone."""
     return Document(state, "jobs", Jobs, dict)
+
+
+def replaced_document(state: State) -> Document[dict[str, Replaced]]:
+    """The question that each question of one's own replaced last, by `QUERY/SOURCE`; each `evolve` writes its own entry."""
+    return Document(state, "replaced", dict[str, Replaced], dict)
 
 
 def sources_document(state: State) -> Document[Sources]:

@@ -104,6 +104,14 @@ class Job(msgspec.Struct, frozen=True):
     queries: tuple[Query, ...]
 
 
+class Replaced(msgspec.Struct, frozen=True):
+    """A question of one's own that another took the place of (`evolve`): what is needed to bring it back."""
+
+    query: Query
+    job: str
+    parameters: JobParameters
+
+
 Runs = dict[str, Run]
 Jobs = dict[str, Job]
 

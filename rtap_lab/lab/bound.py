@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from rtap_lab.errors import JobError, SettingsError
 from rtap_lab.flink.statements import query_sql
-from rtap_lab.jobs.model import Run, run_of
+from rtap_lab.jobs.documents import replaced_document
+from rtap_lab.jobs.model import Replaced, Run, run_of
 from rtap_lab.lab import answers, checking, diagnosis, jobs, previews, status
 from rtap_lab.lab.context import Context
 from rtap_lab.lab.debugging import PatternDebugger
@@ -23,7 +24,7 @@ from rtap_lab.queries.query import Definition, Query
 from rtap_lab.queries.query import query as make_query
 from rtap_lab.queries.schema import Schema
 from rtap_lab.queries.waits import first_row
-from rtap_lab.settings import JobOptions, job_changes
+from rtap_lab.settings import JobOptions, JobParameters, job_changes
 from rtap_lab.verification.report import Report
 
 if TYPE_CHECKING:
@@ -44,19 +45,9 @@ class BoundQuery:
         query: The query.
         source: "live" or a recorded source.
         on_note: Told what a person should know before it happens.
-        earlier: The question that this one has replaced, the job that it shared, and its parameters.
     """
 
-    def __init__(
-        self,
-        context: Context,
-        query: Query,
-        source: str,
-        on_note: Callable[[str], None],
-        *,
-        earlier: tuple[BoundQuery, str | None, JobOptions] | None = None,
-    ) -> None:
-        self._earlier = earlier
+    def __init__(self, context: Context, query: Query, source: str, on_note: Callable[[str], None]) -> None:
         self._context = context
         self._on_note = on_note
         self.query = query
@@ -212,16 +203,19 @@ class BoundQuery:
             raise SettingsError(f"query {self.name!r} does not run on {self.source}", hint="run it: .run()")
         asked = make_query(self.name, definition, self.query.title)
         job = run.job if run.job != self.name else None
-        other = BoundQuery(self._context, asked, self.source, self._on_note, earlier=(self, job, options_of(run)))
+        other = BoundQuery(self._context, asked, self.source, self._on_note)
         if asked == self.query:
             self._on_note(f"{self.name} asks that already: its run goes on")
             return other
         other.explain()
+        before = next(query for query in run.queries if query.name == self.name)
+        replaced = Replaced(before, run.job, run.parameters)
+        replaced_document(self._context.state).change(lambda table: table | {self._place: replaced})
         self._on_note(
             f"{self.name}: no state of the earlier question fits another, so it begins anew from the log's beginning; "
             ".rollback() brings the earlier one back"
         )
-        wanted = options_of(run)
+        wanted = options_of(run.parameters)
         wanted.update({name: value for name, value in options.items() if value is not None})  # type: ignore[typeddict-item]
         try:
             return other.run(job=job, **wanted)
@@ -234,12 +228,24 @@ class BoundQuery:
         """Bring back the question that `evolve` replaced, with its job and parameters, from the log's beginning.
 
         Raises:
-            SettingsError: When it was made by no `evolve`.
+            SettingsError: When `evolve` replaced none.
         """
-        if self._earlier is None:
-            raise SettingsError(f"query {self.name!r} has replaced none", hint=".evolve(…) gives one that has")
-        earlier, job, options = self._earlier
-        return earlier.run(job=job, **options)
+        replaced = replaced_document(self._context.state).read().get(self._place)
+        if replaced is None:
+            raise SettingsError(f"query {self.name!r} has replaced none", hint=".evolve(…) replaces one")
+        earlier = BoundQuery(self._context, replaced.query, self.source, self._on_note)
+        job = replaced.job if replaced.job != self.name else None
+        running = earlier.run(job=job, **options_of(replaced.parameters))
+        self._forget_replaced()
+        return running
+
+    def _forget_replaced(self) -> None:
+        document = replaced_document(self._context.state)
+        document.change(lambda table: {place: each for place, each in table.items() if place != self._place})
+
+    @property
+    def _place(self) -> str:
+        return f"{self.name}/{self.source}"
 
     @property
     def _run(self) -> Run | None:
@@ -339,6 +345,6 @@ class BoundQuery:
         )
 
 
-def options_of(run: Run) -> JobOptions:
-    """The parameters of a run that a query of one's own has, as a person gives them."""
-    return {"bound": run.parameters.bound_ms / 1000, "delivery": run.parameters.delivery}
+def options_of(parameters: JobParameters) -> JobOptions:
+    """Those parameters of a run that a query of one's own has, as a person gives them."""
+    return {"bound": parameters.bound_ms / 1000, "delivery": parameters.delivery}

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from rtap_lab.errors import JobError, SettingsError
+from rtap_lab.jobs.documents import replaced_document
 from rtap_lab.jobs.model import Run, run_key
 from rtap_lab.lab.context import Context
 from rtap_lab.lab.stack import replacement, revive
@@ -176,6 +177,8 @@ def remove(context: Context, job: str) -> None:
         known = [JOB, *own, *sorted({run.job for run in context.runs.read().values()} - {JOB, *own})]
         raise SettingsError(f"job {job!r} is not known", hint=f"there are: {', '.join(known)}")
     revive(context.state)
+    gone = {f"{query.name}/{run.source}" for run in runs for query in run.queries}
+    replaced_document(context.state).change(lambda table: {place: table[place] for place in table.keys() - gone})
     for run in runs:
         context.lifecycle.forget(run)
     if job in own:
