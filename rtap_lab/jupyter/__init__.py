@@ -1,4 +1,4 @@
-"""What a notebook gets: the extension, live charts for cells, widgets, and JupyterLab itself.
+"""What a notebook gets: the extension, widgets, and JupyterLab itself.
 
 The only package that imports IPython and ipywidgets. `%load_ext rtap_lab` puts a `lab` into the notebook. No module here
 has the name of a function that this page exports: the later one would hide the other.
@@ -12,15 +12,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rtap_lab.jupyter.authoring import author
     from rtap_lab.jupyter.extension import load_ipython_extension, setup
-    from rtap_lab.jupyter.feeds import chart
     from rtap_lab.jupyter.result_panel import explorer
     from rtap_lab.jupyter.simulator_panel import simulator
 
-__all__ = ["author", "chart", "explorer", "load_ipython_extension", "setup", "simulator"]
+__all__ = ["author", "explorer", "load_ipython_extension", "setup", "simulator"]
 
 _HOME = {
     "author": "authoring",
-    "chart": "feeds",
     "explorer": "result_panel",
     "load_ipython_extension": "extension",
     "setup": "extension",

@@ -55,6 +55,7 @@ from rtap_lab.verification.scoring import Score
 if TYPE_CHECKING:
     import pandas as pd
 
+    from rtap_lab.dashboards.charts import LiveChart
     from rtap_lab.lab.offline import OfflineLab
     from rtap_lab.lab.streams import RowStream
     from rtap_lab.simulator.truth import Truth
@@ -664,6 +665,28 @@ class Lab:
     def watch(self, *queries: str, source: str = LIVE, stop: threading.Event | None = None) -> Iterator[dict[str, Any]]:
         """Yield snapshots and updates of queries from the hub, for ever or until `stop` is set."""
         return answers.watch(self._context, queries, source, stop)
+
+    def chart(self, query: str, source: str = LIVE, *, live: bool = True) -> LiveChart:
+        """The live chart of a query, of the kind that fits it, or of another by its name.
+
+            lab.chart("page_views_1m").line("window_end", "views", by="page")
+
+        Its first picture is drawn from the store when it is shown. It goes on moving while the kernel is busy: the browser
+        talks to the hub itself. In a notebook, `%load_ext rtap_lab` first.
+
+        Args:
+            query: The query's name.
+            source: "live" or a recorded source.
+            live: Whether it follows the hub; else it is a static picture.
+
+        Raises:
+            SettingsError: When there is no such query.
+        """
+        from rtap_lab.dashboards.charts import chart_of  # panel is heavy
+
+        asked = self.known_query(query, source)
+        hub = self.endpoints.hub if live else None
+        return chart_of(hub, asked, source=source, rows=lambda: self.rows(query, source))
 
     def stream(self, query: str, source: str = LIVE, *, history: bool = True) -> RowStream:
         """A `streamz.Stream` of a query's rows, each once; connect a pipeline, then `start` it.

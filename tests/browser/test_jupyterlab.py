@@ -20,10 +20,10 @@ from tests.pages import SHOTS, rows_received
 
 CHART = """import time
 from rtap_lab import Lab
-from rtap_lab.jupyter import chart, setup
+from rtap_lab.jupyter import setup
 setup()
 lab = Lab()
-chart(lab, "traffic_hop")
+lab.chart("traffic_hop")
 """
 BUSY = "end = time.monotonic() + 45\nwhile time.monotonic() < end:\n    sum(range(100_000))"
 AUTHOR = """%load_ext rtap_lab

@@ -66,7 +66,7 @@ export function render({ model, view, el }) {
     };
     colour();
     const { url, token, source } = model;
-    return [pageState.listen(colour), ...cards[card.kind]({ url, token, source, document: view.model.document, ...card }, box)];
+    return [pageState.listen(colour), ...cards[card.kind]({ url, token, source, document: view.model.document, el, ...card }, box)];
   });
   untilRemoved(model, view, () => stops.flat().forEach((stop) => stop()));
 }
@@ -271,7 +271,7 @@ const cards = {
       value.textContent = good + bad ? `${shortly((100 * bad) / (good + bad), 0)} %` : "–";
       change.textContent = good + bad ? `${shortly(bad)} of ${shortly(good + bad)}` : found.bad?.source.words() ?? "";
     };
-    return [showRows(model, show("bad", x)), showRows({ url: model.url, token: model.token, source: model.source, ...other }, show("good", other.time))];
+    return [showRows(model, show("bad", x)), showRows({ url: model.url, token: model.token, source: model.source, el: model.el, ...other }, show("good", other.time))];
   },
 
   // the greatest keys, with bars; a click narrows the page to one, where it can be narrowed by it
@@ -431,7 +431,7 @@ const cards = {
       table.replaceChildren(head, ...lines);
     };
     return model.options.queries.map((each) =>
-      showRows({ url: model.url, token: model.token, source: model.source, ...each }, (source) => {
+      showRows({ url: model.url, token: model.token, source: model.source, el: model.el, ...each }, (source) => {
         sources.set(each.channel, source);
         show();
       }),
@@ -603,7 +603,7 @@ const cards = {
         traffic = source;
         show();
       }),
-      showRows({ url: model.url, token: model.token, source: model.source, ...other }, (source) => {
+      showRows({ url: model.url, token: model.token, source: model.source, el: model.el, ...other }, (source) => {
         sold = source;
         show();
       }),

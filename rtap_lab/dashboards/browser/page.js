@@ -282,7 +282,7 @@ function untilRemoved(model, view, stop) {
 function showRows(model, draw) {
   const { instead } = model;
   if (!instead?.channel) return showSource(model, (source) => draw(source, model.options));
-  const other = { url: model.url, token: model.token, source: model.source, ...instead, options: { ...model.options, ...instead.options } };
+  const other = { url: model.url, token: model.token, source: model.source, el: model.el, ...instead, options: { ...model.options, ...instead.options } };
   const chosen = () => {
     const names = Object.keys(pageState.filters);
     const lacking = ({ columns }) => names.filter((name) => !columns.includes(name)).length;
@@ -315,7 +315,7 @@ function showSource(model, draw) {
     waiting = true;
     setTimeout(() => requestAnimationFrame(() => {
       waiting = false;
-      draw(source);
+      if (!model.el || model.el.offsetParent !== null) draw(source); // what nobody sees is drawn when somebody does
     }), 80);
   };
   source.listeners.add(soon);
