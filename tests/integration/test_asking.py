@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,6 +38,7 @@ LOGINS = (
     begin("failed", field("name") == "login_failed", times=3).within("1m").where(field("event_type") == "custom")
 ).by("visitor_id")
 SOURCE = "asked"
+SEED = 20261127
 
 
 @pytest.fixture(scope="module")
@@ -173,6 +177,37 @@ def test_an_interrupted_preview_keeps_its_rows_and_leaves_no_job(stack: Lab) -> 
     assert seen.rows
     assert "interrupted" in seen.words
     until(lambda: looks(stack) == [], 10, lambda: AssertionError(str(looks(stack))))
+
+
+@pytest.mark.long
+def test_a_hundred_interrupts_at_any_moment_end_within_two_seconds_and_leave_no_job(shop: Lab) -> None:
+    """A real signal: while a statement is planned, starts, reads, or has its rows."""
+    print("seed", SEED)
+    dice = random.Random(SEED)
+    took, kept = list[float](), 0
+    while len(took) < 100:
+        sent = list[float]()
+
+        def stop(sent: list[float] = sent) -> None:
+            sent.append(time.monotonic())
+            os.kill(os.getpid(), signal.SIGINT)
+
+        timer = threading.Timer(dice.uniform(0.05, 4.0), stop)
+        try:
+            timer.start()
+            seen = shop.sql("SELECT * FROM events", source=SOURCE, seconds=120, rows=1_000_000)
+            timer.cancel()
+            if seen.ended_by != "interrupted":  # it was there first
+                continue
+            kept += bool(seen.rows)
+        except KeyboardInterrupt:  # before there was anything to keep
+            pass
+        took.append(time.monotonic() - sent[0])
+        until(lambda: looks(shop) == [], 5, lambda: AssertionError(str(looks(shop))))
+    took.sort()
+    print(f"interrupted to returned: p50 {took[50]:.2f} s, max {took[-1]:.2f} s; {kept} had rows")
+    assert kept > 5
+    assert took[-1] < 2.0
 
 
 def test_the_command_line_asks_the_same(shop: Lab, tmp_path: Path) -> None:
