@@ -82,6 +82,9 @@ def config(folder: Path, ports: FlinkPorts, tls: Tls) -> dict[str, str | int]:
         "resourcemanager.taskmanager-registration.timeout": "1 h",
         "jobmanager.execution.failover-strategy": "region",
         "slot.request.timeout": 300_000,
+        # each look is a job: the JobManager would remember an hour of them, and then do nothing but collect garbage
+        "jobstore.max-capacity": 60,
+        "jobstore.cache-size": 2_000_000,
         "table.local-time-zone": "UTC",
         # a look asks all the time; one whose process was killed ends with its session, job and all
         "sql-gateway.session.idle-timeout": "40 s",
