@@ -14,6 +14,7 @@ from rtap_lab.queries.aggregates import count, distinct
 from rtap_lab.queries.catalogue import packaged
 from rtap_lab.queries.conditions import field
 from rtap_lab.queries.query import WindowQuery
+from rtap_lab.queries.watchlist import watchlist_queries
 from rtap_lab.queries.windows import TumbleWindow
 
 LINES = b"""{"event_id":"a","event_type":"page_view","event_time":"2026-01-01T10:00:00.000Z","visitor_id":"v","page":"/"}
@@ -74,8 +75,21 @@ def test_a_simulated_site_and_what_a_live_chart_would_get() -> None:
     assert [m["prev_seq"] + 1 for m in updates] == [m["seq"] for m in updates] == list(range(1, len(updates) + 1))
     rows = [row for m in updates for row in m["rows"]]
     assert rows == lab.rows("traffic_hop")
-    for query in packaged().names:
-        assert len(lab.results(query)) > 0, query
+    for query in packaged():
+        if query not in watchlist_queries():
+            assert len(lab.results(query.name)) > 0, query
+
+
+def test_the_watchlist_sees_the_bots_of_a_story_and_nobody_else() -> None:
+    lab = Lab.offline()
+    lab.simulate("bot_attack", seconds=330)  # they come after five minutes
+    for query in watchlist_queries():
+        rows = lab.rows(query.name)
+        assert rows, query
+        bots = {row["visitor_id"] for row in rows if row["began"] >= "2026-01-01T10:05"}
+        assert bots
+        assert all(visitor.startswith("v9") for visitor in bots), query  # the story's bots
+        assert len([row for row in rows if row["began"] < "2026-01-01T10:05"]) < 5, query
 
 
 def test_it_says_what_it_is_not(lines: Path) -> None:

@@ -62,7 +62,7 @@ class Lab:
         monkeypatch.setattr(service, "catalog", lambda _: [PAGES])
         ends: Any = lambda topics, committed: {(name, 0): len(self.topic.values) for name in topics}  # noqa: E731
         site = SimpleNamespace(endpoints=SimpleNamespace(kafka=None), topics=SimpleNamespace(ends=ends))
-        process: Any = SimpleNamespace(site=site, state=None, feeds=lambda: list(self.feeds))
+        process: Any = SimpleNamespace(name="hub", site=site, state=None, feeds=lambda: list(self.feeds))
         loop: Any = SimpleNamespace(call_soon_threadsafe=lambda act, *arguments: act(*arguments))
         monkeypatch.setattr(LiveServer, "_wake_up", lambda *_: None)  # nobody is connected
         self.follower = service._Follower(process, self.server, loop)
