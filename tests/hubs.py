@@ -38,6 +38,7 @@ class HubThread:
     def __init__(self, schema: Schema, past: Answering | None = None) -> None:
         self.schema, self.past = schema, past
         self.port = free_port()
+        self._times = {name: [self._time(name, row) for row in rows] for name, rows in self.rows.items()}
         self.endpoint = Endpoint(f"ws://127.0.0.1:{self.port}", secret=SECRET)
         self.topic: list[tuple[int, Row]] = []
         self.epoch = "run 1"
@@ -99,11 +100,15 @@ class ShopHub:
         due = [row for row in rows_of(query.definition, self.events) if schema.row_time_ms(row) <= self.now_ms - 2_000]
         return schema.written(due)
 
+    def _time(self, name: str, row: Row) -> int:
+        schema = self.queries[name].schema
+        return schema.point_time_ms(schema.normal(row))
+
     def _answer(self, asked: History | Events) -> dict[str, Any]:
         query = self.queries[asked.channel]
         if isinstance(asked, History):
-            normal, at = query.schema.normal, query.schema.point_time_ms
-            found = [row for row in self.rows[query.name] if asked.begin_ms <= at(normal(row)) < asked.end_ms]
+            times = zip(self.rows[query.name], self._times[query.name], strict=True)
+            found = [row for row, at in times if asked.begin_ms <= at < asked.end_ms]
             return {"rows": found[-asked.limit :], "more": len(found) > asked.limit}
         begin_ms, end_ms, test = behind(query, asked.row)
         events = [event for event in self.events if begin_ms <= event.event_time < end_ms and test(event)]
@@ -133,7 +138,7 @@ class ShopHub:
         asyncio.run_coroutine_threadsafe(serve(), self._loop).result(30)
 
     def stop(self) -> None:
-        asyncio.run_coroutine_threadsafe(self.server.stop(), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(self.server.stop(), self._loop).result(60)  # what is asked is answered first
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
 
