@@ -38,7 +38,6 @@ class HubThread:
     def __init__(self, schema: Schema, past: Answering | None = None) -> None:
         self.schema, self.past = schema, past
         self.port = free_port()
-        self._times = {name: [self._time(name, row) for row in rows] for name, rows in self.rows.items()}
         self.endpoint = Endpoint(f"ws://127.0.0.1:{self.port}", secret=SECRET)
         self.topic: list[tuple[int, Row]] = []
         self.epoch = "run 1"
@@ -90,6 +89,7 @@ class ShopHub:
         self.events = played(scenario, seconds, ahead_s)
         self.now_ms = self.events[-1].event_time
         self.rows = {query.name: self._rows(query) for query in self.queries if query.name not in left_out}
+        self._times = {name: [self._time(name, row) for row in rows] for name, rows in self.rows.items()}
         self.endpoint = Endpoint(f"ws://127.0.0.1:{free_port()}", secret=SECRET)
         self.server = LiveServer(Hub("a shop", {q.name: q.schema for q in self.queries}), SECRET, self._answer)
         self._loop = asyncio.new_event_loop()

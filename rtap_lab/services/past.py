@@ -14,7 +14,7 @@ from rtap_lab.errors import LiveError
 from rtap_lab.events.model import FUTURE_MS
 from rtap_lab.events.times import instant_ms, instant_text
 from rtap_lab.jobs.model import Run, run_of
-from rtap_lab.kafka.clients import read_range
+from rtap_lab.kafka.clients import is_temporary, read_range
 from rtap_lab.kafka.recorder import offsets_at
 from rtap_lab.live.protocol import Events, History
 from rtap_lab.queries.query import Query, WindowQuery
@@ -84,7 +84,12 @@ class Past:
             raise LiveError(f"no run answers {asked.channel!r} on {asked.source!r}")
         query = next(each for each in run.queries if each.name == asked.channel)
         with self._one_at_a_time:
-            return self._rows(asked, query) if isinstance(asked, History) else self._events(asked, query, run)
+            try:
+                return self._rows(asked, query) if isinstance(asked, History) else self._events(asked, query, run)
+            except Exception as error:
+                if not is_temporary(error):
+                    raise
+                raise LiveError(f"store or log do not answer now: {error}") from error  # the client may ask again
 
     def _rows(self, asked: History, query: Query) -> dict[str, Any]:
         in_time = -MOST_MS < asked.begin_ms < asked.end_ms < MOST_MS

@@ -20,6 +20,7 @@ from rtap_lab.dashboards.control import routes
 from rtap_lab.queries.audience import AUDIENCE, FUNNEL
 from rtap_lab.queries.watchlist import BOTS
 from rtap_lab.stack.process import free_port
+from rtap_lab.waiting import until
 from tests.hubs import ShopHub
 from tests.pages import shot
 
@@ -273,10 +274,12 @@ def test_every_kind_of_chart_is_drawn_from_the_hub(
     page.wait_for_function("document.querySelectorAll('.rtap-state[data-state=live]').length >= 0")
     expect(tile(page, "Visitors who saw a page").locator(".step")).to_have_count(4, timeout=15_000)
     expect(tile(page, "Purchases after an add to cart").locator("tr.opens").first).to_be_visible(timeout=15_000)
-    page.wait_for_timeout(1_500)
-    found = drawn(page)
-    assert len(found) == 7, found
-    assert all(lengths and min(lengths) > 0 for _, lengths in found), found
+    until(
+        lambda: page.wait_for_timeout(250) or all(lengths and min(lengths) > 0 for _, lengths in drawn(page)),
+        20,
+        lambda: AssertionError(str(drawn(page))),
+    )
+    assert len(drawn(page)) == 7
     legend = page.locator(".rtap-legend button")
     expect(legend).to_have_count(6)
     legend.first.click()

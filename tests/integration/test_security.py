@@ -18,17 +18,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from rtap_lab.flink.rest import FlinkRest
 from rtap_lab.lab import Lab
-from rtap_lab.live.access import LIFE_S, issue
+from rtap_lab.live.access import LIFE_S, issue, viewing
 from rtap_lab.live.protocol import UNAUTHORIZED, authorize
 from rtap_lab.stack.certificate import certificate_of
 from rtap_lab.stack.ports import ports_document
 from rtap_lab.stack.state import State
+from rtap_lab.waiting import until
 
 NOBODY = 65_534
 TO_HTTPS = "301 b''"
@@ -322,3 +324,33 @@ def test_a_page_gets_no_answer_from_the_registry_and_none_from_kafka(stack: Lab)
         assert ask(ports["controller"], "POST", "/", tls=None, headers=headers) == "refused"
     browsers = ssl.create_default_context()  # trusts public authorities, as a browser does
     assert ask(ports["registry"], "GET", "/", tls=browsers, headers={}) == "refused"
+
+
+def test_the_dashboards_controls_obey_the_owner_and_name_no_file(stack: Lab) -> None:
+    dashboard = stack.endpoints.dashboard
+    secret = dashboard.secret or ""
+
+    def client(token: str) -> httpx.Client:
+        cookies = {f"rtap-{urlsplit(dashboard.address).port}": token}
+        return httpx.Client(base_url=dashboard.address, cookies=cookies, trust_env=False, timeout=60)
+
+    owner, viewer = client(issue(secret, time.time())), client(issue(viewing(secret), time.time()))
+    assert client("guessed").get("/control/facts").status_code == 403
+    assert not viewer.get("/control/facts").json()["may_act"]
+    facts = owner.get("/control/facts").json()
+    assert facts["may_act"]
+    assert "standard" in [job["name"] for job in facts["jobs"]]
+    savepoint = {"act": "job_savepoint", "name": "standard"}
+    assert viewer.post("/control/act", json=savepoint).status_code == 403
+    assert owner.post("/control/act", json=savepoint, headers={"Origin": "http://evil.example"}).status_code == 403
+    assert owner.post("/control/act", content=json.dumps(savepoint)).status_code == 415
+    for scenario in ("/etc/passwd.yaml", "../x.yml", "nothing"):
+        refused = owner.post("/control/act", json={"act": "simulate", "scenario": scenario})
+        assert (refused.status_code, "is not known" in refused.json()["error"]) == (409, True), scenario
+    assert owner.post("/control/act", json=savepoint).json() == {"done": "begun"}
+
+    def taken() -> bool:
+        told = owner.get("/control/facts").json()
+        return "savepoint standard" not in told["working"] and told["ended"].get("savepoint standard") == ""
+
+    until(taken, 60, lambda: AssertionError(str(owner.get("/control/facts").json()["ended"])))
