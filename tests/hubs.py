@@ -113,13 +113,17 @@ class ShopHub:
         begin_ms, end_ms, test = behind(query, asked.row)
         events = [event for event in self.events if begin_ms <= event.event_time < end_ms and test(event)]
         shown = [{"event_time": instant_text(e.event_time), "visitor_id": e.visitor_id, "name": e.name} for e in events]
-        return {"events": shown[: asked.limit], "found": len(events), "complete": True}
+        return {"events": shown[: asked.limit], "found": len(events), "complete": True, "reason": ""}
 
     def start(self) -> None:
         """Serve all rows, each query verified."""
         self._thread.start()
 
         async def serve() -> None:
+            name = "traffic_hop"  # the same again, as another source
+            self.server.begin(name, "again", "run 2", 0)
+            self.server.publish(name, "again", list(enumerate(self.rows[name], 1)), appended_ms=1, received_ms=2)
+            self.server.loaded(name, "again")
             for name, rows in self.rows.items():
                 due_ms = self.queries[name].schema.absent_ms
                 self.server.begin(name, "live", "run 1", 0, due_ms=due_ms)

@@ -147,7 +147,11 @@ def bars(query: Query, key: str | None, value: str | None, keep: int) -> ChartPl
     numbers = _numbers(query)
     chosen = _column(query, value, numbers, "number") if value else next(iter(numbers), None)
     newest = chosen is not None and chosen not in query.schema.additive
-    options = {"key": _column(query, key or keys[0], keys, "key"), "value": chosen, "keep": keep}
+    ranked = _column(query, key or keys[0], keys, "key")
+    others = [each for each in keys if each != ranked]
+    if newest and others:
+        _added_up(query, str(chosen), " and ".join(others))
+    options = {"key": ranked, "value": chosen, "keep": keep}
     options |= {"x": query.schema.time_column, "newest": newest}
     return ChartPlan("bars", options, f"{_title(query)}: the newest window" if newest else _title(query))
 
@@ -179,13 +183,11 @@ def world(query: Query, country: str, value: str | None) -> ChartPlan:
 def number(query: Query, y: str | None, how: Literal["sum", "last"] | None) -> ChartPlan:
     """One big number with its course: the sum of the range, or the newest."""
     chosen = _number(query, y)
-    how = how or (
-        "sum"
-        if chosen in query.schema.additive
-        and isinstance(query.definition, WindowQuery)
-        and isinstance(query.definition.window, TumbleWindow)
-        else "last"
-    )
+    if query.schema.keys:
+        _added_up(query, chosen, " and ".join(query.schema.keys))
+    if how == "sum":
+        _added_up(query, chosen, "windows")
+    how = how or ("sum" if chosen in query.schema.additive else "last")
     options = {"x": query.schema.time_column, "ys": [chosen], "keep": POINTS, "y": chosen, "how": how}
     return ChartPlan("number", options, f"{chosen} ({_title(query)})")
 
@@ -196,7 +198,14 @@ def funnel(query: Query, steps: tuple[str, ...]) -> ChartPlan:
     chosen = [_column(query, step, numbers, "number") for step in steps] or numbers
     if len(chosen) < 2:
         raise SettingsError(f"chart of {query.name}: a funnel has two steps at least", hint=f"of {', '.join(numbers)}")
-    return ChartPlan("funnel", {"x": query.schema.time_column, "ys": chosen}, _title(query))
+    for name in chosen if query.schema.keys else ():
+        _added_up(query, name, " and ".join(query.schema.keys))
+    if step_ms(query) and not isinstance(query.definition.window, TumbleWindow):  # type: ignore[union-attr]
+        raise SettingsError(f"chart of {query.name}: its windows overlap, a funnel would count twice")
+    title = (
+        _title(query) if set(chosen) <= set(query.schema.additive) else f"{_title(query)}: window by window added up"
+    )
+    return ChartPlan("funnel", {"x": query.schema.time_column, "ys": chosen}, title)
 
 
 def table(query: Query, columns: tuple[str, ...], keep: int) -> ChartPlan:

@@ -20,9 +20,9 @@ def verifying(endpoint: Endpoint) -> ssl.SSLContext | bool:
 
 
 @lru_cache(maxsize=8)
-def _client(flink: Endpoint) -> httpx.Client:
+def _client(flink: Endpoint, patience_s: float) -> httpx.Client:
     """One connection pool for each JobManager of this process."""
-    return httpx.Client(base_url=flink.address, timeout=10, trust_env=False, verify=verifying(flink))
+    return httpx.Client(base_url=flink.address, timeout=patience_s, trust_env=False, verify=verifying(flink))
 
 
 class FlinkRest:
@@ -30,10 +30,11 @@ class FlinkRest:
 
     Args:
         flink: Where the JobManager's REST API is.
+        patience_s: Seconds that an answer may take.
     """
 
-    def __init__(self, flink: Endpoint) -> None:
-        self._http = _client(flink)
+    def __init__(self, flink: Endpoint, patience_s: float = 10.0) -> None:
+        self._http = _client(flink, patience_s)
 
     def _call(self, method: str, path: str, *, accepted: int | None = None, **arguments: Any) -> Any:
         try:

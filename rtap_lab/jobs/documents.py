@@ -17,9 +17,9 @@ def jobs_document(state: State) -> Document[Jobs]:
     return Document(state, "jobs", Jobs, dict)
 
 
-def replaced_document(state: State) -> Document[dict[str, Replaced]]:
-    """The question that each question of one's own replaced last, by `QUERY/SOURCE`; each `evolve` writes its own entry."""
-    return Document(state, "replaced", dict[str, Replaced], dict)
+def replaced_document(state: State) -> Document[dict[str, tuple[Replaced, ...]]]:
+    """The questions that `evolve` replaced, by `QUERY/SOURCE`, the last one last; each call changes its own entry."""
+    return Document(state, "replaced", dict[str, tuple[Replaced, ...]], dict)
 
 
 def sources_document(state: State) -> Document[Sources]:

@@ -209,8 +209,7 @@ class BoundQuery:
             return other
         other.explain()
         before = next(query for query in run.queries if query.name == self.name)
-        replaced = Replaced(before, run.job, run.parameters)
-        replaced_document(self._context.state).change(lambda table: table | {self._place: replaced})
+        self._replaced((*self._replaced(), Replaced(before, run.job, run.parameters)))
         self._on_note(
             f"{self.name}: no state of the earlier question fits another, so it begins anew from the log's beginning; "
             ".rollback() brings the earlier one back"
@@ -219,7 +218,7 @@ class BoundQuery:
         wanted.update({name: value for name, value in options.items() if value is not None})  # type: ignore[typeddict-item]
         try:
             return other.run(job=job, **wanted)
-        except JobError:
+        except (JobError, SettingsError):
             other.rollback()
             self._on_note(f"{self.name}: the new question could not start; the earlier one runs again")
             raise
@@ -230,18 +229,20 @@ class BoundQuery:
         Raises:
             SettingsError: When `evolve` replaced none.
         """
-        replaced = replaced_document(self._context.state).read().get(self._place)
+        *before, replaced = self._replaced() or (None,)
         if replaced is None:
             raise SettingsError(f"query {self.name!r} has replaced none", hint=".evolve(…) replaces one")
         earlier = BoundQuery(self._context, replaced.query, self.source, self._on_note)
         job = replaced.job if replaced.job != self.name else None
         running = earlier.run(job=job, **options_of(replaced.parameters))
-        self._forget_replaced()
+        self._replaced(tuple(each for each in before if each))
         return running
 
-    def _forget_replaced(self) -> None:
+    def _replaced(self, changed: tuple[Replaced, ...] | None = None) -> tuple[Replaced, ...]:
+        """What `evolve` replaced, the last one last; changed to something else first, if that is given."""
         document = replaced_document(self._context.state)
-        document.change(lambda table: {place: each for place, each in table.items() if place != self._place})
+        table = document.read() if changed is None else document.change(lambda table: table | {self._place: changed})
+        return table.get(self._place, ())
 
     @property
     def _place(self) -> str:

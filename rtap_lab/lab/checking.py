@@ -8,7 +8,7 @@ from functools import partial
 
 from rtap_lab.errors import JobError
 from rtap_lab.flink.rest import FlinkRest
-from rtap_lab.jobs.model import OVER, Run, need_run, runs_on
+from rtap_lab.jobs.model import OVER, Run, Runs, need_run, runs_on
 from rtap_lab.kafka.clients import read_range
 from rtap_lab.lab.context import Context
 from rtap_lab.lab.subjects import subject_of
@@ -61,14 +61,16 @@ def verify(context: Context, source: str, progress: Callable[[int], None]) -> Re
                 found.problems.append(f"job {run.job} on {source}: another run took its place meanwhile; verify again")
             report.runs.append(found)
             verdict = Verdict.of_report(found)
-            verdicts_document(context.state).change(partial(_with, run.key, verdict))
+            verdicts_document(context.state).change(partial(_with, run.key, verdict, context.runs.read()))
     if not report.runs:
         raise JobError(f"verify: nothing runs on {source}: {'; '.join(report.not_compared)}")
     return report
 
 
-def _with(key: str, verdict: Verdict, verdicts: Verdicts) -> Verdicts:
-    return verdicts | {key: verdict}
+def _with(key: str, verdict: Verdict, runs: Runs, verdicts: Verdicts) -> Verdicts:
+    """The verdicts with one more; those on runs that are gone go."""
+    found = verdicts | {key: verdict}
+    return {each: found[each] for each in found if each in runs and runs[each].run == found[each].run}
 
 
 def score(context: Context, source: str, progress: Callable[[int], None]) -> Score:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +16,8 @@ from rtap_lab.lab.facade import Lab
 from rtap_lab.lab.scenarios import list_scenarios
 from rtap_lab.queries.catalogue import PACKAGED_JOBS
 from rtap_lab.verification.verdicts import verdicts_document
+
+log = logging.getLogger("rtap")
 
 
 class LabControl:
@@ -36,8 +39,8 @@ class LabControl:
             "job_savepoint": self.savepoint,
         }
         self._working: dict[str, threading.Thread] = {}
-        self._ended: dict[str, str] = {}
-        """How what took long ended last, by name: empty when well."""
+        self._ended: dict[str, tuple[float, str]] = {}
+        """When and how what took long ended last, by name: no words when well."""
         self._stop_simulator = threading.Event()
 
     # --- what is shown ---------------------------------------------------------------------------
@@ -45,12 +48,17 @@ class LabControl:
     def facts(self) -> dict[str, Any]:
         """Services, jobs, the simulator, the newest verdicts, and what is at work."""
         status = self.lab.status()
+        runs = self.lab.runs()
         verdicts = verdicts_document(self.lab.state).read()
+        verdicts = {key: each for key, each in verdicts.items() if key in runs and runs[key].run == each.run}
         try:
             simulator: dict[str, Any] | None = self.lab.simulator.status()
         except RtapLabError:  # none runs
             simulator = None
         running = {job["name"] for job in status["jobs"] if job["source"] == "live"}
+        newest = max((each.at for each in verdicts.values()), default=0.0)
+        if self._ended.get("verify", (newest,))[0] < newest:
+            del self._ended["verify"]  # a newer verdict says how it is
         return {
             "ok": status["ok"],
             "problems": status["problems"] + status["notices"],
@@ -61,7 +69,7 @@ class LabControl:
             "scenarios": list_scenarios(),
             "verdicts": {key: msgspec.to_builtins(verdict) for key, verdict in verdicts.items()},
             "working": sorted(name for name, thread in self._working.items() if thread.is_alive()),
-            "ended": self._ended,
+            "ended": {name: words for name, (_, words) in self._ended.items()},
             "at": time.time(),
         }
 
@@ -131,9 +139,13 @@ class LabControl:
 
         def work() -> None:
             try:
-                self._ended[name] = act()
+                words = act()
             except (RtapLabError, OSError) as error:
-                self._ended[name] = str(error).splitlines()[0]
+                words = str(error).splitlines()[0]
+            except Exception as error:  # a fault of ours, or a client's own error: who asked is to see it
+                log.exception("%s", name)
+                words = f"{type(error).__name__}: {error}".splitlines()[0]
+            self._ended[name] = (time.time(), words)
 
         self._working[name] = threading.Thread(target=work, name=name, daemon=True)
         self._working[name].start()

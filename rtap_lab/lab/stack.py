@@ -96,6 +96,11 @@ def _check_version(state: State) -> None:
         )
 
 
+def _of_a_service(name: str) -> bool:
+    """A variable that marks a service's process or is its secret: a supervisor that one of them starts has none of it."""
+    return name.startswith("RTAP_") and name not in ("RTAP_STATE", "RTAP_CACHE")
+
+
 def _launch(state: State) -> Identity:
     for document in (statuses_document(state), supervisor_document(state), schema_document(state)):
         document.remove()  # of an earlier life
@@ -103,6 +108,7 @@ def _launch(state: State) -> Identity:
         [sys.executable, "-m", "rtap_lab.services.daemon", str(state.folder)],
         log=state.log("supervisor"),
         cwd=state.folder,
+        without=_of_a_service,
     )
 
     def started() -> Identity | None:

@@ -6,7 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from websockets.exceptions import ConnectionClosed, WebSocketException
@@ -36,14 +36,22 @@ _FIRST_WAIT_S, _LAST_WAIT_S = 0.2, 3.0
 
 @contextmanager
 def _open(hub: Endpoint, encoding: Encoding = "json", patience: float = 5.0) -> Iterator[ClientConnection]:
-    """A connection, introduced; each has a fresh token. Of several hubs it is one by chance: all show the same."""
+    """A connection, introduced; each has a fresh token. Of several hubs it is one that answers, by chance."""
     if not hub.secret:
         raise LiveError(f"hub: {hub} asks for a token, and there is no secret to make one from")
-    with connect(
-        random.choice(hub.each).address, open_timeout=patience, close_timeout=0.5, max_size=None, proxy=None
-    ) as socket:
+    *others, last = random.sample(hub.each, len(hub.each))
+    found: ClientConnection | None = None
+    for each in others:
+        with suppress(OSError, WebSocketException):  # the next shows the same
+            found = _connected(each, patience)
+            break
+    with found or _connected(last, patience) as socket:
         socket.send(authorize(issue(hub.secret, time.time()), encoding))
         yield socket
+
+
+def _connected(hub: Endpoint, patience: float) -> ClientConnection:
+    return connect(hub.address, open_timeout=patience, close_timeout=0.5, max_size=None, proxy=None)
 
 
 def ping(hub: Endpoint) -> str | None:

@@ -40,6 +40,7 @@ class Hub {
   }
 
   open() {
+    if (this.left) return;
     const socket = (this.socket = new WebSocket(this.addresses[0]));
     socket.onopen = () => socket.send(JSON.stringify({ type: "authorize", token: this.token }));
     socket.onmessage = (event) => {
@@ -132,6 +133,8 @@ class Hub {
     const ref = `${type} ${++this.number}`;
     return new Promise((resolve, reject) => {
       if (this.channels === null) return reject(new Error("the hub is away"));
+      const numbers = Object.values(asked).filter((value) => typeof value === "number");
+      if (!numbers.every(Number.isFinite)) return reject(new Error("that is no time"));
       this.questions.set(ref, { resolve, reject });
       this.send({ type, ref, ...asked });
     });

@@ -187,6 +187,16 @@ def parse_request(data: str | bytes, encoding: Encoding = "json") -> Request:
     return found
 
 
+def ref_of(data: str | bytes, encoding: Encoding = "json") -> str:
+    """The `ref` of what is no request, where it can be read: who asked is to know what was refused."""
+    try:
+        found = msgspec.json.decode(data) if encoding == "json" else msgspec.msgpack.decode(data)  # type: ignore[arg-type]
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError, TypeError):
+        return ""
+    ref = found.get("ref") if isinstance(found, dict) else None
+    return ref if isinstance(ref, str) and len(ref) <= 2_000 else ""
+
+
 def hello(hub: str, heads: Mapping[str, Mapping[str, Any]], channels: Sequence[str]) -> Message:
     """The greeting."""
     return Message(

@@ -10,6 +10,7 @@ import asyncio
 import heapq
 import importlib.resources
 import itertools
+import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -40,9 +41,12 @@ from rtap_lab.live.protocol import (
     frame,
     parse_authorize,
     parse_request,
+    ref_of,
 )
 from rtap_lab.queries.schema import Schema
 from rtap_lab.settings import LOCAL
+
+log = logging.getLogger("rtap")
 
 CLIENTS = 12_000
 """Connections at a time."""
@@ -58,6 +62,9 @@ FULL = 32_768
 
 REQUESTS = 50
 """Requests a second that a client may make, on average; six times as many at once: a page that opens asks for all it shows."""
+
+QUESTIONS = 4
+"""Questions about the past that a client may have at a time; the next waits."""
 
 SWEEP_S = 1.0
 """Seconds between two looks for clients that nothing was said to for long."""
@@ -158,34 +165,57 @@ class LiveServer:
         self.hub.connect(connection)
         self._encodings[connection] = who.encoding
         self._wake_up([connection])
-        allowance = _Allowance()
+        allowance, questions = _Allowance(), set[asyncio.Task[None]]()
         try:
             async for data in connection:
                 if not allowance.take():
                     await connection.close(SLOW, f"more than {REQUESTS} requests a second")
                     break
-                await self._request(connection, data, who.encoding)
+                await self._request(connection, data, who.encoding, questions)
                 self._wake_up([connection])
         except ConnectionClosed:
             pass  # how a client leaves is its own business
         finally:
+            for each in questions:
+                each.cancel()
             del self._encodings[connection]
             self._to_serve.discard(connection)
             self._full.pop(connection, None)
             self._when.pop(connection, None)
             self.hub.disconnect(connection)
 
-    async def _request(self, connection: ServerConnection, data: str | bytes, encoding: Encoding) -> None:
-        ref = ""
+    async def _request(
+        self, connection: ServerConnection, data: str | bytes, encoding: Encoding, questions: set[asyncio.Task[None]]
+    ) -> None:
         try:
             request = parse_request(data, encoding)
-            ref = getattr(request, "ref", "")
-            if isinstance(request, History | Events):
-                await connection.send(await self._past(request, encoding))
-            else:
-                self.hub.request(connection, request)
         except RtapLabError as refused:
-            await connection.send(frame([error(refused.message, ref)], encoding))
+            await connection.send(frame([error(refused.message, ref_of(data, encoding))], encoding))
+            return
+        if isinstance(request, History | Events):  # it may take long: meanwhile the client is heard
+            if len(questions) >= QUESTIONS:
+                await asyncio.wait(questions, return_when=asyncio.FIRST_COMPLETED)
+            task = asyncio.create_task(self._answer(connection, request, encoding))
+            questions.add(task)
+            task.add_done_callback(questions.discard)
+            return
+        try:
+            self.hub.request(connection, request)
+        except RtapLabError as refused:
+            await connection.send(frame([error(refused.message, getattr(request, "ref", ""))], encoding))
+
+    async def _answer(self, connection: ServerConnection, request: History | Events, encoding: Encoding) -> None:
+        try:
+            try:
+                answer = await self._past(request, encoding)
+            except RtapLabError as refused:
+                answer = frame([error(refused.message, request.ref)], encoding)
+            await connection.send(answer)
+        except ConnectionClosed:
+            pass  # how a client leaves is its own business
+        except Exception as fault:
+            log.exception("%s of %s", type(request).__name__, request.channel)
+            await connection.close(1011, f"a fault of the hub's: {type(fault).__name__}")
 
     async def _past(self, request: History | Events, encoding: Encoding) -> str | bytes:
         answering = self._answering

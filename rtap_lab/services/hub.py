@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from rtap_lab.errors import JobError, RowError
+from rtap_lab.flink.rest import FlinkRest
 from rtap_lab.jobs.documents import jobs_document
 from rtap_lab.jobs.model import catalog
 from rtap_lab.kafka.reader import TopicReader
@@ -29,6 +30,9 @@ from rtap_lab.verification.verdicts import verdicts_document
 
 LOOK_S = 1.0
 """Seconds between two looks at what is told beside rows: verdicts, and how far provisional rows are final."""
+
+AWAY_S = 10.0
+"""Seconds until a JobManager that did not answer is asked again: rows must not wait for it."""
 
 
 def ports(settings: Settings) -> list[str]:
@@ -98,6 +102,9 @@ class _Follower:
         self.final = Final()
         self.looked_s = 0.0
         """When was last looked at what is told beside rows (`time.monotonic`)."""
+        self.flink = FlinkRest(process.site.endpoints.flink, patience_s=0.5)
+        self.away_s = 0.0
+        """Until when Flink is not asked (`time.monotonic`)."""
 
     def step(self) -> None:
         self._refresh()
@@ -146,13 +153,16 @@ class _Follower:
         """The feeds whose rows are provisional, once it is known up to when rows are final."""
         found = [feed for feed in self.followed.values() if feed.provisional]
         begun_ms: dict[str, int] = {}
-        runs = self.process.runs() if found else {}
+        if not found or time.monotonic() < self.away_s:
+            return []
+        runs = self.process.runs()
         for key in {feed.key for feed in found}:
             job_id = runs[key].job_id if key in runs else None
             try:
-                completed = self.process.site.flink.checkpoints(job_id)["latest"]["completed"] if job_id else None
-            except JobError:  # the JobManager is away: nothing becomes final meanwhile
-                continue
+                completed = self.flink.checkpoints(job_id)["latest"]["completed"] if job_id else None
+            except JobError:  # nothing becomes final meanwhile
+                self.away_s = time.monotonic() + AWAY_S
+                return []
             if completed:
                 begun_ms[key] = completed["trigger_timestamp"]
         told = [feed for feed in found if feed.key in begun_ms]

@@ -32,6 +32,8 @@ MOST_EVENTS = 1_000
 MOST_READ = 400_000
 """Records that are read for one request: what lies beyond is said to be missing."""
 
+Places = dict[tuple[str, int], int]
+"""Offsets by topic and partition."""
 Test = Callable[[Event], bool]
 
 
@@ -71,7 +73,8 @@ class Past:
 
     def __init__(self, process: ServiceProcess) -> None:
         self.process = process
-        self._one_at_a_time = threading.Lock()
+        self._one_at_a_time = {History: threading.Lock(), Events: threading.Lock()}
+        """A lock for each kind: a look into the log may take seconds, and the store's rows are what a page waits for."""
 
     def __call__(self, asked: History | Events) -> dict[str, Any]:
         """The answer, without its type and ref.
@@ -83,7 +86,7 @@ class Past:
         if run is None:  # what is no name of ours does not reach the store
             raise LiveError(f"no run answers {asked.channel!r} on {asked.source!r}")
         query = next(each for each in run.queries if each.name == asked.channel)
-        with self._one_at_a_time:
+        with self._one_at_a_time[type(asked)]:
             try:
                 return self._rows(asked, query) if isinstance(asked, History) else self._events(asked, query, run)
             except Exception as error:
@@ -106,28 +109,38 @@ class Past:
             raise LiveError(f"events: limit is 1 to {MOST_EVENTS}")
         begin_ms, end_ms, test = behind(query, asked.row)
         found: list[Event] = []
-        complete = True
-        for read, event in enumerate(self._counted(run, begin_ms, end_ms)):
+        starts, ends, expired = self._range(run, begin_ms, end_ms)
+        reason = "older records are in the log no longer" if expired else ""
+        for read, event in enumerate(self._counted(run, starts, ends)):
             if read >= MOST_READ:
-                complete = False
+                reason = f"more than {MOST_READ:,} records would have to be read"
                 break
             if event is not None and begin_ms <= event.event_time < end_ms and test(event):
                 found.append(event)
         shown = heapq.nsmallest(asked.limit, found, key=attrgetter("event_time", "event_id"))
-        return {"events": [_shown(event) for event in shown], "found": len(found), "complete": complete}
+        return {
+            "events": [_shown(event) for event in shown],
+            "found": len(found),
+            "complete": not reason,
+            "reason": reason,
+        }
 
-    def _counted(self, run: Run, begin_ms: int, end_ms: int) -> Iterator[Event | None]:
-        """The counted events that may have happened in a span; None for each other record that was read.
+    def _range(self, run: Run, begin_ms: int, end_ms: int) -> tuple[Places, Places, bool]:
+        """Where the events of a span are in the log, and whether some of them may have expired.
 
         What is counted arrived at most the bound after its time, and live at most so long before it as a clock may be ahead.
         """
         topics = self.process.site.topics
-        bound_ms = run.parameters.bound_ms
         ahead_ms = FUTURE_MS if run.source == LIVE else 0
         starts = offsets_at(topics, run.events, begin_ms - ahead_ms)
-        ends = offsets_at(topics, run.events, end_ms + bound_ms + 1)
-        judge = Judge(bound_ms)
-        for record in read_range(topics.kafka, starts, ends):
+        ends = offsets_at(topics, run.events, end_ms + run.parameters.bound_ms + 1)
+        first = topics.starts([run.events])
+        return starts, ends, any(offset > 0 and starts[place] <= offset for place, offset in first.items())
+
+    def _counted(self, run: Run, starts: Places, ends: Places) -> Iterator[Event | None]:
+        """The counted events of a piece of the log; None for each other record that was read."""
+        judge = Judge(run.parameters.bound_ms)
+        for record in read_range(self.process.site.endpoints.kafka, starts, ends):
             place = Place(record.partition() or 0, record.offset() or 0, record.timestamp()[1])
             for each in judge.judge(record.value(), place):
                 yield each.event if each.fate == "counted" else None

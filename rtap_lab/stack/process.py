@@ -11,7 +11,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -132,8 +132,22 @@ class Identity(msgspec.Struct, frozen=True):
                 self.wait(5)
 
 
-def spawn(command: Sequence[str], *, log: Path, cwd: Path, environment: Mapping[str, str] | None = None) -> Identity:
+def spawn(
+    command: Sequence[str],
+    *,
+    log: Path,
+    cwd: Path,
+    environment: Mapping[str, str] | None = None,
+    without: Callable[[str], bool] = lambda name: False,
+) -> Identity:
     """Start a process in a session of its own, its output appended to a log.
+
+    Args:
+        command: What is run.
+        log: Where its output goes.
+        cwd: Its working directory.
+        environment: What is set beside this process's own environment.
+        without: Tells which variables of that it does not get.
 
     Raises:
         OSError: When it cannot be started.
@@ -146,7 +160,7 @@ def spawn(command: Sequence[str], *, log: Path, cwd: Path, environment: Mapping[
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd=cwd,
-            env={**os.environ, **(environment or {})},
+            env={**{name: value for name, value in os.environ.items() if not without(name)}, **(environment or {})},
             start_new_session=True,
         )
     child.returncode = 0  # the identity waits for it; Popen must not warn that nobody did

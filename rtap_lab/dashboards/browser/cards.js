@@ -86,14 +86,6 @@ const textOf = (value) => {
   return /^\d{4}-\d\d-\d\dT/.test(value) ? String(value).slice(11, 19) : String(value);
 };
 
-// Draw again only what is another: a row that somebody is about to click stays.
-const renewed = (into, shown) => {
-  const now = JSON.stringify(shown);
-  const news = into.rtapShown !== now;
-  into.rtapShown = now;
-  return news;
-};
-
 // How a card's rows are, and what verification said of them.
 const wordsOf = (source) => [source.words(), source.verified()].filter(Boolean).join(" · ");
 
@@ -141,10 +133,10 @@ const cards = {
     scrubber.title = "rewind";
     scrubber.setAttribute("aria-label", "rewind, minutes before now");
     Object.assign(scrubber, { min: -360, max: 0, step: 1, value: 0 });
-    scrubber.oninput = () => pageState.show({ end: Number(scrubber.value) < 0 ? pageState.newest + Number(scrubber.value) * 60_000 : null });
+    scrubber.oninput = () => pageState.rewind((pageState.end ?? pageState.newest) - pageState.newest - Number(scrubber.value) * 60_000);
     times.append(scrubber);
     const later = press(times, "▶", "later", () => pageState.rewind(-back()));
-    const live = press(times, "live", "back to now", () => pageState.show({ end: null }));
+    const live = press(times, "live", "back to now", () => pageState.follow());
     const spans = group("time range");
     const buttons = ranges.map((range) => [range, press(spans, spanWords(range), `the last ${spanWords(range)}`, () => pageState.show({ range }))]);
     const theme = press(group("theme"), "◐", "dark or light", () => pageState.show({ theme: pageState.isDark() ? "light" : "dark" }));
@@ -155,7 +147,11 @@ const cards = {
       live.setAttribute("aria-pressed", String(!pageState.end));
       live.textContent = pageState.end ? `to ${clockOf(pageState.end)} UTC` : "live";
       later.disabled = !pageState.end;
+      theme.setAttribute("aria-pressed", String(pageState.isDark()));
+      document.body.style.background = palette().page;
+      document.documentElement.dataset.theme = pageState.isDark() ? "dark" : "light"; // what the application around it goes by
       if (pageState.newest) scrubber.value = pageState.end ? Math.round((pageState.end - pageState.newest) / 60_000) : 0;
+      if (!renewed(filters, pageState.filters)) return;
       filters.replaceChildren(
         ...Object.entries(pageState.filters).map(([name, value]) => {
           const chip = make("button", "", `${name} ${value} ✕`);
@@ -165,9 +161,6 @@ const cards = {
           return chip;
         }),
       );
-      theme.setAttribute("aria-pressed", String(pageState.isDark()));
-      document.body.style.background = palette().page;
-      document.documentElement.dataset.theme = pageState.isDark() ? "dark" : "light"; // what the application around it goes by
     };
     show();
     return [pageState.listen(show)];
@@ -228,7 +221,11 @@ const cards = {
         const span = source.span();
         const chosen = source.all().filter((row) => where.every(([name, wanted]) => row[name] === wanted));
         const now = within(chosen, x, span);
-        const values = reductions.series(now, { x, ys: [y], keep: 400 })[y];
+        // a time without a row that passes the filters counts as none, where there are rows of others
+        const times = new Set(within(source.everything(), x, span).map((row) => timeOf(row[x])));
+        const sums = new Map([...times].sort((a, b) => a - b).map((at) => [at, 0]));
+        for (const row of now) sums.set(timeOf(row[x]), sums.get(timeOf(row[x])) + (row[y] ?? 0));
+        const values = [...sums.values()];
         const whole = !span || source.knows(span[0]);
         if (how === "last") {
           value.textContent = shortly(values[values.length - 1] ?? 0);
@@ -269,7 +266,11 @@ const cards = {
       found[name] = { n: within(source.all(), at, source.span()).length, source };
       const [good, bad] = [found.good?.n ?? 0, found.bad?.n ?? 0];
       value.textContent = good + bad ? `${shortly((100 * bad) / (good + bad), 0)} %` : "–";
-      change.textContent = good + bad ? `${shortly(bad)} of ${shortly(good + bad)}` : found.bad?.source.words() ?? "";
+      const about = found.bad?.source;
+      const parts = good + bad ? [`${shortly(bad)} of ${shortly(good + bad)}`] : [about?.words() ?? ""];
+      if (good + bad && about?.unfiltered().length) parts.push(`of every ${about.unfiltered().join(" and ")}`);
+      if (good + bad && [found.good, found.bad].some((each) => each && source.span() && !each.source.knows(each.source.span()[0]))) parts.push("a part of the range");
+      change.textContent = parts.join(" · ");
     };
     return [showRows(model, show("bad", x)), showRows({ url: model.url, token: model.token, source: model.source, el: model.el, ...other }, show("good", other.time))];
   },
@@ -442,24 +443,26 @@ const cards = {
   offer(model, box) {
     const { job, what } = model.options;
     const card = make("div", "tile");
-    const words = make("span", "", `${what} are answered by the job “${job}”, which does not run here. `);
-    card.append(words);
+    const words = make("span");
+    const controls = make("span", "controls");
+    card.append(words, controls);
     card.style.display = "none";
     box.append(card);
-    let button = null;
-    const stopRows = showRows(model, (source) => {
-      const missing = source.word === "live" && !source.epoch;
-      card.style.display = missing ? "" : "none";
-      if (!missing || button) return;
-      button = make("button", "", `run ${job}`);
-      button.onclick = async () => {
-        button.disabled = true;
-        words.textContent = await doing({ act: "job_run", name: job }, `${what} are on their way: the job “${job}” starts, its first rows come about a minute later. `);
-        button.remove();
-      };
-      card.append(button);
-    });
-    return [stopRows];
+    let missing = false;
+    return [
+      showRows(model, (source) => {
+        missing = source.word === "live" && !source.epoch;
+        card.style.display = missing ? "" : "none";
+      }),
+      showFacts(card, (facts) => {
+        const busy = facts.working.includes(`run ${job}`);
+        const failed = facts.ended[`run ${job}`];
+        words.textContent = busy
+          ? `${what} are on their way: the job “${job}” starts, its first rows come about a minute later. `
+          : `${what} are answered by the job “${job}”, which does not run here. ${failed ? `It could not start: ${failed} ` : ""}`;
+        buttons(controls, facts, busy ? [] : [[`run ${job}`, { act: "job_run", name: job }]]);
+      }),
+    ];
   },
 
   // read = counted + duplicate + late + rejected, and the verdict
@@ -555,7 +558,7 @@ const cards = {
         const acts = facts.not_running.map((name) => [`run ${name}`, { act: "job_run", name }]);
         for (const job of facts.jobs.filter(({ source }) => source === "live")) {
           if (job.state === "RUNNING") acts.push([`savepoint ${job.name}`, { act: "job_savepoint", name: job.name }], [`stop ${job.name}`, { act: "job_stop", name: job.name }]);
-          else if (job.state === "STOPPED") acts.push([`run ${job.name}`, { act: "job_run", name: job.name }]);
+          else if (!["STARTING", "SUBMITTING", "RESTARTING", "CREATED", "UNKNOWN"].includes(job.state)) acts.push([`run ${job.name}`, { act: "job_run", name: job.name }]);
         }
         buttons(controls, facts, acts.map(([text, act]) => [text, act, facts.working.includes(text)]));
         const failed = Object.entries(facts.ended).filter(([name, how]) => how && /^(run|stop|savepoint) /.test(name));

@@ -32,7 +32,7 @@ export function render({ model, view, el }) {
   });
   button("◀", "earlier", () => pageState.rewind(back()));
   const later = button("▶", "later", () => pageState.rewind(-back()));
-  const live = button("live", "back to now", () => pageState.show({ end: null }));
+  const live = button("live", "back to now", () => pageState.follow());
 
   let paused = false;
   let drawn = "";
@@ -86,7 +86,12 @@ export function render({ model, view, el }) {
       fill(target, plot, document_, data);
     }
     if (behind) behind.draw(source, span, document_.get_model_by_name(`${model.target}-behind`));
-    if (span && plot.x_range.type === "DataRange1d" && ["line", "area", "lines", "count"].includes(model.kind)) follow(plot.x_range, span);
+    if (!["line", "area", "lines", "count"].includes(model.kind)) return;
+    if (span) follow(plot.x_range, span);
+    else if (set) {
+      set = null; // all that is held is shown again
+      plot.x_range.reset();
+    }
   };
 
   const fill = (target, plot, document_, data) => {
@@ -107,7 +112,7 @@ export function render({ model, view, el }) {
   // The legend of keys that come and go; a click leaves one out.
   const colourLines = (data, colours) => {
     const colour = (n) => colours.series[n % colours.series.length];
-    legend.replaceChildren(
+    if (renewed(legend, [data.name, [...hidden], colours.series])) legend.replaceChildren(
       ...data.name.map((name, n) => {
         const each = make("button", "", `● ${name}`);
         each.style.cssText = `font:inherit;border:0;background:none;cursor:pointer;padding:0 2px;color:${colour(n)};opacity:${hidden.has(name) ? 0.35 : 1}`;
@@ -124,7 +129,7 @@ export function render({ model, view, el }) {
     for (const column of Object.keys(data)) data[column] = kept.map((n) => data[column][n]);
   };
 
-  // A point was clicked: the newest row that it was drawn from, and the events behind that.
+  // A point was clicked: the rows that it was drawn from, and the events behind one.
   const tapped = (target) => {
     const [n] = target.selected.indices;
     if (n === undefined || !last) return;
@@ -136,12 +141,16 @@ export function render({ model, view, el }) {
       if (at !== null && at !== undefined && Math.floor(timeOf(row[source.x]) / step) * step !== at) return false;
       if (model.kind === "bars") return labelOf(row[options.key]) === data.key[n];
       if (model.kind === "map") return row[options.key] === data.code[n];
-      if (model.kind === "heat") return labelOf(row[options.y]) === data.key[n];
+      if (model.kind === "heat") {
+        const hour = String(new Date(timeOf(row[source.x]) - 1).getUTCHours()).padStart(2, "0");
+        return labelOf(row[options.y]) === data.key[n] && hour === data.hour[n];
+      }
       if (model.kind === "lines") return labelOf(row[options.by]) === data.name[n];
       return true;
     };
     const found = within(source.all(), source.x, source.span()).filter(matches);
-    if (found.length) showEvents(source, found.reduce((a, b) => (timeOf(b[source.x]) > timeOf(a[source.x]) ? b : a)), el);
+    const newest = found.sort((a, b) => timeOf(b[source.x]) - timeOf(a[source.x])).slice(0, 50);
+    if (newest.length) chooseRow(source, newest, el);
     put(target.selected, { indices: [] });
   };
 
@@ -161,7 +170,8 @@ class Behind {
     this.asked = "";
     if (model.overlay.source) {
       this.other = null;
-      this.ended = showSource({ ...model, source: model.overlay.source }, (source) => (this.other = source));
+      const { url, token, channel, time } = model; // Panel's model is a proxy: it cannot be spread
+      this.ended = showSource({ url, token, channel, time, source: model.overlay.source }, (source) => (this.other = source));
     }
   }
 
@@ -177,7 +187,7 @@ class Behind {
       this.rows = this.other.all();
       shift = source.newest - this.other.newest;
     } else if (source.newest) this.fetch(source, span ?? [source.oldest(source.all()), source.newest + 1]);
-    const data = reductions[model.reduce](this.rows, { x: model.time, ...model.options }, span && span.map((at) => at - shift));
+    const data = reductions[model.reduce](this.rows, { x: source.x, ...model.options }, span && span.map((at) => at - shift));
     data.x = data.x.map((at) => at + shift);
     put(target, { data });
   }
@@ -187,7 +197,7 @@ class Behind {
     const minute = 60_000;
     const from = Math.floor(begin / minute) * minute - this.shift;
     const upto = Math.ceil(end / minute) * minute - this.shift;
-    if (this.asked === `${from} ${upto}`) return;
+    if (this.asked === `${from} ${upto}` || !Number.isFinite(from)) return;
     this.asked = `${from} ${upto}`;
     try {
       const found = await source.hub.history({ ...source.asked, begin_ms: from + source.due, end_ms: upto + source.due, limit: MOST_PAST });

@@ -3,6 +3,8 @@
 const DAY = 24 * 3600_000;
 const OLD_MS = 60_000; // six windows of the traffic
 const MOST_PAST = 20_000; // rows of the past that are asked for at once
+const LENT = 900_000; // the range of a page without one while it is rewound
+const REWOUND_MS = 2 * 3600_000; // a page that was rewound and left follows again after so long
 const FILTERS = ["page", "campaign", "country", "device"]; // columns that a page can be narrowed by
 
 // Kept in the address (#range=900000&end=…&country=SE), so that a view can be shared.
@@ -24,14 +26,22 @@ class PageState {
   // The span to draw, [begin, end): as many whole windows as the range holds; null: everything.
   span() {
     const end = this.end ?? this.newest;
-    if (!this.range && this.end) return [-Infinity, this.end + 1];
     return this.range && this.newest ? [end - this.range + 1, end + 1] : null;
   }
 
   // Go back by so many milliseconds, or on where it is negative; nothing lies after the newest rows.
   rewind(ms) {
     const end = (this.end ?? this.newest) - ms;
-    this.show({ end: this.newest && end < this.newest ? end : null });
+    if (!this.newest || end >= this.newest) return this.follow();
+    if (!this.range) this.lent = LENT; // a chart that shows all that is held
+    this.rewoundAt = Date.now();
+    this.show({ end, range: this.range || LENT });
+  }
+
+  // Back to the newest rows.
+  follow() {
+    this.show({ end: null, range: this.lent ? 0 : this.range });
+    this.lent = 0;
   }
 
   // Only rows of this value; null: of every value.
@@ -48,6 +58,7 @@ class PageState {
   reached(at) {
     if (!(at > this.newest)) return;
     this.newest = at;
+    if (this.end && Date.now() - (this.rewoundAt ??= Date.now()) > REWOUND_MS) return this.follow(); // memory stays flat
     this.tell();
   }
 
@@ -131,6 +142,8 @@ class Rows {
     this.x ??= change.time;
     this.received = change.kind === "snapshot" ? change.rows.length : this.received + change.rows.length;
     if (change.kind === "update") this.at = { toHub: change.receivedMs - change.appendedMs, toPage: Date.now() - change.receivedMs };
+    // a snapshot that does not join what is held leaves a gap before it, which the store fills
+    const joins = change.kind === "update" || change.rows.some((row) => this.held.has(this.key(row)));
     for (const row of change.rows) {
       this.held.set(this.key(row), row);
       this.columns ??= Object.keys(row);
@@ -138,7 +151,10 @@ class Rows {
       if (at > this.newest) this.newest = at;
     }
     // of a run that has no row yet everything is held
-    if (change.kind === "snapshot") this.from = this.live.length ? Math.min(this.from, this.oldest(this.live)) : -Infinity;
+    if (change.kind === "snapshot") {
+      const since = this.live.length ? this.oldest(this.live) : -Infinity;
+      this.from = joins ? Math.min(this.from, since) : since;
+    }
     if (this.newest) pageState.reached(this.newest + this.due);
     this.trim();
     this.reach();
@@ -184,6 +200,11 @@ class Rows {
     const filters = Object.entries(pageState.filters).filter(([name]) => this.has(name));
     const rows = [...this.held.values()];
     return filters.length ? rows.filter((row) => filters.every(([name, value]) => labelOf(row[name]) === value)) : rows;
+  }
+
+  // All rows, whatever the filters.
+  everything() {
+    return [...this.held.values()];
   }
 
   has(name) {
@@ -346,25 +367,50 @@ const make = (tag, name, text) => {
   return found;
 };
 
-// The counted events behind a row, in a dialog. Texts of events become text nodes: nothing that a visitor sent is ever HTML.
-async function showEvents(source, row, near) {
+// A dialog over the page; returns [dialog, what puts a line of text into it].
+function openDialog(near, label) {
   const colours = palette();
   const dialog = make("dialog", "rtap-events");
-  dialog.setAttribute("aria-label", "events behind a row");
+  dialog.setAttribute("aria-label", label);
   dialog.style.cssText = `max-width:min(900px,94vw);max-height:80vh;overflow:auto;border:1px solid ${colours.line};border-radius:12px;padding:16px;background:${colours.card};color:${colours.text};font:13px system-ui,sans-serif`;
   const close = make("button", "", "close");
   close.style.cssText = "float:right;font:inherit;border:1px solid;border-radius:6px;background:none;color:inherit;padding:2px 10px;cursor:pointer";
   close.onclick = () => dialog.close();
   dialog.onclose = () => dialog.remove();
-  const told = Object.entries(row).filter(([name]) => name !== "window_start");
-  const words = make("p", "", "looking into the log …");
-  dialog.append(close, make("b", "", told.map(([name, value]) => `${name} ${value ?? "(none)"}`).join(" · ")), words);
+  dialog.append(close);
   near.append(dialog);
+  return dialog;
+}
+
+const rowWords = (row) => Object.entries(row).filter(([name]) => name !== "window_start").map(([name, value]) => `${name} ${value ?? "(none)"}`).join(" · ");
+
+// Of several rows behind a point, which one's events are to be seen.
+function chooseRow(source, rows, near) {
+  if (rows.length === 1) return showEvents(source, rows[0], near);
+  const dialog = openDialog(near, "rows behind a point");
+  dialog.append(make("b", "", rows.length < 50 ? `${rows.length} rows` : "the newest 50 rows"));
+  for (const row of rows) {
+    const line = make("button", "", rowWords(row));
+    line.style.cssText = "display:block;font:inherit;text-align:left;border:0;background:none;color:inherit;padding:4px 0;cursor:pointer;text-decoration:underline";
+    line.onclick = () => {
+      dialog.close();
+      showEvents(source, row, near);
+    };
+    dialog.append(line);
+  }
+  dialog.showModal();
+}
+
+// The counted events behind a row, in a dialog. Texts of events become text nodes: nothing that a visitor sent is ever HTML.
+async function showEvents(source, row, near) {
+  const dialog = openDialog(near, "events behind a row");
+  const words = make("p", "", "looking into the log …");
+  dialog.append(make("b", "", rowWords(row)), words);
   dialog.showModal();
   try {
     const found = await source.hub.events({ ...source.asked, row, limit: 200 });
     const shown = found.events.length < found.found ? `, the first ${found.events.length} are shown` : "";
-    const part = found.complete ? "" : " of a part of the log: there was too much to read";
+    const part = found.complete ? "" : ` · perhaps not all: ${found.reason}`;
     words.textContent = `${found.found.toLocaleString("en")} counted events${shown}${part}`;
     const columns = ["event_time", "visitor_id", "event_type", "name", "page", "value", "referrer", "campaign", "country", "device"];
     const used = columns.filter((name) => found.events.some((event) => event[name] !== undefined));
@@ -386,3 +432,11 @@ async function showEvents(source, row, near) {
     words.textContent = error.message;
   }
 }
+
+// Draw again only what is another: what somebody is about to click stays.
+const renewed = (into, shown) => {
+  const now = JSON.stringify(shown);
+  const news = into.rtapShown !== now;
+  into.rtapShown = now;
+  return news;
+};

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from rtap_lab.endpoints import Endpoint
 from rtap_lab.kafka.reader import Arrived
 from rtap_lab.live.hub import Hub
 from rtap_lab.live.protocol import HISTORY, Subscribe
@@ -61,7 +62,8 @@ class Lab:
         monkeypatch.setattr(service, "verdicts_document", lambda _: SimpleNamespace(read=dict))
         monkeypatch.setattr(service, "catalog", lambda _: [PAGES])
         ends: Any = lambda topics, committed: {(name, 0): len(self.topic.values) for name in topics}  # noqa: E731
-        site = SimpleNamespace(endpoints=SimpleNamespace(kafka=None), topics=SimpleNamespace(ends=ends))
+        endpoints = SimpleNamespace(kafka=None, flink=Endpoint("http://127.0.0.1:1"))
+        site = SimpleNamespace(endpoints=endpoints, topics=SimpleNamespace(ends=ends))
         process: Any = SimpleNamespace(name="hub", site=site, state=None, feeds=lambda: list(self.feeds))
         loop: Any = SimpleNamespace(call_soon_threadsafe=lambda act, *arguments: act(*arguments))
         monkeypatch.setattr(LiveServer, "_wake_up", lambda *_: None)  # nobody is connected
