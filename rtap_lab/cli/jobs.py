@@ -11,7 +11,7 @@ import typer
 from rtap_lab.cli.app import HELP, AsJson, Bound, Delivery, Gap, Source, Within, counting, notes, open_lab, print_json
 
 group = typer.Typer(no_args_is_help=True, context_settings=HELP, help="The Flink jobs.")
-Name = Annotated[str, typer.Argument(help='The job: "standard", or a query of one\'s own.')]
+Name = Annotated[str, typer.Argument(help='The job: "standard", "audience", "watchlist", or a query of one\'s own.')]
 
 
 def register(app: typer.Typer) -> None:

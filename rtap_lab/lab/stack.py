@@ -143,7 +143,7 @@ def up(
         settings: What to start.
         ports: Ports that must be these, by service.
         job: Parameters of the standard job that must be so; the others stay as they were.
-        chosen: Whether profile, store or retention were asked for, so that a running other one is an error.
+        chosen: Whether profile, store, retention or hubs were asked for, so that a running other one is an error.
         timeout: Seconds until it must be ready.
         on_status: Called with the services now and then.
         on_note: Called with what a person should know before it happens.
