@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rtap_lab.jupyter.authoring import author
     from rtap_lab.jupyter.extension import load_ipython_extension, setup
+    from rtap_lab.jupyter.live_view import follow
     from rtap_lab.jupyter.result_panel import explorer
     from rtap_lab.jupyter.simulator_panel import simulator
 
-__all__ = ["author", "explorer", "load_ipython_extension", "setup", "simulator"]
+__all__ = ["author", "explorer", "follow", "load_ipython_extension", "setup", "simulator"]
 
 _HOME = {
     "author": "authoring",
     "explorer": "result_panel",
+    "follow": "live_view",
     "load_ipython_extension": "extension",
     "setup": "extension",
     "simulator": "simulator_panel",
