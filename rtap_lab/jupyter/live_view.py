@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from IPython.display import display
 
@@ -16,10 +16,7 @@ class Refreshing(Protocol):
         ...
 
 
-Shown = TypeVar("Shown", bound=Refreshing)
-
-
-def follow(shown: Shown, *, seconds: float = 60.0, every: float = 2.0) -> Shown:
+def follow(shown: Refreshing, *, seconds: float = 60.0, every: float = 2.0) -> None:
     """Show it, and again every few seconds with what has come since; the stop button ends it, and what was shown stays.
 
         follow(lab.query("browsed_only").debug())  # the pattern's state machine, its counts moving
@@ -28,9 +25,6 @@ def follow(shown: Shown, *, seconds: float = 60.0, every: float = 2.0) -> Shown:
         shown: What is shown.
         seconds: For how long.
         every: Seconds between two looks.
-
-    Returns:
-        The same, as it was shown last.
     """
     handle = display(shown, display_id=True)
     until = time.monotonic() + seconds
@@ -41,4 +35,3 @@ def follow(shown: Shown, *, seconds: float = 60.0, every: float = 2.0) -> Shown:
             handle.update(shown)
     except KeyboardInterrupt:
         pass  # as it was asked for
-    return shown
