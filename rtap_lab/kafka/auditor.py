@@ -34,8 +34,8 @@ class Auditor:
     Args:
         topics: The lab's topics.
         warn: Told what could not be completed.
-        counts: What was counted before: by source or run "read", "rejected", "late". For the status
-            only; the verifier counts for itself.
+        counts: What was counted before: by source or run "read", "rejected", "late", and each reason of the last two. For
+            the status only; the verifier counts for itself.
     """
 
     def __init__(self, topics: Topics, warn: Callable[[str], None], counts: dict[str, dict[str, int]]) -> None:
@@ -84,10 +84,12 @@ class Auditor:
                 elif row.get("sha256") is None:
                     late[row["source"], row["partition"]].append(row)
                     self._count(row["run"], "late")
+                    self._count(row["run"], f"late: {row['reason']}")
             elif record.value() != TICK_RECORD:
                 self._count(LIVE, "read")
                 for row in rejected(record, LIVE):
                     self._count(LIVE, "rejected")
+                    self._count(LIVE, f"rejected: {row['reason']}")
                     self._write(REJECTED, row)
         if late:
             self._complete(late)

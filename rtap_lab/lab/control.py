@@ -12,9 +12,13 @@ import msgspec
 
 from rtap_lab.dashboards.control import routes
 from rtap_lab.errors import RtapLabError, SettingsError
+from rtap_lab.jobs.model import Runs, run_key
 from rtap_lab.lab.facade import Lab
 from rtap_lab.lab.scenarios import list_scenarios
 from rtap_lab.queries.catalogue import PACKAGED_JOBS
+from rtap_lab.queries.standard import JOB
+from rtap_lab.services.auditor import counts_document
+from rtap_lab.settings import LIVE
 from rtap_lab.verification.verdicts import verdicts_document
 
 log = logging.getLogger("rtap")
@@ -68,10 +72,19 @@ class LabControl:
             "simulator": simulator,
             "scenarios": list_scenarios(),
             "verdicts": {key: msgspec.to_builtins(verdict) for key, verdict in verdicts.items()},
+            "left_out": self._left_out(runs),
             "working": sorted(name for name, thread in self._working.items() if thread.is_alive()),
             "ended": {name: words for name, (_, words) in self._ended.items()},
             "at": time.time(),
         }
+
+    def _left_out(self, runs: Runs) -> dict[str, int]:
+        """How many live records were rejected or late, by reason, as the auditor counted them."""
+        counts = counts_document(self.lab.state).read()
+        found: dict[str, int] = {}
+        for key in (LIVE, *(run.run for run in runs.values() if run.key == run_key(JOB, LIVE))):
+            found |= {name: n for name, n in counts.get(key, {}).items() if ": " in name}
+        return found
 
     # --- what may be done ------------------------------------------------------------------------
 

@@ -64,6 +64,7 @@ class Controls:
             "simulator": None,
             "scenarios": ["brisk", "steady"],
             "verdicts": {"standard/live": verdict},
+            "left_out": {"rejected: parse": 7, "late: late": 3},
             "working": self.working,
             "ended": {},
         }
@@ -236,6 +237,7 @@ def test_the_pipeline_shows_the_ledger_and_does_what_it_is_told(site: Site, page
     ledger = tile(page, "Every number recomputed")
     expect(ledger).to_contain_text("1,200", timeout=15_000)
     expect(ledger).to_contain_text("✓ exact")
+    expect(ledger).to_contain_text("rejected: parse7")
     ledger.get_by_role("button", name="verify now").click()
     expect(ledger).to_contain_text("begun")
     tile(page, "Jobs").get_by_role("button", name="run watchlist").click()

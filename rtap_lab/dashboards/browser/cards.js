@@ -470,7 +470,8 @@ const cards = {
     const card = make("div", "tile");
     const verdict = make("div");
     const table = make("table");
-    card.append(make("h3", "", "Every number recomputed"), verdict, table);
+    const leftOut = make("table");
+    card.append(make("h3", "", "Every number recomputed"), verdict, table, leftOut);
     const controls = make("div", "controls");
     card.append(controls);
     box.append(card);
@@ -488,6 +489,8 @@ const cards = {
         verdict.className = "none";
         verdict.textContent = lines.length ? "read = counted + duplicate + late + rejected, at the newest verification of each run" : "Nothing was verified yet.";
         table.replaceChildren(headOf(lines.length ? ["run", "verdict", "up to", "read", "counted", "duplicate", "late", "rejected"] : []), ...lines);
+        const reasons = Object.entries(facts.left_out).sort(([, a], [, b]) => b - a);
+        leftOut.replaceChildren(...(reasons.length ? [headOf(["left out of the live source, by reason", "records"])] : []), ...reasons.map(([name, n]) => rowOf([name, shortly(n)])));
         const busy = facts.working.includes("verify");
         buttons(controls, facts, [[busy ? "verifying …" : "verify now", { act: "verify" }, busy]]);
         if (facts.ended.verify) verdict.textContent = facts.ended.verify;
