@@ -79,7 +79,14 @@ def test_no_canary_sings_in_dashboard_notebook_or_report(stack: Lab, page: Page,
     try:
         page.goto(stack.dashboard)
         page.wait_for_selector(".rtap-state[data-state=live]", timeout=120_000)
-        page.get_by_text("canary", exact=False).first.wait_for(timeout=150_000)  # the dashboard shows them, as text
+        for section in ("Overview", "Visits and funnel", "Patterns", "Pipeline", "My queries"):
+            page.get_by_role("tab", name=section).click()
+            page.wait_for_timeout(1_500)  # it is drawn
+        shown = page.locator(".tile :text('canary')").locator("visible=true")  # the dashboard shows them, as text
+        shown.first.wait_for(timeout=150_000)
+        shown.first.click()  # and the events behind them
+        page.locator("dialog.rtap-events").wait_for()
+        page.wait_for_timeout(3_000)
     finally:
         sender.join()
     assert run(page) == 0

@@ -3,6 +3,8 @@
 const DAY = 24 * 3600_000;
 const OLD_MS = 60_000; // six windows of the traffic
 const MOST_PAST = 20_000; // rows of the past that are asked for at once
+const MOVES_MS = 500; // milliseconds between two moves of the page's span
+const DRAWS_MS = 200; // and between two pictures of one chart or card
 const LENT = 900_000; // the range of a page without one while it is rewound
 const REWOUND_MS = 2 * 3600_000; // a page that was rewound and left follows again after so long
 const FILTERS = ["page", "campaign", "country", "device"]; // columns that a page can be narrowed by
@@ -58,8 +60,13 @@ class PageState {
   reached(at) {
     if (!(at > this.newest)) return;
     this.newest = at;
-    if (this.end && Date.now() - (this.rewoundAt ??= Date.now()) > REWOUND_MS) return this.follow(); // memory stays flat
-    this.tell();
+    const old = this.end && Date.now() - (this.rewoundAt ??= Date.now()) > REWOUND_MS;
+    if (old) return this.follow(); // memory stays flat
+    // everything on the page moves on by it, and need not at once: what has new rows is drawn without this
+    this.moving ??= setTimeout(() => {
+      this.moving = undefined;
+      this.tell();
+    }, MOVES_MS);
   }
 
   // Change what is shown, here and in the address.
@@ -297,7 +304,7 @@ function untilRemoved(model, view, stop) {
   model.on("remove", () => view.rtapStop === stop && stop());
 }
 
-/** Show a query's rows: `draw(source, options)` is called when there is something new, ten times a second at most. While the
+/** Show a query's rows: `draw(source, options)` is called when there is something new, five times a second at most. While the
  * page is narrowed by a column that the query does not have, the rows of `model.instead` are shown if it has it. Returns what
  * ends it. */
 function showRows(model, draw) {
@@ -331,13 +338,16 @@ function showSource(model, draw) {
   if (!rowSources.has(key)) rowSources.set(key, new Rows(model));
   const source = rowSources.get(key);
   let waiting = false;
+  let drawnAt = 0;
+  // The first news is drawn at once, what follows a moment later: a page takes its share of the machine, and no more.
   const soon = () => {
     if (waiting) return;
     waiting = true;
     setTimeout(() => requestAnimationFrame(() => {
       waiting = false;
+      drawnAt = Date.now();
       if (!model.el || model.el.offsetParent !== null) draw(source); // what nobody sees is drawn when somebody does
-    }), 80);
+    }), Math.max(0, drawnAt + DRAWS_MS - Date.now()));
   };
   source.listeners.add(soon);
   const stops = [pageState.listen(soon)];
