@@ -624,11 +624,15 @@ const headOf = (titles) => {
 };
 const duration = (s) => (s < 120 ? `${Math.round(s)} s` : s < 7200 ? `${Math.round(s / 60)} min` : `${Math.round(s / 3600)} h`);
 
+const factLooks = new Set(); // after an act all look again
+
 // What the dashboard's own process says of the lab: asked for every few seconds while somebody looks.
 function showFacts(card, draw) {
   let stopped = false;
+  let timer = 0;
   const look = async () => {
     if (stopped) return;
+    clearTimeout(timer);
     if (!document.hidden && card.isConnected && card.offsetParent !== null) {
       try {
         const answer = await fetch("control/facts");
@@ -641,8 +645,10 @@ function showFacts(card, draw) {
         card.title = `what is shown is old: ${error.message}`;
       }
     }
-    setTimeout(look, 3000);
+    clearTimeout(timer);
+    timer = setTimeout(look, 3000);
   };
+  factLooks.add(look);
   const first = setInterval(() => {
     if (!card.isConnected) return;
     clearInterval(first);
@@ -650,16 +656,19 @@ function showFacts(card, draw) {
   }, 50);
   return () => {
     stopped = true;
+    factLooks.delete(look);
+    clearTimeout(timer);
     clearInterval(first);
   };
 }
 
 // Ask the dashboard's process to do something; what to say then.
-async function doing(act, well = "") {
+async function doing(act) {
   try {
     const answer = await fetch("control/act", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(act) });
     const told = await answer.json();
-    return answer.ok ? well || String(told.done) : told.error;
+    for (const look of factLooks) look();
+    return answer.ok ? String(told.done) : told.error;
   } catch (error) {
     return `the dashboard does not answer: ${error.message}`;
   }
