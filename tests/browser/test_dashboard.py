@@ -54,7 +54,7 @@ def test_the_dashboard_moves_and_needs_no_network(stack: Lab, page: Page, foreig
         page.get_by_role("button", name="verify now").click()
         proven = page.locator(".tile").filter(has=page.locator("h3", has_text="Every number recomputed"))
         expect(proven.get_by_text("✓ exact").first).to_be_visible(timeout=120_000)
-        expect(proven).to_contain_text("audience/live")
+        expect(proven).to_contain_text("audience/live✓ exact", timeout=120_000)
         shot(page, "pipeline", settled_ms=2_000)
         page.get_by_role("tab", name="Overview").click()
         expect(page.locator(".rtap-proof").first).to_contain_text("✓ verified to")
