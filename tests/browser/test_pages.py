@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -120,6 +121,12 @@ def site(page: Page) -> Iterator[Site]:
     shop = ShopHub("checkout_outage", 475, left_out=[BOTS], ahead_s=900)
     shop.start()
     made = Site(shop)
+
+    def listens() -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", made.port)) == 0
+
+    until(listens, 30, lambda: AssertionError("panel does not listen"))
     yield made
     page.goto("about:blank")
     made.server.stop()
