@@ -377,7 +377,7 @@ const make = (tag, name, text) => {
   return found;
 };
 
-// A dialog over the page; returns [dialog, what puts a line of text into it].
+// A dialog over the page, with a button that closes it; who asks fills it and shows it.
 function openDialog(near, label) {
   const colours = palette();
   const dialog = make("dialog", "rtap-events");
