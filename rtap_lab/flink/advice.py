@@ -54,6 +54,21 @@ def advice(why: str, sql: str) -> str | None:
     return _reserved_word(why, sql) or _mistyped_word(why, sql)
 
 
+_STRICT = re.compile(r"\bPATTERN\s*\(\s*\w+(\s|\{\s*[2-9]|[+*])", re.IGNORECASE)
+
+
+def strict(sql: str) -> bool:
+    """Whether a statement wants rows right after each other: MATCH_RECOGNIZE over more than one row (SQL:2016, 7.6)."""
+    return "MATCH_RECOGNIZE" in sql.upper() and bool(_STRICT.search(sql))
+
+
+CONTIGUITY = (
+    "MATCH_RECOGNIZE is strict: between the rows of a match no other row of its partition may lie, of whatever kind",
+    "leave only the rows that count: FROM (SELECT * FROM events WHERE …) MATCH_RECOGNIZE …; or say it with builders: .followed_by",
+)
+"""Why a pattern in SQL often matches nothing, and what to do."""
+
+
 def _near(word: str, names: Sequence[str]) -> str | None:
     near = difflib.get_close_matches(word.lower(), [name.lower() for name in names], 1, 0.6)
     return None if not near else f"did you mean {next(name for name in names if name.lower() == near[0])}?"

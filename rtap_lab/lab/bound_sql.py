@@ -13,7 +13,7 @@ from rtap_lab.lab import previews, sql
 from rtap_lab.lab.bound import BoundQuery
 from rtap_lab.lab.context import Context
 from rtap_lab.lab.debugging import PatternDebugger
-from rtap_lab.lab.diagnosis import Diagnosis
+from rtap_lab.lab.diagnosis import Diagnosis, diagnose_statement
 from rtap_lab.lab.interrupts import interruptible
 from rtap_lab.lab.looks import Look, look
 from rtap_lab.lab.pieces import Piece, Since, piece_of
@@ -172,9 +172,10 @@ class BoundSql:
     def diagnose(self, *, since: Since | None = None) -> Diagnosis:
         """Why it has no rows: one sentence, and what to do.
 
-        Raises:
-            SettingsError: When it has no definition; it says why.
+        Of a text without a definition, by what Flink answers over the newest minutes.
         """
+        if self.reading is None or not self.reading.windowed:
+            return diagnose_statement(self._context, self.statement, self.source, since=self._since(since))
         return self.query.diagnose(since=since)
 
     def debug(self, *, since: Since | None = None) -> PatternDebugger:

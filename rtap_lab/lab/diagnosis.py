@@ -14,11 +14,13 @@ from typing import Any, Literal
 import msgspec
 
 from rtap_lab.events.times import instant_text
+from rtap_lab.flink.advice import CONTIGUITY
 from rtap_lab.jobs.model import run_of
 from rtap_lab.kafka.clients import read_range
 from rtap_lab.lab import status
 from rtap_lab.lab.context import Context
-from rtap_lab.lab.pieces import Piece, Since
+from rtap_lab.lab.looks import look
+from rtap_lab.lab.pieces import Piece, Since, piece_of
 from rtap_lab.lab.previews import piece_for
 from rtap_lab.queries.conditions import Both, Condition, Either
 from rtap_lab.queries.expression import condition_text
@@ -105,6 +107,32 @@ def diagnose(context: Context, query: Query, source: str, *, since: Since | None
         return found
     found, besides = _of_events(context, query, piece)
     return replace(found or _answered(context, query, source), besides=besides)
+
+
+def diagnose_statement(context: Context, statement: str, source: str, *, since: Since | None) -> Diagnosis:
+    """Why a SQL text that no builder can say has no rows: by what Flink answers over a piece.
+
+    Args:
+        context: The lab.
+        statement: One SELECT.
+        source: "live" or a recorded source.
+        since: Which events are looked at; None: all.
+    """
+    if not context.is_up:
+        return Diagnosis("down", "nothing is up", "rtap up")
+    piece = piece_of(context, source, since)
+    if not piece.records:
+        return Diagnosis("no_records", f"there are no records in {piece}", "rtap simulate, or a longer --since")
+    found = look(context, statement, piece, seconds=60, rows=1, revised=None, name="diagnose")
+    figures = {"rows": len(found.answer), "records": piece.records}
+    if found.answer:
+        return Diagnosis("rows", f"it has rows: {found.words}", ".preview()", figures)
+    if not found.complete:
+        return Diagnosis("open", f"not known: {found.words}", "a smaller piece: --since 1m", figures)
+    if found.strict:
+        return Diagnosis("contiguity", f"no row over {piece}. {CONTIGUITY[0]}", CONTIGUITY[1], figures)
+    words = f"Flink read all of {str(piece).removeprefix('all of ')}, and nothing fits"
+    return Diagnosis("no_match", words, "leave out one condition after the other, and look again: .preview()", figures)
 
 
 def _answered(context: Context, query: Query, source: str) -> Diagnosis:

@@ -652,15 +652,23 @@ class Lab:
         """
         return self.sql(statement, **options).frame()
 
-    def table_environment(self, source: str = LIVE) -> Any:
+    def table_environment(self, source: str = LIVE, *, follow: bool = False) -> Any:
         """A PyFlink `TableEnvironment` on the lab's cluster, with the source's `events` and `events_raw`.
 
         For Table API programs and Python functions; `campaign_kind` and `user_agent_family` are registered in it
         (`rtap_lab.flink.functions`). `to_pandas()` of a table gives all types, instants in UTC. It starts a JVM in this
         process, which SQL through `sql` does not need. Its jobs end with this process, however it ends, unless they have a
         name of their own: `environment.get_config().set("pipeline.name", "mine")`.
+
+        Args:
+            source: "live" or a recorded source.
+            follow: Whether its tables go on with the events that come; else they end with what is there now, and so does
+                each program (a `to_pandas()` of a stream that never ends never returns).
+
+        Raises:
+            SourceError: When there is no such source.
         """
-        return sql.table_environment(self._context, source)
+        return sql.table_environment(self._context, source, follow=follow)
 
     def watch(self, *queries: str, source: str = LIVE, stop: threading.Event | None = None) -> Iterator[dict[str, Any]]:
         """Yield snapshots and updates of queries from the hub, for ever or until `stop` is set."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rtap_lab.errors import JobError, StatementError
 from rtap_lab.events.times import instant_text
+from rtap_lab.flink.advice import CONTIGUITY, strict
 from rtap_lab.flink.gateway import Rows, Session
 from rtap_lab.flink.properties import TERMINAL, look_properties
 from rtap_lab.flink.statements import catalog
@@ -49,7 +50,7 @@ class Look:
     rows: list[Row] = field(default_factory=list)
     """Instants are RFC 3339 texts."""
     ended_by: Ending = "reading"
-    read: int = 0
+    read: int | None = 0
     """Records of the piece that were read, at least."""
     revised: bool = False
     """Whether rows may be revised by what is read later: then, of a part of the piece, they are no answer."""
@@ -64,6 +65,8 @@ class Look:
     """Shown are so many rows from the end, instead of those from the beginning."""
     kind: Literal["events", "catalog"] = "events"
     """Whether it read events, or only what is known of them."""
+    strict: bool = False
+    """Whether it is a pattern that lets no other row lie between those of a match."""
 
     @property
     def complete(self) -> bool:
@@ -132,20 +135,26 @@ class Look:
         if self.ended_by == "reading":
             return f"so far; reading {self.piece}"
         whole = self.piece.records
-        share = (
-            "all"
-            if self.complete or self.read >= whole
-            else f"{self.read:,} of {whole:,} records ({self.read / whole:.0%})"
-        )
+        if self.read is None:
+            share = "a part"
+        elif self.complete or self.read >= whole:
+            share = "all"
+        else:
+            share = f"{self.read:,} of {whole:,} records ({self.read / whole:.0%})"
         why = {
             "complete": "complete",
             "rows": f"ended after {len(self.rows):,} rows",
             "seconds": f"its {self.seconds:.0f} s were over",
             "interrupted": "interrupted",
         }[self.ended_by]
-        words = f"{why}; saw {share} of {self.piece}"
-        if self.complete and self.piece.taken_ms is not None and self.open_windows:
-            words += "; windows that are still open are shown as they are so far"
+        words = f"{why}; saw {share} of {str(self.piece).removeprefix('all of ')}"
+        if self.complete and self.open_windows:
+            cut = ["began before it"] if self.piece.since_ms is not None else []
+            cut += ["are still open"] if self.piece.taken_ms is not None else []
+            if cut:
+                words += f"; of windows that {' or '.join(cut)}, a part of their events is shown"
+        if self.complete and self.strict and not self.rows:
+            words += f". {'. To let others lie between, '.join(CONTIGUITY)}"
         if self.withheld:
             words += "; no answer yet: what it has would change with the rest. Give it more seconds, or a smaller piece (since)"
         return words
@@ -185,7 +194,8 @@ def look(
     Raises:
         StatementError: With Flink's reason.
     """
-    found = Look(piece, seconds=seconds, open_windows="DESCRIPTOR" in statement.upper() and revised is None)
+    windows = "DESCRIPTOR" in statement.upper() and revised is None
+    found = Look(piece, seconds=seconds, open_windows=windows, strict=strict(statement) and revised is None)
     properties = look_properties() | {
         "pipeline.auto-watermark-interval": "50 ms",
         "pipeline.name": name,
@@ -245,15 +255,15 @@ def _fetch(
                 deadline = deadline or now + seconds
                 job_id = page.job_id or job_id
                 _take(found, page, wanted)
+                # rows that may be revised are counted when all is read
+                if not found.revised and len(found.rows) >= rows:
+                    found.ended_by = "rows"
+                    del found.rows[rows:]
+                    break
                 if page.rows:
                     on_rows(found)
                 else:
                     time.sleep(0.02)
-            # rows that may be revised are counted when all is read
-            if not found.revised and len(found.rows) >= rows:
-                found.ended_by = "rows"
-                del found.rows[rows:]
-                break
             if deadline is not None and now > deadline:
                 found.ended_by = "seconds"
                 break
@@ -340,11 +350,11 @@ def _is_revised(session: Session, statement: str) -> bool:
     return first is None or set(first[1].split(",")) != {"I"}
 
 
-def _read_so_far(context: Context, job_id: str | None, piece: Piece) -> int:
-    """How many records of its piece a job has read: its source's own count."""
+def _read_so_far(context: Context, job_id: str | None, piece: Piece) -> int | None:
+    """How many records of its piece a job has read: its source's own count, which begins to count a moment late."""
     if job_id is None:
         return 0
     try:
-        return min(piece.records, context.site.flink.records_read(job_id))
+        return min(piece.records, context.site.flink.records_read(job_id)) or None
     except JobError:  # it has ended meanwhile
-        return 0
+        return None

@@ -33,7 +33,7 @@ RUN_HERE = ("SELECT", "WITH", "SHOW", "DESCRIBE", "EXPLAIN")
 _TEXT = re.compile(r"'(?:[^']|'')*'|`[^`]*`")
 
 
-def table_environment(context: Context, source: str) -> Any:
+def table_environment(context: Context, source: str, *, follow: bool) -> Any:
     """A PyFlink `TableEnvironment` on the lab's cluster; see `Lab.table_environment`."""
     from rtap_lab.flink.session import table_environment as make  # it imports pyflink
 
@@ -42,7 +42,7 @@ def table_environment(context: Context, source: str) -> Any:
     # pandas gets maps by Arrow, whose keys are never missing; JSON's are not either
     tables = [
         each.replace("MAP<STRING, STRING>", "MAP<STRING NOT NULL, STRING>")
-        for each in source_statements(context, source, None)
+        for each in source_statements(context, source, None if follow else piece_of(context, source, None))
     ]
     return make(
         context.endpoints.flink,

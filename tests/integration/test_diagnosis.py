@@ -65,6 +65,22 @@ def test_what_does_not_match_is_named(quiet: Lab, asked: Definition, cause: str,
         assert quiet.query(asked, source=SOURCE).preview(seconds=60).rows == [], "and it is empty indeed"
 
 
+THREE = """SELECT * FROM events MATCH_RECOGNIZE (PARTITION BY visitor_id ORDER BY rowtime MEASURES FIRST(A.rowtime) AS began
+PATTERN (A{3}) WITHIN INTERVAL '1' MINUTE DEFINE A AS A.name = 'login_failed')"""
+
+
+def test_a_pattern_in_sql_without_a_match_says_that_it_is_strict(quiet: Lab) -> None:
+    asked = quiet.query(THREE, source=SOURCE)
+    assert "no other row of its partition may lie" in asked.preview().words
+    assert asked.diagnose().cause == "contiguity"
+    relaxed = quiet.query(
+        THREE.replace("FROM events", "FROM (SELECT * FROM events WHERE name = 'login_failed')"), source=SOURCE
+    )
+    assert len(relaxed.preview().answer) == 1, "what it advises helps"
+    assert relaxed.diagnose().cause == "rows"
+    assert quiet.query("SELECT page FROM events WHERE name = 'nobody'", source=SOURCE).diagnose().cause == "no_match"
+
+
 def test_what_is_open_is_told_with_its_time(stack: Lab) -> None:
     stack.simulate(rate=50, seconds=3, seed=31)
     for asked in (tumble("1h").agg(n=count()), session("30m").by("visitor_id").agg(n=count())):

@@ -36,13 +36,15 @@ kinds = env.from_path("events").select(call("campaign_kind", col("page")).alias(
 print("KINDS", sorted(kinds.kind))
 counts = env.sql_query("SELECT user_agent_family(name) AS family, COUNT(*) AS n FROM events GROUP BY user_agent_family(name)")
 print("COUNTS", counts.to_pandas().to_dict("list"))
+live = lab.table_environment().sql_query("SELECT COUNT(*) AS n FROM events_raw").to_pandas()
+print("LIVE ENDS", list(live.columns))
 """
 
 LEFT = """
 import os, signal
 from rtap_lab import Lab
 
-env = Lab().table_environment()
+env = Lab().table_environment(follow=True)
 env.execute_sql("SELECT event_id FROM events").collect()
 print("RUNS", flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
@@ -81,6 +83,7 @@ def test_a_python_function_runs_on_the_cluster(stack: Lab, tmp_path: object) -> 
     )
     assert "KINDS ['other', 'other', 'other', 'other']" in done.stdout, done.stdout[-500:]
     assert "COUNTS {'family': ['none'], 'n': [4]}" in done.stdout, done.stdout[-500:]
+    assert "LIVE ENDS ['n']" in done.stdout, "what is there now, not for ever"
     assert stack.other_flink_jobs() == []
 
 

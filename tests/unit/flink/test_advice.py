@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rtap_lab.errors import StatementError
-from rtap_lab.flink.advice import advice
+from rtap_lab.flink.advice import advice, strict
 
 SIGNATURE = "No match found for function signature cuont(<CHARACTER>)"
 ORDER_BY = "You must specify either rowtime or proctime for order by as the first one."
@@ -46,3 +46,12 @@ def test_the_place_is_shown_under_the_statement() -> None:
     far = StatementError("flink: line 1, column 201: no", sql="x" * 400)
     assert len(str(far).splitlines()[1]) <= 102
     assert str(StatementError("flink: line 9, column 1: no", sql="x")).count("\n") == 0
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"), [("A{3}", True), ("A B", True), ("A+ B", True), ("A", False), ("A{1}", False)]
+)
+def test_a_pattern_of_more_than_one_row_is_strict(pattern: str, expected: bool) -> None:
+    text = f"SELECT * FROM events MATCH_RECOGNIZE (ORDER BY rowtime MEASURES A.page AS a PATTERN ({pattern}) DEFINE A AS TRUE)"
+    assert strict(text) is expected
+    assert strict("SELECT 'PATTERN (A B)' FROM events") is False
