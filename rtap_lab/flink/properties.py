@@ -9,6 +9,11 @@ CHECKPOINT_MS = 2000
 """How often a live job takes a checkpoint by itself. In `exactly_once` results are committed by checkpoints, and the service
 `checkpointer` asks for one as soon as a row waits: this is for a lab that is idle, and a net under that service."""
 
+BOUNDED_CHECKPOINT_MS = 10_000
+"""How often a job on a recorded source takes one: state on the heap is written whole each time, and a restart loses so much work
+at most.
+"""
+
 MIN_PAUSE_MS = 100
 """Between two checkpoints that Flink takes by itself at least."""
 
@@ -58,7 +63,7 @@ def job_properties(
         "parallelism.default": str(parallelism or (2 if bounded else 1)),
         "pipeline.auto-watermark-interval": "200 ms" if bounded else "50 ms",
         "execution.buffer-timeout.interval": "100 ms" if bounded else "5 ms",
-        "execution.checkpointing.interval": f"{CHECKPOINT_MS} ms",
+        "execution.checkpointing.interval": f"{BOUNDED_CHECKPOINT_MS if bounded else CHECKPOINT_MS} ms",
         "execution.checkpointing.min-pause": f"{MIN_PAUSE_MS} ms",
         "execution.checkpointing.timeout": "2 min",
         "execution.checkpointing.dir": checkpoints,

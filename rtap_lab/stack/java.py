@@ -100,7 +100,7 @@ def jvm(
         name: The program's name.
         class_path: Jars, in order; no wildcards, which an archive cannot have.
         main: Main class, or `-jar FILE`, and arguments.
-        options: JVM options.
+        options: JVM options; where none names a garbage collector, it is the serial one.
         scratch: A folder for the archive while it is written.
         archived: Whether it gets an archive of its own.
     """
@@ -128,5 +128,6 @@ def jvm(
 
     path = ["-cp", ":".join(map(str, class_path))] if class_path and main[0] != "-jar" else []
     quiet = ["-Xlog:disable", "-Xlog:all=error:stderr"]  # an archive's warnings are no news
-    command = [str(java), *quiet, *sharing, "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError", *options, *path, *main]
+    collector = [] if any(each.endswith("GC") for each in options) else ["-XX:+UseSerialGC"]
+    command = [str(java), *quiet, *sharing, *collector, "-XX:+ExitOnOutOfMemoryError", *options, *path, *main]
     return Jvm(command, archive, archived and not kept.is_file())

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtap_lab.events import access_log
+from rtap_lab.events import access_log, times
 from rtap_lab.events.codec import decode, encode, java_double, number, unfit
 from rtap_lab.events.model import EVENT_TYPES, FUTURE_MS, schema
 from rtap_lab.events.times import instant_ms, instant_text
@@ -266,3 +266,16 @@ def test_formats_are_told_apart() -> None:
     assert access_log.is_combined(combined)
     assert access_log.is_common(common)
     assert not access_log.is_combined(common)
+
+
+@given(
+    st.from_regex(r"20(00|23)-\d\d-\d\dT\d\d:\d\d:\d\d\.\d\d\dZ", fullmatch=True)
+    | st.text("0123456789-:T.Z٣", min_size=24, max_size=24)
+)
+def test_the_quick_way_to_read_an_instant_reads_what_the_grammar_says(text: str) -> None:
+    assert times.instant_ms(text) == times._read(text)
+
+
+@pytest.mark.parametrize("text", ["2023-01-01T24:00:00.000Z", "2023-01-01T24:00:00.001Z", "2023-02-31T10:00:59.999Z"])
+def test_the_last_moments_of_a_day_and_a_month(text: str) -> None:
+    assert times.instant_ms(text) == times._read(text)
