@@ -90,7 +90,14 @@ def answer_standard(lab: Lab, source: str, events: int, *, turn: int, verify: bo
 
 
 def answer_queries(
-    lab: Lab, source: str, events: int, job: str, queries: Mapping[str, Definition], *, verify: bool = False
+    lab: Lab,
+    source: str,
+    events: int,
+    job: str,
+    queries: Mapping[str, Definition],
+    *,
+    verify: bool = False,
+    before_it_goes: Callable[[], None] = lambda: None,
 ) -> Answered:
     """Let a job of queries of one's own answer a source, and remove it.
 
@@ -101,10 +108,12 @@ def answer_queries(
         job: The job's name.
         queries: By name.
         verify: Whether its answers are recomputed before it goes.
+        before_it_goes: Called while its rows are there.
     """
     try:
         found = _timed(lab, events, lambda: lab.run_together(job, queries, source))
         found.report = lab.verify(source) if verify else None
+        before_it_goes()
         return found
     finally:
         lab.remove_job(job)

@@ -212,12 +212,14 @@ def run_command(command: Sequence[str], *, timeout: float, cwd: Path | None = No
         Its exit code, and what it printed on both outputs.
 
     Raises:
-        OSError: When it cannot be started.
-        subprocess.TimeoutExpired: When it took longer than so many seconds.
+        OSError: When it cannot be started; TimeoutError when it took longer than so many seconds.
     """
-    done = subprocess.run(
-        list(command), cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout
-    )
+    try:
+        done = subprocess.run(
+            list(command), cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout
+        )
+    except subprocess.TimeoutExpired as error:
+        raise TimeoutError(f"{command[0]} took more than {timeout:.0f} s") from error
     return done.returncode, done.stdout
 
 
@@ -225,6 +227,6 @@ def output_of(command: Sequence[str], *, cwd: Path) -> str:
     """What a short command prints, stripped; empty when it fails or is not there."""
     try:
         code, printed = run_command(command, timeout=10, cwd=cwd)
-    except (OSError, subprocess.TimeoutExpired):
+    except OSError:
         return ""
     return printed.strip() if code == 0 else ""
