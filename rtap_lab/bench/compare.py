@@ -1,7 +1,7 @@
 """Two reports side by side: what became better or worse by more than the noise. Pure.
 
-The band of noise of a figure is the spread that either report saw among its samples, five percent at least; where neither
-measured it more than once, a quarter: these machines are shared.
+The band of noise of a figure is the spread of the samples of either report (twice the range of their middle half), five percent
+at least; where neither measured it more than once, a quarter: these machines are shared.
 """
 
 from __future__ import annotations

@@ -47,10 +47,14 @@ class Figure:
 
     @property
     def spread(self) -> float:
-        """From the least to the greatest sample, as a share of the value; NaN of fewer than two."""
+        """Twice the range of the samples' middle half, as a share of the value; NaN of fewer than two samples.
+
+        One that was disturbed says nothing about the others.
+        """
         if len(self.samples) < 2 or not self.value:
             return math.nan
-        return (max(self.samples) - min(self.samples)) / abs(self.value)
+        first, _, third = statistics.quantiles(self.samples, n=4, method="inclusive")
+        return 2 * (third - first) / abs(self.value)
 
 
 @dataclass

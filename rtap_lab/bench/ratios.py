@@ -1,0 +1,103 @@
+"""Ratios that hold on any machine: what our own code takes, beside a plain yardstick of Python on the same events, in turn.
+
+A CI's machine is another one each time, and shared: a time says nothing there, a ratio something. Processor time counts, and of
+several rounds the least.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from rtap_lab.bench.measurements import Measurements
+from rtap_lab.lab.scenarios import load_scenario
+from rtap_lab.lab.simulator import write_file
+from rtap_lab.queries.builders import begin, count, distinct, field, session, tumble
+from rtap_lab.queries.query import Definition
+from rtap_lab.reference.engine import rows_of
+from rtap_lab.reference.fates import Event, Judge, Place
+
+GROUPS = 5
+"""Samples of each ratio."""
+
+ROUNDS = 8
+"""Rounds of which the least counts, in each sample."""
+
+EVENTS = 5000
+"""Records of the shop that are played."""
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Our code, and what it is measured by."""
+
+    name: str
+    ours: Callable[[], object]
+    yardstick: Callable[[], object]
+    words: str
+
+
+def messages(number: int, seed: int) -> list[bytes]:
+    """So many records of the brisk shop, as they are sent."""
+    file, story = io.BytesIO(), load_scenario("brisk")
+    write_file("-", file, story, seed, seconds=None, events=number, progress=lambda done: None)  # type: ignore[arg-type]
+    return file.getvalue().splitlines()
+
+
+def judged(records: Sequence[bytes]) -> list[Event]:
+    """The counted events of records, all in one partition, each arriving when it says."""
+    judge, found = Judge(60_000), list[Event]()
+    for offset, record in enumerate(records):
+        for each in judge.judge(record, Place(0, offset, 0)):
+            if each.event and each.fate == "counted":
+                found.append(each.event)
+    return found
+
+
+def contests(seed: int = 1) -> list[Contest]:
+    """What is measured: the paths that every verification and every client depends on."""
+    records = messages(EVENTS, seed)
+    events = judged(records)
+    bought = (field("event_type") == "conversion") & (field("name") == "purchase")
+    asked: dict[str, Definition] = {
+        "tumble": tumble("1m").by("page").agg(n=count(), visitors=distinct("visitor_id")),
+        "session": session("20s").by("visitor_id").agg(n=count()),
+        "pattern": begin("a", field("name") == "add_to_cart").followed_by("b", bought).within("30s").by("visitor_id"),
+    }
+
+    def loaded() -> None:
+        for record in records:
+            try:
+                json.loads(record)
+            except ValueError:
+                continue
+
+    def counted() -> Counter[tuple[int, str | None]]:
+        return Counter((each.event_time // 60_000, each.page) for each in events)
+
+    found = [Contest("judge", lambda: judged(records), loaded, "decode and judge a record, to json.loads of it")]
+    words = "the reference engine, to a Counter of the same events"
+    found += [Contest(name, partial(rows_of, definition, events), counted, words) for name, definition in asked.items()]
+    return found
+
+
+def measure(found: Measurements, played: Sequence[Contest]) -> None:
+    """Play the contests, and keep their ratios as figures."""
+    for contest in played:
+        samples = []
+        for _ in range(GROUPS):
+            rounds = [(_cpu_s(contest.ours), _cpu_s(contest.yardstick)) for _ in range(ROUNDS)]
+            samples.append(min(ours for ours, _ in rounds) / min(yardstick for _, yardstick in rounds))
+        found.median(f"{contest.name}_ratio", samples, "x", "lower", words=contest.words)
+
+
+def _cpu_s(work: Callable[[], Any]) -> float:
+    began = time.process_time()
+    work()
+    return time.process_time() - began

@@ -1,0 +1,55 @@
+"""The short benchmark of each CI run: ratios, and that a fifth more work does not go unseen."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from rtap_lab.bench.compare import compare
+from rtap_lab.bench.measurements import Measurements, read
+from rtap_lab.bench.ratios import Contest, contests, measure
+
+BASELINE = sorted((Path(__file__).parents[3] / "reports" / "ratios").glob("*/metrics.json"))[-1]
+OTHER_MACHINE = 1.5
+"""Ratios of another processor may differ by so much: what is worse than this is no processor."""
+
+
+def measured(played: list[Contest]) -> Measurements:
+    found = Measurements("ratios")
+    measure(found, played)
+    return found
+
+
+def _a_fifth_more(work: Callable[[], object]) -> Callable[[], object]:
+    def slower() -> object:
+        began = time.process_time()
+        result = work()
+        until = time.process_time() + (time.process_time() - began) / 5
+        while time.process_time() < until:
+            pass
+        return result
+
+    return slower
+
+
+def test_a_regression_of_a_fifth_is_seen_and_none_is_where_there_is_none() -> None:
+    played = contests()
+    before, again = measured(played), measured(played)
+    worse = measured([replace(each, ours=_a_fifth_more(each.ours)) for each in played])
+    changed = {each.metric for each in compare(before, worse) if each.change == "worse"}
+    assert changed, compare(before, worse)
+    assert len(changed) >= len(played) - 1, f"of {len(played)}: {compare(before, worse)}"
+    same = [each for each in compare(before, again) if each.change == "worse" and each.difference > 0.15]
+    assert not same, same
+
+
+def test_no_ratio_is_far_from_the_committed_one() -> None:
+    baseline, now = read(BASELINE), measured(contests())
+    far = {
+        name: (figure.value, now.figures[name].value)
+        for name, figure in baseline.figures.items()
+        if now.figures[name].value > OTHER_MACHINE * figure.value
+    }
+    assert not far, far
