@@ -81,6 +81,8 @@ class Tried:
     """p99 of how much later than due messages left."""
     slope: float
     """By how many records a second the lag grew, as a share of the rate."""
+    error: float
+    """The standard error of the slope: what is read shows in steps, one a checkpoint."""
     lag_s: float
     """Seconds of load that were not read at its end."""
     cost: Cost
@@ -89,7 +91,8 @@ class Tried:
     @property
     def holds(self) -> bool:
         """Whether the driver kept its schedule, and the lag did not grow."""
-        return self.slip_ms <= MOST_SLIP_MS and self.slope <= STEADY and self.lag_s <= MOST_LAG_S
+        steady = self.slope <= max(STEADY, 3 * self.error)
+        return self.slip_ms <= MOST_SLIP_MS and steady and self.lag_s <= MOST_LAG_S
 
 
 def tried(lab: Lab, driver: Driver, *, rate: float, seconds: float, seed: int) -> Tried:
@@ -105,21 +108,22 @@ def tried(lab: Lab, driver: Driver, *, rate: float, seconds: float, seed: int) -
                 lags.append((time.monotonic() - began, int(job["lag"])))
     fed = sending.result()
     steady = [(at, lag) for at, lag in lags if seconds / 3 <= at <= seconds]
-    slope = slope_of(steady) / rate
+    slope, error = (each / rate for each in slope_of(steady))
     last = float(np.median([lag for _, lag in steady[-5:]])) / rate
-    return Tried(rate, fed.sent / fed.seconds, fed.slip_ms(0.99), slope, last, cost, lags)
+    return Tried(rate, fed.sent / fed.seconds, fed.slip_ms(0.99), slope, error, last, cost, lags)
 
 
-def slope_of(points: Sequence[tuple[float, float]]) -> float:
-    """By how much a series grows a second, by least squares. Pure.
+def slope_of(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """By how much a series grows a second, by least squares, and the standard error of that. Pure.
 
     Raises:
-        ValueError: Of fewer than three points.
+        ValueError: Of fewer than four points.
     """
-    if len(points) < 3:
+    if len(points) < 4:
         raise ValueError(f"{len(points)} points have no slope")
     at, values = np.array(points, dtype=float).T
-    return float(np.polyfit(at, values, 1)[0])
+    (slope, _), covariance = np.polyfit(at, values, 1, cov=True)
+    return float(slope), float(np.sqrt(covariance[0, 0]))
 
 
 def bisect(low: float, high: float, holds: Callable[[float], bool], *, within: float = 0.1) -> float:

@@ -14,11 +14,10 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-import orjson
-
 from rtap_lab.bench.costs import Meter
 from rtap_lab.bench.recorded import answer_queries
 from rtap_lab.errors import JobError
+from rtap_lab.events.model import FUTURE_MS
 from rtap_lab.events.times import instant_ms
 from rtap_lab.jupyter.server import notebooks_folder
 from rtap_lab.kafka.names import events_topic
@@ -26,6 +25,7 @@ from rtap_lab.lab import Lab
 from rtap_lab.lab.scenarios import load_scenario
 from rtap_lab.lab.simulator import write_file
 from rtap_lab.queries.builders import count, tumble
+from rtap_lab.reference.fates import Judge, Place
 from rtap_lab.stack.components import cache_folder
 from rtap_lab.stack.process import run_command
 
@@ -103,25 +103,18 @@ def install(peer: Peer) -> Path:
 def make_source(lab: Lab, name: str, events: int, *, seed: int = 1) -> Counts:
     """A recorded source in which no event comes twice, since most peers look for no duplicates; what is to be counted of it."""
     counts: Counter[tuple[int, str]] = Counter()
-    seen: set[str] = set()
+    judge = Judge(FUTURE_MS)
     with tempfile.TemporaryDirectory(prefix="rtap-bench-") as folder:
         made, path = Path(folder) / "made.jsonl", Path(folder) / "events.jsonl"
         with made.open("wb") as file:
-            write_file(
-                made, file, load_scenario("brisk"), seed, seconds=None, events=events, progress=lambda done: None
-            )
+            story = load_scenario("brisk")
+            write_file(made, file, story, seed, seconds=None, events=events, progress=lambda done: None)
         with made.open("rb") as lines, path.open("wb") as out:
-            for line in lines:
-                try:
-                    event = orjson.loads(line)
-                    at = instant_ms(event["event_time"])
-                except (orjson.JSONDecodeError, KeyError, TypeError):
-                    continue
-                if at is None or event.get("event_id") in seen or not event.get("visitor_id"):
-                    continue
-                seen.add(event["event_id"])
-                out.write(line)
-                counts[at // MINUTE_MS * MINUTE_MS, event.get("page") or ""] += 1
+            for number, line in enumerate(lines):
+                for each in judge.judge(line, Place(0, number, 0)):  # all arrive at once: none is late
+                    if each.fate == "counted" and each.event:
+                        out.write(line)
+                        counts[each.event.event_time // MINUTE_MS * MINUTE_MS, each.event.page or ""] += 1
         imported = lab.import_jsonl(path, source=name)
     if imported.imported != counts.total():
         raise JobError(f"{imported.rejected} of the lines made were refused: peers would count others than ours")

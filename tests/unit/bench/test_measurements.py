@@ -181,10 +181,12 @@ def test_bisection_finds_the_greatest_rate_that_holds(limit: float) -> None:
     assert len(asked) <= 12
 
 
-def test_a_slope_needs_three_points() -> None:
-    assert slope_of([(0, 1), (1, 3), (2, 5)]) == pytest.approx(2)
+def test_a_slope_comes_with_its_error() -> None:
+    assert slope_of([(0, 1), (1, 3), (2, 5), (3, 7)]) == pytest.approx((2, 0), abs=1e-6)
+    slope, error = slope_of([(n, 1000 * (n % 4)) for n in range(20)])
+    assert abs(slope) < 3 * error, "a saw's teeth do not grow"
     with pytest.raises(ValueError, match="no slope"):
-        slope_of([(0, 1), (1, 3)])
+        slope_of([(0, 1), (1, 3), (2, 5)])
 
 
 def test_parameters_are_a_mapping(tmp_path: Path) -> None:
