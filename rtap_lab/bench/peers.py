@@ -17,7 +17,6 @@ from pathlib import Path
 from rtap_lab.bench.costs import Meter
 from rtap_lab.bench.recorded import answer_queries
 from rtap_lab.errors import JobError
-from rtap_lab.events.model import FUTURE_MS
 from rtap_lab.events.times import instant_ms
 from rtap_lab.jupyter.server import notebooks_folder
 from rtap_lab.kafka.names import events_topic
@@ -34,6 +33,8 @@ INSTALL_S = 900.0
 """Seconds that pip may take for a peer."""
 PATIENCE_S = 600.0
 """Seconds that a peer may take to count."""
+
+_FOREVER_MS = 2**52
 
 Counts = dict[tuple[int, str], int]
 """Records by the beginning of the minute (milliseconds) and the page; "" is none."""
@@ -103,7 +104,7 @@ def install(peer: Peer) -> Path:
 def make_source(lab: Lab, name: str, events: int, *, seed: int = 1) -> Counts:
     """A recorded source in which no event comes twice, since most peers look for no duplicates; what is to be counted of it."""
     counts: Counter[tuple[int, str]] = Counter()
-    judge = Judge(FUTURE_MS)
+    judge = Judge(_FOREVER_MS)
     with tempfile.TemporaryDirectory(prefix="rtap-bench-") as folder:
         made, path = Path(folder) / "made.jsonl", Path(folder) / "events.jsonl"
         with made.open("wb") as file:
@@ -111,13 +112,15 @@ def make_source(lab: Lab, name: str, events: int, *, seed: int = 1) -> Counts:
             write_file(made, file, story, seed, seconds=None, events=events, progress=lambda done: None)
         with made.open("rb") as lines, path.open("wb") as out:
             for number, line in enumerate(lines):
-                for each in judge.judge(line, Place(0, number, 0)):  # all arrive at once: none is late
+                for each in judge.judge(line, Place(0, number, _FOREVER_MS // 2)):  # after all, and none is late
                     if each.fate == "counted" and each.event:
                         out.write(line)
                         counts[each.event.event_time // MINUTE_MS * MINUTE_MS, each.event.page or ""] += 1
         imported = lab.import_jsonl(path, source=name)
-    if imported.imported != counts.total():
-        raise JobError(f"{imported.rejected} of the lines made were refused: peers would count others than ours")
+    if imported.imported != counts.total() or not counts:
+        raise JobError(
+            f"of {counts.total()} lines made {imported.imported} were imported: peers would count others than ours"
+        )
     return dict(counts)
 
 
