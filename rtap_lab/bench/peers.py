@@ -10,6 +10,7 @@ import hashlib
 import json
 import sys
 import tempfile
+import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,7 +107,7 @@ def install(peer: Peer) -> Path:
 def make_source(lab: Lab, name: str, events: int, *, seed: int = 1) -> Counts:
     """A recorded source in which no event comes twice, since most peers look for no duplicates; what is to be counted of it."""
     counts: Counter[tuple[int, str]] = Counter()
-    judge = Judge(_FOREVER_MS)
+    judge, now_ms = Judge(_FOREVER_MS), time.time_ns() // 1_000_000  # what lies ahead of now is refused
     with tempfile.TemporaryDirectory(prefix="rtap-bench-") as folder:
         made, path = Path(folder) / "made.jsonl", Path(folder) / "events.jsonl"
         with made.open("wb") as file:
@@ -117,7 +118,7 @@ def make_source(lab: Lab, name: str, events: int, *, seed: int = 1) -> Counts:
                 if not _is_plain(line):  # Flink reads the first value of it, and an import refuses it
                     continue
                 for each in judge.judge(line, Place(0, number, _FOREVER_MS // 2)):  # after all, and none is late
-                    if each.fate == "counted" and each.event:
+                    if each.fate == "counted" and each.event and each.event.event_time < now_ms:
                         out.write(line)
                         counts[each.event.event_time // MINUTE_MS * MINUTE_MS, each.event.page or ""] += 1
         imported = lab.import_jsonl(path, source=name)
