@@ -10,7 +10,7 @@ clock, counts = Clock("pathway"), {}
 
 class Event(pw.Schema):
     event_time: str
-    page: str | None
+    page: str | None = pw.column_definition(default_value=None)
 
 
 settings = {"bootstrap.servers": ADDRESS, "group.id": "peer-pathway", "auto.offset.reset": "earliest", "isolation.level": "read_committed"}
