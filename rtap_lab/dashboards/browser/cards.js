@@ -677,7 +677,8 @@ async function doing(act) {
 // Buttons for who may act; they are made anew only when they differ, so that a click is never lost.
 function buttons(into, facts, acts) {
   if (!renewed(into, [facts.may_act, acts.map(([text, , busy]) => [text, busy])])) return;
-  const said = make("span", "none");
+  const said = (into.rtapSaid ??= make("span", "none")); // what was said last outlives the buttons, until nothing is under way
+  if (!acts.some(([, , busy]) => busy)) said.textContent = "";
   if (!facts.may_act) {
     said.textContent = "This address only shows.";
     return into.replaceChildren(said);
