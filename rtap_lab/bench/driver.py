@@ -1,6 +1,7 @@
 """Load from a process of its own: what measures must not take the time of what drives (and a kernel has other things to do).
 
-Each message has a moment at which it is due; how much later it left is its slip, and latencies count from the moment.
+Each message has a moment at which it is due; how much later it left is its slip. Latencies
+count from when it left, so a report must say so where the slip is large.
 """
 
 from __future__ import annotations

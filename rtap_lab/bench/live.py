@@ -5,26 +5,23 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from rtap_lab.bench.costs import Cost, Meter
 from rtap_lab.bench.driver import Driver
-from rtap_lab.bench.session import collect
+from rtap_lab.bench.session import collect, received
 from rtap_lab.errors import JobError
+from rtap_lab.events.times import instant_ms
 from rtap_lab.jobs.model import run_key
 from rtap_lab.kafka.names import LIVE_EVENTS
 from rtap_lab.kafka.topics import Topics
 from rtap_lab.lab import Lab
-from rtap_lab.monitoring.latency import Origins, durations
-from rtap_lab.queries.query import Catalog
 from rtap_lab.queries.standard import JOB
 from rtap_lab.settings import LIVE
 from rtap_lab.simulator.fed import Fed
 from rtap_lab.waiting import until
-
-SETTLE_S = 3.0
-"""Seconds after the load in which the windows that are due still come."""
 
 STEADY = 0.01
 """A lag that grows by more than this share of the rate grows without end."""
@@ -54,20 +51,18 @@ def stretch(lab: Lab, driver: Driver, *, rate: float, seconds: float, seed: int,
     Raises:
         LiveError: When the client failed.
     """
-    topics = Topics(lab.endpoints.kafka)
-    starts = topics.ends([LIVE_EVENTS])
+    starts = Topics(lab.endpoints.kafka).ends([LIVE_EVENTS])
     collector = collect(lab)
     with Meter(lab) as cost:
         fed = driver.start(scenario=scenario, rate=rate, seconds=seconds, seed=seed).result()
-    collector.stop.wait(SETTLE_S)
-    collector.stop.set()
-    collector.join(10)
-    if collector.error:
-        raise collector.error
-    run = lab.runs()[run_key(JOB, LIVE)]
-    origins = Origins.read(lab.endpoints.kafka, starts, topics.ends([LIVE_EVENTS]))
-    found = durations(collector.seen, origins, Catalog(run.queries), bound_ms=run.parameters.bound_ms)
+    found = received(lab, collector, starts)
     return Stretch(fed, len(collector.seen), found, cost)
+
+
+def _standard(lab: Lab) -> dict[str, Any]:
+    """What the status says of the live standard job."""
+    (job,) = [each for each in lab.status()["jobs"] if (each["name"], each["source"]) == (JOB, LIVE)]
+    return dict(job)
 
 
 @dataclass
@@ -103,9 +98,8 @@ def tried(lab: Lab, driver: Driver, *, rate: float, seconds: float, seed: int) -
         began = time.monotonic()
         while not sending.done():
             time.sleep(0.5)
-            (job,) = [each for each in lab.status()["jobs"] if (each["name"], each["source"]) == (JOB, LIVE)]
-            if job["lag"] is not None:
-                lags.append((time.monotonic() - began, int(job["lag"])))
+            if (lag := _standard(lab)["lag"]) is not None:
+                lags.append((time.monotonic() - began, int(lag)))
     fed = sending.result()
     steady = [(at, lag) for at, lag in lags if seconds / 3 <= at <= seconds]
     slope, error = (each / rate for each in slope_of(steady))
@@ -161,7 +155,21 @@ def caught_up(lab: Lab, patience: float) -> None:
     """
 
     def lag() -> int:
-        (job,) = [each for each in lab.status()["jobs"] if (each["name"], each["source"]) == (JOB, LIVE)]
-        return int(job["lag"] or 0)
+        return int(_standard(lab)["lag"] or 0)
 
     until(lambda: lag() < 500, patience, lambda: JobError(f"the standard job lags by {lag()} records"), every=0.5)
+
+
+def at_rest(lab: Lab, patience: float = 180) -> None:
+    """Wait until nothing that was sent before now is under way: no session and no pattern is open any more.
+
+    Raises:
+        JobError: When it is not so within so many seconds.
+    """
+    parameters = lab.runs()[run_key(JOB, LIVE)].parameters
+    rest_ms = time.time_ns() // 1_000_000 + max(parameters.gap_ms, parameters.within_ms) + parameters.bound_ms
+
+    def rests() -> bool:
+        return (instant_ms(_standard(lab)["watermark"] or "") or 0) >= rest_ms
+
+    until(rests, patience, lambda: JobError("the watermark did not pass the last sessions"), every=0.5)

@@ -224,6 +224,6 @@ def merged(runs: Sequence[Measurements]) -> Measurements:
         value = statistics.median(values)
         if quantile in QUANTILES and of in result.histograms:
             value = result.histograms[of].quantile_ms(QUANTILES[quantile])
-        marks = {"floor": figure.floor, "goal": figure.goal, "words": figure.words}
-        result.add(name, value, figure.unit, figure.better, samples=values, **marks)  # type: ignore[arg-type]
+        merged_figure = result.add(name, value, figure.unit, figure.better, samples=values, words=figure.words)
+        merged_figure.floor, merged_figure.goal = figure.floor, figure.goal
     return result

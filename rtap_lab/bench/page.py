@@ -26,7 +26,6 @@ th, td { padding: 3px 14px 3px 0; vertical-align: top; } td:first-child, td.n { 
 td.missed { color: #b00020; } pre { white-space: pre-wrap; font-size: 12.5px; background: #f6f6f6; padding: 8px 12px; border-radius: 6px; }
 svg { max-width: 100%; height: auto; } .environment { color: #555; font-size: 13px; }
 @media print { body { margin: 0; max-width: none; } h2 { break-after: avoid; } svg, table, pre { break-inside: avoid; } }
-@media (prefers-color-scheme: dark) { @media screen { body { background: #fff; } } }
 """
 
 _WORDS = {
@@ -94,12 +93,12 @@ def _findings(found: Measurements) -> Iterator[str]:
 def _figures(found: Measurements) -> Iterator[str]:
     if found.wrong or not found.figures:
         return
-    heads = ("figure", "value", "floor", "goal", "spread", "")
+    heads = ("figure", "value", "floor", "goal", "from, to", "")
     yield "<h2>Figures</h2><table><tr>" + "".join(f"<th>{each}</th>" for each in heads) + "</tr>"
     for name, each in found.figures.items():
         yield f"<tr><td>{escape(name.replace('_', ' '))}</td>{_value(each)}{_mark(each, each.floor)}{_mark(each, each.goal)}"
-        spread = f"{min(each.samples):,.4g} to {max(each.samples):,.4g}" if len(each.samples) > 1 else ""
-        yield f"<td class='n'>{spread}</td><td>{escape(each.words)}</td></tr>"
+        seen = f"{min(each.samples):,.4g} to {max(each.samples):,.4g}" if len(each.samples) > 1 else ""
+        yield f"<td class='n'>{seen}</td><td>{escape(each.words)}</td></tr>"
     yield "</table>"
 
 

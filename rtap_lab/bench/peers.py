@@ -19,15 +19,13 @@ import orjson
 
 from rtap_lab.bench.costs import Meter
 from rtap_lab.bench.recorded import answer_queries
+from rtap_lab.bench.shop import counted, messages
 from rtap_lab.errors import JobError
 from rtap_lab.events.times import instant_ms
 from rtap_lab.jupyter.server import notebooks_folder
 from rtap_lab.kafka.names import events_topic
 from rtap_lab.lab import Lab
-from rtap_lab.lab.scenarios import load_scenario
-from rtap_lab.lab.simulator import write_file
 from rtap_lab.queries.builders import count, tumble
-from rtap_lab.reference.fates import Judge, Place
 from rtap_lab.stack.components import cache_folder
 from rtap_lab.stack.process import run_command
 
@@ -36,8 +34,6 @@ INSTALL_S = 900.0
 """Seconds that pip may take for a peer."""
 PATIENCE_S = 600.0
 """Seconds that a peer may take to count."""
-
-_FOREVER_MS = 2**52
 
 Counts = dict[tuple[int, str], int]
 """Records by the beginning of the minute (milliseconds) and the page; "" is none."""
@@ -97,7 +93,10 @@ def install(peer: Peer) -> Path:
         return python
     pip = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "-q", *peer.requirements]
     for command in ([sys.executable, "-m", "venv", "--clear", str(folder)], pip):
-        code, text = run_command(command, timeout=INSTALL_S)
+        try:
+            code, text = run_command(command, timeout=INSTALL_S)
+        except TimeoutError as error:
+            raise JobError(f"{peer.name} cannot be installed: {error}") from error
         if code:
             raise JobError(f"{peer.name} cannot be installed: {' '.join(text.split()[-40:])}")
     done.touch()
@@ -107,20 +106,15 @@ def install(peer: Peer) -> Path:
 def make_source(lab: Lab, name: str, events: int, *, seed: int = 1) -> Counts:
     """A recorded source in which no event comes twice, since most peers look for no duplicates; what is to be counted of it."""
     counts: Counter[tuple[int, str]] = Counter()
-    judge, now_ms = Judge(_FOREVER_MS), time.time_ns() // 1_000_000  # what lies ahead of now is refused
+    now_ms = time.time_ns() // 1_000_000  # what lies ahead of it an import refuses
+    plain = filter(_is_plain, messages(events, seed=seed))  # of others Flink reads the first value, and an import none
     with tempfile.TemporaryDirectory(prefix="rtap-bench-") as folder:
-        made, path = Path(folder) / "made.jsonl", Path(folder) / "events.jsonl"
-        with made.open("wb") as file:
-            story = load_scenario("brisk")
-            write_file(made, file, story, seed, seconds=None, events=events, progress=lambda done: None)
-        with made.open("rb") as lines, path.open("wb") as out:
-            for number, line in enumerate(lines):
-                if not _is_plain(line):  # Flink reads the first value of it, and an import refuses it
-                    continue
-                for each in judge.judge(line, Place(0, number, _FOREVER_MS // 2)):  # after all, and none is late
-                    if each.fate == "counted" and each.event and each.event.event_time < now_ms:
-                        out.write(line)
-                        counts[each.event.event_time // MINUTE_MS * MINUTE_MS, each.event.page or ""] += 1
+        path = Path(folder) / "events.jsonl"
+        with path.open("wb") as out:
+            for line, event in counted(plain):
+                if event.event_time < now_ms:
+                    out.write(line + b"\n")
+                    counts[event.event_time // MINUTE_MS * MINUTE_MS, event.page or ""] += 1
         imported = lab.import_jsonl(path, source=name)
     if imported.imported != counts.total() or not counts:
         raise JobError(

@@ -6,7 +6,6 @@ several rounds the least.
 
 from __future__ import annotations
 
-import io
 import json
 import time
 from collections import Counter
@@ -16,12 +15,10 @@ from functools import partial
 from typing import Any
 
 from rtap_lab.bench.measurements import Measurements
-from rtap_lab.lab.scenarios import load_scenario
-from rtap_lab.lab.simulator import write_file
+from rtap_lab.bench.shop import counted, messages
 from rtap_lab.queries.builders import begin, count, distinct, field, session, tumble
 from rtap_lab.queries.query import Definition
 from rtap_lab.reference.engine import rows_of
-from rtap_lab.reference.fates import Event, Judge, Place
 
 GROUPS = 5
 """Samples of each ratio."""
@@ -43,27 +40,10 @@ class Contest:
     words: str
 
 
-def messages(number: int, seed: int) -> list[bytes]:
-    """So many records of the brisk shop, as they are sent."""
-    file, story = io.BytesIO(), load_scenario("brisk")
-    write_file("-", file, story, seed, seconds=None, events=number, progress=lambda done: None)  # type: ignore[arg-type]
-    return file.getvalue().splitlines()
-
-
-def judged(records: Sequence[bytes]) -> list[Event]:
-    """The counted events of records, all in one partition, each arriving when it says."""
-    judge, found = Judge(60_000), list[Event]()
-    for offset, record in enumerate(records):
-        for each in judge.judge(record, Place(0, offset, 0)):
-            if each.event and each.fate == "counted":
-                found.append(each.event)
-    return found
-
-
 def contests(seed: int = 1) -> list[Contest]:
     """What is measured: the paths that every verification and every client depends on."""
-    records = messages(EVENTS, seed)
-    events = judged(records)
+    records = messages(EVENTS, seed=seed)
+    events = [event for _, event in counted(records)]
     bought = (field("event_type") == "conversion") & (field("name") == "purchase")
     asked: dict[str, Definition] = {
         "tumble": tumble("1m").by("page").agg(n=count(), visitors=distinct("visitor_id")),
@@ -78,12 +58,12 @@ def contests(seed: int = 1) -> list[Contest]:
             except ValueError:
                 continue
 
-    def counted() -> Counter[tuple[int, str | None]]:
+    def by_page() -> Counter[tuple[int, str | None]]:
         return Counter((each.event_time // 60_000, each.page) for each in events)
 
-    found = [Contest("judge", lambda: judged(records), loaded, "decode and judge a record, to json.loads of it")]
+    found = [Contest("judge", lambda: list(counted(records)), loaded, "decode and judge a record, to json.loads of it")]
     words = "the reference engine, to a Counter of the same events"
-    found += [Contest(name, partial(rows_of, definition, events), counted, words) for name, definition in asked.items()]
+    found += [Contest(name, partial(rows_of, definition, events), by_page, words) for name, definition in asked.items()]
     return found
 
 

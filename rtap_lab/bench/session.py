@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from rtap_lab.jobs.model import run_key
 from rtap_lab.kafka.names import LIVE_EVENTS
 from rtap_lab.kafka.topics import Topics
 from rtap_lab.lab import Lab
-from rtap_lab.monitoring.latency import Collector, Origins, latencies
+from rtap_lab.monitoring.latency import Collector, Origins, durations, quantiles
 from rtap_lab.queries.query import Catalog
 from rtap_lab.queries.standard import JOB, standard_queries
 from rtap_lab.settings import LIVE
 from rtap_lab.simulator.fed import Fed
+
+SETTLE_S = 3.0
+"""Seconds after the traffic in which the windows that are due still come."""
 
 
 @dataclass
@@ -56,16 +59,32 @@ def measure(
     Raises:
         LiveError: When the live client failed.
     """
-    topics = Topics(lab.endpoints.kafka)
-    starts = topics.ends([LIVE_EVENTS])
+    starts = Topics(lab.endpoints.kafka).ends([LIVE_EVENTS])
     collector = collector or collect(lab)
     fed = lab.simulate(scenario, rate=rate, seed=seed, seconds=seconds, stop=stop, progress=progress)
-    collector.stop.wait(3.0)  # the last windows that are due still come
+    found = received(lab, collector, starts)
+    return Measured(fed, len(collector.seen), {name: quantiles(values) for name, values in found.items()})
+
+
+def received(lab: Lab, collector: Collector, starts: Mapping[tuple[str, int], int]) -> dict[str, list[float]]:
+    """How long each row took to a client, now that the traffic is over; ends the client.
+
+    Args:
+        lab: The lab.
+        collector: The client.
+        starts: Where the traffic begins in the topic.
+
+    Returns:
+        As `monitoring.latency.durations`.
+
+    Raises:
+        LiveError: When the client failed.
+    """
+    collector.stop.wait(SETTLE_S)
     collector.stop.set()
     collector.join(10)
     if collector.error:
         raise collector.error
     run = lab.runs()[run_key(JOB, LIVE)]
-    origins = Origins.read(lab.endpoints.kafka, starts, topics.ends([LIVE_EVENTS]))
-    figures = latencies(collector.seen, origins, Catalog(run.queries), bound_ms=run.parameters.bound_ms)
-    return Measured(fed, len(collector.seen), figures)
+    origins = Origins.read(lab.endpoints.kafka, starts, Topics(lab.endpoints.kafka).ends([LIVE_EVENTS]))
+    return durations(collector.seen, origins, Catalog(run.queries), bound_ms=run.parameters.bound_ms)

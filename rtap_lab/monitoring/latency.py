@@ -161,14 +161,6 @@ def durations(seen: Iterable[Seen], origins: Origins, queries: Catalog, *, bound
     return {"created_to_client_ms": whole, **stages, "match_to_client_ms": matches, "freshness_ms": freshness}
 
 
-def latencies(
-    seen: Iterable[Seen], origins: Origins, queries: Catalog, *, bound_ms: int
-) -> dict[str, dict[str, float]]:
-    """Quantiles of what `durations` gives."""
-    found = durations(seen, origins, queries, bound_ms=bound_ms)
-    return {name: quantiles(values) for name, values in found.items()}
-
-
 def as_table(figures: Mapping[str, Mapping[str, float]]) -> Table:
     """The figures, in milliseconds."""
     rows = [

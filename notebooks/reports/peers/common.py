@@ -5,6 +5,7 @@ records it holds, the variant ("default" or "tuned"), and the file for the outco
 """
 
 import json
+import signal
 import sys
 import time
 from datetime import datetime
@@ -12,6 +13,7 @@ from importlib.metadata import version
 
 ADDRESS, TOPIC, RECORDS, VARIANT, OUT = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4], sys.argv[5]
 MINUTE_MS = 60_000
+signal.alarm(900)  # whoever started it may be gone
 
 
 def minute(text):

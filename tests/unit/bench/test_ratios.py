@@ -9,7 +9,8 @@ from pathlib import Path
 
 from rtap_lab.bench.compare import compare
 from rtap_lab.bench.measurements import Measurements, read
-from rtap_lab.bench.ratios import Contest, contests, measure
+from rtap_lab.bench.ratios import EVENTS, Contest, contests, measure
+from rtap_lab.bench.shop import counted, messages
 
 BASELINE = sorted((Path(__file__).parents[3] / "reports" / "ratios").glob("*/metrics.json"))[-1]
 OTHER_MACHINE = 1.5
@@ -36,6 +37,15 @@ def _a_fifth_more(work: Callable[[], object]) -> Callable[[], object]:
         return result
 
     return slower
+
+
+def test_there_is_something_to_measure() -> None:
+    events = [event for _, event in counted(messages(EVENTS))]
+    assert len(events) > 0.9 * EVENTS
+    judged, *answered = contests()
+    assert len(list(judged.ours())) == len(events)  # type: ignore[call-overload]
+    for each in answered:
+        assert each.ours(), each.name
 
 
 def test_a_regression_of_a_fifth_is_seen_and_none_is_where_there_is_none() -> None:
