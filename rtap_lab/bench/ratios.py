@@ -26,7 +26,7 @@ GROUPS = 5
 ROUNDS = 8
 """Rounds of which the least counts, in each sample."""
 
-EVENTS = 5000
+EVENTS = 1500
 """Records of the shop that are played."""
 
 
