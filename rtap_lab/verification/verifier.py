@@ -143,7 +143,7 @@ class Verifier:
 
     def verify(self, subject: Subject, upto: Upto, *, progress: Callable[[int], None] = lambda n: None) -> RunReport:
         """Compare one run with the reference."""
-        with _without_cycles():
+        with without_cycles():
             return self._verify(subject, upto, progress)
 
     def _verify(self, subject: Subject, upto: Upto, progress: Callable[[int], None]) -> RunReport:
@@ -502,8 +502,8 @@ class Verifier:
 
 
 @contextmanager
-def _without_cycles() -> Iterator[None]:
-    """Python looks for cycles among millions of events, of which none is in one: a third of the time."""
+def without_cycles() -> Iterator[None]:
+    """Without the search for cycles: among millions of events, of which none is in one, it takes a third of the time."""
     was_on = gc.isenabled()
     gc.disable()
     try:
