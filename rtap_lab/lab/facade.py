@@ -36,6 +36,7 @@ from rtap_lab.lab.pieces import Since
 from rtap_lab.lab.rows import Row, as_frame
 from rtap_lab.lab.simulator import Controls
 from rtap_lab.lab.slices import Moment, Slice
+from rtap_lab.lab.traffic import Traffic
 from rtap_lab.lab.truth import truths_of
 from rtap_lab.monitoring.doctor import Finding
 from rtap_lab.queries.query import Catalog, Definition, Query
@@ -287,6 +288,32 @@ class Lab:
             progress=progress,
             on_note=on_note,
         )
+
+    def start_simulator(
+        self,
+        scenario: str = "brisk",
+        *,
+        rate: float | None = None,
+        visitors: float | None = None,
+        seed: int = 1,
+        seconds: float | None = None,
+    ) -> Traffic:
+        """Let a simulated website send in the background, so that the notebook stays free; returns at once.
+
+        Where a simulator sends already (`rtap simulate` in a terminal, say), that one is left as it is, and what is returned
+        says so. It ends with this process.
+
+        Args:
+            scenario, rate, visitors, seed, seconds: As for `simulate`.
+
+        Returns:
+            The traffic: `stop()` ends it, `wait()` waits for its end and raises what ended it early.
+
+        Raises:
+            SettingsError: When the scenario or the rate is none.
+            NotRunningError: When the stack is not up.
+        """
+        return simulator.start_simulator(self._context, scenario, rate=rate, visitors=visitors, seed=seed, seconds=seconds)
 
     @property
     def simulator(self) -> Controls:

@@ -19,6 +19,7 @@ import orjson
 from rtap_lab.errors import NotRunningError, SettingsError
 from rtap_lab.lab.context import Context
 from rtap_lab.lab.scenarios import load_scenario
+from rtap_lab.lab.traffic import Traffic
 from rtap_lab.lab.truth import beside, truth_folder
 from rtap_lab.settings import duration_ms
 from rtap_lab.simulator.fed import Fed
@@ -322,6 +323,47 @@ def simulate(
         )
     finally:
         player.end()
+
+
+def start_simulator(
+    context: Context,
+    scenario: str,
+    *,
+    rate: float | None,
+    visitors: float | None,
+    seed: int,
+    seconds: float | None,
+) -> Traffic:
+    """Let a simulated website send in the background; see `Lab.start_simulator`."""
+    # What the thread needs is imported here: two threads that import pandas at once see it half made.
+    import rtap_lab.kafka.feeder
+    import rtap_lab.simulator.playback  # noqa: F401
+
+    try:
+        other = Controls(context.state).status()
+    except NotRunningError:
+        website = chosen_scenario(scenario, visitors)
+        checked_rate(rate)
+        context.endpoints  # noqa: B018  (says so when nothing is up)
+
+        def send(stop: threading.Event) -> Fed:
+            return simulate(
+                context,
+                scenario,
+                rate=rate,
+                visitors=visitors,
+                seed=seed,
+                seconds=seconds,
+                events=None,
+                stop=stop,
+                progress=lambda sent: None,
+                on_note=lambda words: None,
+            )
+
+        return Traffic(f"{website.name} sends in the background, {pace_words(website, rate)}", send)
+    return Traffic(
+        f"a simulator sends already and is left as it is: {other['scenario']}, {other['rate']:g} messages a second", None
+    )
 
 
 def write_file(
