@@ -313,7 +313,9 @@ class Lab:
             SettingsError: When the scenario or the rate is none.
             NotRunningError: When the stack is not up.
         """
-        return simulator.start_simulator(self._context, scenario, rate=rate, visitors=visitors, seed=seed, seconds=seconds)
+        return simulator.start_simulator(
+            self._context, scenario, rate=rate, visitors=visitors, seed=seed, seconds=seconds
+        )
 
     @property
     def simulator(self) -> Controls:

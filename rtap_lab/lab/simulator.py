@@ -326,13 +326,7 @@ def simulate(
 
 
 def start_simulator(
-    context: Context,
-    scenario: str,
-    *,
-    rate: float | None,
-    visitors: float | None,
-    seed: int,
-    seconds: float | None,
+    context: Context, scenario: str, *, rate: float | None, visitors: float | None, seed: int, seconds: float | None
 ) -> Traffic:
     """Let a simulated website send in the background; see `Lab.start_simulator`."""
     # What the thread needs is imported here: two threads that import pandas at once see it half made.
@@ -362,7 +356,8 @@ def start_simulator(
 
         return Traffic(f"{website.name} sends in the background, {pace_words(website, rate)}", send)
     return Traffic(
-        f"a simulator sends already and is left as it is: {other['scenario']}, {other['rate']:g} messages a second", None
+        f"a simulator sends already and is left as it is: {other['scenario']}, {other['rate']:g} messages a second",
+        None,
     )
 
 

@@ -66,7 +66,8 @@ def test_controls_change_the_running_simulator_and_the_score_explains_the_rest(s
         with pytest.raises(SettingsError, match="runs in this lab already"):
             stack.simulate(seconds=1)
         beside = stack.start_simulator(seconds=1)
-        assert not beside.own and "left as it is: late_mobile" in repr(beside)
+        assert not beside.own
+        assert "left as it is: late_mobile" in repr(beside)
         for wrong in (
             ("set",),
             ("set", "--rate", "-1"),

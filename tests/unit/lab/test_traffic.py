@@ -18,9 +18,12 @@ def sent(stop: threading.Event) -> Fed:
 
 def test_it_goes_on_until_it_is_stopped() -> None:
     traffic = Traffic("brisk sends", sent)
-    assert traffic.own and traffic.wait(0.05) is None and repr(traffic) == "brisk sends"
+    assert traffic.own
+    assert traffic.wait(0.05) is None
+    assert repr(traffic) == "brisk sends"
     fed = traffic.stop()
-    assert fed is not None and fed.sent == 3
+    assert fed is not None
+    assert fed.sent == 3
     assert repr(traffic) == "brisk sends: 3 messages sent, ended"
 
 
@@ -36,4 +39,6 @@ def test_what_ended_it_early_is_raised() -> None:
 
 def test_that_of_another_goes_on() -> None:
     traffic = Traffic("a simulator sends already", None)
-    assert not traffic.own and traffic.stop() is None and traffic.wait() is None
+    assert not traffic.own
+    assert traffic.stop() is None
+    assert traffic.wait() is None
