@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import lru_cache
 from html import escape
 from pathlib import Path
@@ -183,6 +184,33 @@ def import_stream(name: str, into: Callable[[Path], Any]) -> None:
         file = Path(folder) / f"{name}.jsonl"
         file.write_bytes(stream_lines(name))
         into(file)
+
+
+_AGENTS = {
+    "desktop": "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
+    "mobile": "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 Version/17.5 Mobile/15E148 Safari/604.1",
+    "tablet": "Mozilla/5.0 (iPad; CPU OS 17_5 like Mac OS X) AppleWebKit/605.1.15 Version/17.5 Safari/604.1",
+}
+
+
+def access_log() -> str:
+    """The lesson's stream as its web server would have written it down (combined format), a broken line among the rest.
+
+    Addresses are private ones, one for a visitor; a visit begins with the site's style sheet.
+    """
+    addresses: dict[str, str] = {}
+    lines = []
+    for event in counted():
+        if event.event_type not in ("page_view", "session_start"):
+            continue
+        path = event.page if event.event_type == "page_view" else "/site.css"
+        number = len(addresses)
+        address = addresses.setdefault(event.visitor_id, f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}")
+        moment = datetime.fromtimestamp(event.event_time / 1000, UTC).strftime("%d/%b/%Y:%H:%M:%S +0000")
+        agent = _AGENTS[event.device or "desktop"]
+        lines.append(f'{address} - - [{moment}] "GET {path} HTTP/1.1" 200 2326 "{event.referrer or "-"}" "{agent}"')
+    lines.insert(len(lines) // 2, lines[0][:60])
+    return "\n".join(lines) + "\n"
 
 
 @lru_cache

@@ -335,6 +335,17 @@ class Lab:
             exercises.import_stream(name, lambda file: self.import_jsonl(file, source=name))
         return name
 
+    def lesson_log(self, path: str | Path) -> Path:
+        """An access log to learn with, where there is none at hand: the lesson's stream as its web server would have written it.
+
+        Args:
+            path: Where it goes; a file that is there is left as it is.
+        """
+        found = Path(path)
+        if not found.exists():
+            found.write_text(exercises.access_log())
+        return found
+
     def exercise(self, number: str) -> Exercise:
         """An exercise of the lessons: `lab.exercise("02.1").check(query)` marks an answer, without the stack.
 

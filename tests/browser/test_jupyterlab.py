@@ -43,6 +43,11 @@ READY = """name => {
 }"""
 
 
+def words(frame: str | bytes) -> str:
+    """What a frame says, as far as it is text."""
+    return frame if isinstance(frame, str) else frame.decode("latin-1")
+
+
 class JupyterLab:
     """A JupyterLab that runs, and a page on it."""
 
@@ -146,6 +151,8 @@ def traffic(stack: Lab) -> Iterator[None]:
 
 
 def test_a_chart_moves_while_the_kernel_is_busy(stack: Lab, page: Page, traffic: None, tmp_path: Path) -> None:
+    sent: list[str] = []
+    page.on("websocket", lambda socket: socket.on("framesent", lambda frame: sent.append(words(frame))))
     with opened(stack, page, tmp_path) as lab:
         lab.open("busy_test.ipynb", [CHART, BUSY])
         lab.run(0)
@@ -161,6 +168,10 @@ def test_a_chart_moves_while_the_kernel_is_busy(stack: Lab, page: Page, traffic:
         busy = page.locator(".jp-Notebook-ExecutionIndicator[data-status=busy]")
         assert busy.count() == 1, "the kernel was to be busy"
         lab.shot("jupyterlab")
+        expect(page.locator(".jp-OutputArea", has_text="Traceback")).to_have_count(0)
+        told = {name for frame in sent for name in re.findall(r'"attr":"(\w+)"', frame)}
+        assert "inner_width" in told, "what the browser tells the kernel of a figure was to be seen"
+        assert not told & {"data", "line_color", "grid_line_color"}, "the browser's own changes went to the kernel"
 
 
 def test_authored_inserted_and_asked_in_sql(stack: Lab, page: Page, traffic: None, tmp_path: Path) -> None:

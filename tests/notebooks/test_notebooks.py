@@ -77,6 +77,14 @@ def test_the_lesson_on_a_real_log_runs_and_verifies(stack: Lab, tmp_path: Path, 
     stack.remove_source("lesson")
 
 
+def test_without_a_log_the_lesson_on_logs_writes_one(stack: Lab, tmp_path: Path) -> None:
+    log = tmp_path / "access.log"
+    done = execute("08_real_log.ipynb", tmp_path, state=str(stack.state.folder), path=str(log), source="lesson")
+    assert "read 2316 = imported 2315 + rejected 1" in json.dumps(done)
+    assert "EXACT" in json.dumps(done)
+    stack.remove_source("lesson")
+
+
 def test_the_latency_report_leaves_notebook_page_and_figures(stack: Lab, tmp_path: Path) -> None:
     assert "latency" in templates()
     folder = run(stack.state.folder, "latency", tmp_path, quick=True, say=print)

@@ -208,11 +208,20 @@ class Behind {
   }
 }
 
-// What the browser changes is its own business: Python is not told.
-const put = (model, values) => model.setv(values, { sync: false });
+// What the browser changes is its own business: Python is not told. A server looks at `sync`; Panel's channel to a kernel does not
+// (CommManager._document_changed), it leaves out what is internal.
+function put(model, values) {
+  own(model, Object.keys(values));
+  model.setv(values, { sync: false });
+}
+
+function own(model, names) {
+  for (const name of names) model.properties[name].internal = true;
+}
 
 // The page's colours.
 function dress(plot, colours) {
+  for (const range of [plot.x_range, plot.y_range]) own(range, ["start", "end"]); // Bokeh sets them with each row
   put(plot, { background_fill_color: colours.card, border_fill_color: colours.card, outline_line_color: null });
   if (plot.title) put(plot.title, { text_color: colours.text });
   for (const axis of [...plot.below, ...plot.left]) {

@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from rtap_lab.errors import SettingsError
+from rtap_lab.events.access_log import event
 from rtap_lab.flink.functions import campaign_kind, user_agent_family
-from rtap_lab.lab.exercises import EXERCISES, exercise, import_stream, judged
+from rtap_lab.lab.exercises import EXERCISES, access_log, counted, exercise, import_stream, judged
 from rtap_lab.lab.offline import OfflineLab
 from rtap_lab.queries.expression import parse
 from rtap_lab.queries.query import query
@@ -108,3 +109,14 @@ def test_kinds_of_campaigns(campaign: str | None, kind: str) -> None:
 )
 def test_families_of_user_agents(agent: str | None, family: str) -> None:
     assert user_agent_family(agent) == family
+
+
+def test_the_lessons_log_is_one_of_a_web_server() -> None:
+    *lines, end = access_log().split("\n")
+    assert end == ""
+    read = [event(line, event_id=str(number), key=b"key") for number, line in enumerate(lines)]
+    assert sum(each is None for each in read) == 1, "one line is broken, to be set aside"
+    views = [each for each in read if each and each["event_type"] == "page_view"]
+    assert [each["page"] for each in views] == [each.page for each in counted() if each.event_type == "page_view"]
+    visitors = {each.visitor_id for each in counted() if each.event_type in ("page_view", "session_start")}
+    assert len({each["visitor_id"] for each in read if each}) == len(visitors)
