@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack, overload
@@ -506,7 +506,7 @@ class Lab:
     def run_together(
         self,
         job: str,
-        queries: Mapping[str, Definition],
+        queries: Mapping[str, Definition] | Iterable[BoundQuery | Query],
         source: str = LIVE,
         *,
         timeout: float = 1800,
@@ -520,7 +520,7 @@ class Lab:
 
         Args:
             job: The job's name.
-            queries: Definitions by the queries' names; a job has 24 at most.
+            queries: Queries, made by `lab.query(…)` say, or definitions by the queries' names; a job has 24 at most.
             source: "live", or a recorded source.
             timeout: Seconds that a recorded source may take.
             progress: Called with records read, and of how many.
@@ -532,7 +532,11 @@ class Lab:
         """
         return jobs.define_and_run(
             self._context,
-            [make_query(name, definition) for name, definition in queries.items()],
+            (
+                [make_query(name, definition) for name, definition in queries.items()]
+                if isinstance(queries, Mapping)
+                else [each.query if isinstance(each, BoundQuery) else each for each in queries]
+            ),
             source,
             job_changes(**options),
             job=job,

@@ -181,7 +181,7 @@ def test_twenty_queries_share_a_job_and_are_exact(stack: Lab) -> None:
         for n in range(20)
     ]
     try:
-        stack.run_together("board", dict(zip(names, asked, strict=True)))
+        stack.run_together("board", [stack.query(name, each) for name, each in zip(names, asked, strict=True)])
         stack.simulate(seconds=12, seed=51)
         assert names_compared(stack) >= set(names)
         assert len(stack.rows("board_00")) > 0
