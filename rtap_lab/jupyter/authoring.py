@@ -29,10 +29,10 @@ IDLE_S = 0.8
 """Seconds without a change after which a preview is asked for."""
 
 _INSERT = """(async () => {
-  const app = window.jupyterapp;  // rtap lab exposes it; elsewhere the code can be copied from the panel
-  if (!app) return;
+  const app = window.jupyterapp;  // `rtap lab` exposes it
+  if (!app) return navigator.clipboard.writeText(%(code)s);
   await app.commands.execute('notebook:insert-cell-below');
-  await app.commands.execute('notebook:replace-selection', {text: %s});
+  await app.commands.execute('notebook:replace-selection', {text: %(code)s});
 })()"""
 
 
@@ -128,6 +128,9 @@ class Panel:
         self.picture, self.sql = widgets.HTML(), widgets.HTML()
         self.preview, self.fares = widgets.HTML(), widgets.HTML()
         self.code = widgets.Textarea(layout=widgets.Layout(width="100%", height="90px"), disabled=True)
+        self._texts = widgets.Accordion(
+            [self.sql, self.code], titles=("SQL", "code"), layout=widgets.Layout(align_self="stretch")
+        )
         self._scripts = widgets.Output(layout=widgets.Layout(display="none"))
         self.insert = widgets.Button(description="insert as code", icon="code")
         self.run = widgets.Button(description="run", icon="play", button_style="primary")
@@ -163,9 +166,7 @@ class Panel:
                 self.said,
                 self.picture,
                 widgets.HBox([self.insert, self.run, self.fares]),
-                widgets.Accordion(
-                    [self.sql, self.code], titles=("SQL", "code"), layout=widgets.Layout(align_self="stretch")
-                ),
+                self._texts,
                 widgets.Box([self.preview], layout=widgets.Layout(max_height="320px", overflow="auto")),
                 self._scripts,
             ],
@@ -284,9 +285,18 @@ class Panel:
     # --- what it does ----------------------------------------------------------------------------
 
     def _on_insert(self, _: Any) -> None:
+        try:
+            self.query()
+        except RtapLabError as error:
+            self.fares.value = escape(str(error))
+            return
         with self._scripts:
             self._scripts.clear_output()
-            display(Javascript(_INSERT % json.dumps(self.code.value)))
+            display(Javascript(_INSERT % {"code": json.dumps(self.code.value)}))
+        self._texts.selected_index = 1  # where JupyterLab was not started by `rtap lab`, it can be taken from there
+        self.fares.value = (
+            "in the cell below (in a JupyterLab that <code>rtap lab</code> did not start: in the clipboard)"
+        )
 
     def _on_run(self, _: Any) -> None:
         try:

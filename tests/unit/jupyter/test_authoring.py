@@ -125,6 +125,9 @@ def test_the_panel_follows_its_form_and_says_what_is_down(tmp_path: Any) -> None
     assert "a query&#x27;s name is" in panel.said.value
     panel.run.click()
     assert "a query&#x27;s name is" in panel.fares.value
+    panel.fares.value = ""
+    panel.insert.click()
+    assert "a query&#x27;s name is" in panel.fares.value, "an empty cell is no help"
 
 
 def test_it_is_a_widget(tmp_path: Any) -> None:
