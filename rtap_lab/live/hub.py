@@ -284,9 +284,11 @@ class Hub:
 
     def due_s(self, client: object) -> float | None:
         """When a client may get what a rate holds back; None: nothing is."""
-        mine = self._clients.get(client)
-        served = [each for each in mine.subscriptions.values() if each.view.channel.loaded] if mine else []
-        return min((each.due_s for each in served if self._has_news(each)), default=None)
+        mine, due = self._clients.get(client), None
+        for each in mine.subscriptions.values() if mine else ():  # asked after each frame: no list, no generator
+            if each.view.channel.loaded and self._has_news(each) and (due is None or each.due_s < due):
+                due = each.due_s
+        return due
 
     def idle(self, now_s: float) -> set[object]:
         """Clients that nothing was said to for so long that they are told how far they are."""
