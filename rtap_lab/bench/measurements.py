@@ -111,6 +111,7 @@ class Measurements:
         *,
         floors: Mapping[str, float] | None = None,
         goals: Mapping[str, float] | None = None,
+        words: str = "",
     ) -> None:
         """Durations, in milliseconds: their p50, p95 and p99 as figures, and all of them as a histogram.
 
@@ -118,6 +119,7 @@ class Measurements:
             name: Of the figures: `name.p50` and so on.
             values_ms: The durations; none at all makes the run void.
             floors, goals: By quantile.
+            words: What a reader should know of them.
         """
         histogram = Histogram.of(values_ms)
         if not len(histogram):
@@ -126,7 +128,9 @@ class Measurements:
         self.histograms[name] = histogram
         for quantile, share in QUANTILES.items():
             floor, goal = (floors or {}).get(quantile), (goals or {}).get(quantile)
-            self.add(f"{name}.{quantile}", histogram.quantile_ms(share), "ms", "lower", floor=floor, goal=goal)
+            self.add(
+                f"{name}.{quantile}", histogram.quantile_ms(share), "ms", "lower", floor=floor, goal=goal, words=words
+            )
 
     def find(self, words: str) -> None:
         """Say something that the figures mean."""

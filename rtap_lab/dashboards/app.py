@@ -5,6 +5,7 @@ Panel Material UI makes the page; what moves on it comes from the hub to the bro
 
 from __future__ import annotations
 
+import importlib.resources
 import os
 import sys
 from typing import Any
@@ -48,7 +49,8 @@ def page(hub: Endpoint) -> Page:
     ]
     above = _board(hub, [_card("choices", ranges=RANGES), _story(), _card("tabs", sections=list(sections))])
     main = pn.Column(above, *shown, sizing_mode="stretch_width", margin=(12, 16), styles={"gap": "14px"})
-    return Page(title=TITLE, main=[main], theme_toggle=False)
+    shell = importlib.resources.files("rtap_lab.dashboards").joinpath("browser", "shell.html").read_text()
+    return Page(title=TITLE, main=[main], theme_toggle=False, template=shell)
 
 
 def _overview(hub: Endpoint) -> list[pn.viewable.Viewable]:

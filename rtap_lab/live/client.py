@@ -30,7 +30,7 @@ from rtap_lab.live.protocol import (
 from rtap_lab.live.replica import Replica
 from rtap_lab.settings import LIVE
 
-_FIRST_WAIT_S, _LAST_WAIT_S = 0.2, 3.0
+_FIRST_WAIT_S, _LAST_WAIT_S = 0.2, 1.0
 """Seconds between two attempts to come back: twice as many each time, half to all of them, so that not all come at once."""
 
 

@@ -11,7 +11,7 @@ const hubs = (globalThis.__rtapHubs ??= new Map());
 
 const EXPIRED = 4401; // coming back with the same token is of no use
 const FIRST_WAIT_MS = 200;
-const LAST_WAIT_MS = 3000;
+const LAST_WAIT_MS = 1000;
 const UNUSED_MS = 60_000; // a connection that nothing on the page needs is closed after so long
 
 /** The connection to a hub; what asks for the same hub on a page shares it. Several addresses, a comma between two, are hubs that

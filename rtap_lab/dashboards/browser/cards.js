@@ -50,6 +50,7 @@ const clockOf = (at) => new Date(at).toISOString().slice(11, 16);
 const spanWords = (range) => (range >= 3600_000 ? `${range / 3600_000} h` : `${range / 60_000} min`);
 
 export function render({ model, view, el }) {
+  document.getElementById("rtap-shell")?.remove(); // the application is there
   const style = make("style");
   style.textContent = STYLE;
   const board = make("div", "board");
