@@ -20,6 +20,7 @@ from rtap_lab.jobs.model import Run, job_queries, run_key
 from rtap_lab.lab.context import Context
 from rtap_lab.lab.migration import migrate
 from rtap_lab.queries.standard import JOB
+from rtap_lab.services import working_files
 from rtap_lab.services.daemon import port_names, supervisor_of
 from rtap_lab.services.site import schema_document, settings_document
 from rtap_lab.settings import LIVE, JobParameters, Settings
@@ -392,6 +393,7 @@ def reset(state: State) -> None:
             raise SettingsError(f"{state.folder} is not a lab's state folder: nothing was deleted")
     else:
         down(state)
+    working_files.clear(state.folder / "flink")
     for name in os.listdir(state.folder):
         path = state.folder / name
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()

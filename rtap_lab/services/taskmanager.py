@@ -5,9 +5,11 @@ from __future__ import annotations
 import secrets
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import psutil
 
+from rtap_lab.services import working_files
 from rtap_lab.services.flink_cluster import SLOTS, cluster_of
 from rtap_lab.services.jvm import jvm_service
 from rtap_lab.services.site import Site
@@ -33,6 +35,7 @@ _MEMORY = {
 
 
 _ID = "taskmanager.resource-id"
+_FILES = "state.backend.rocksdb.localdir"
 
 
 def ports(settings: Settings) -> list[str]:
@@ -42,13 +45,20 @@ def ports(settings: Settings) -> list[str]:
 def declare(site: Site) -> list[Service]:
     cluster = cluster_of(site)
 
-    def build() -> Jvm:
-        for left in (cluster.folder / "tmp").glob("tm_*"):  # a killed one's working state
-            commands = (" ".join(each.info["cmdline"] or ()) for each in psutil.process_iter(["cmdline"]))
+    def tidy() -> None:
+        """Remove a killed one's working state."""
+        commands = [" ".join(each.info["cmdline"] or ()) for each in psutil.process_iter(["cmdline"])]
+        for left in (cluster.folder / "tmp").glob("tm_*"):
             if not any(left.name in command for command in commands):
                 shutil.rmtree(left, ignore_errors=True)
+        working_files.clear(cluster.folder, living=commands)
+
+    def build() -> Jvm:
+        tidy()
+        name = f"taskmanager-{secrets.token_hex(4)}"
+        files = working_files.choose(cluster.folder, name)
         main = ["org.apache.flink.runtime.taskexecutor.TaskManagerRunner", "--configDir", str(cluster.conf)]
-        for key, value in {**_MEMORY, _ID: f"taskmanager-{secrets.token_hex(4)}"}.items():
+        for key, value in {**_MEMORY, _ID: name, **({_FILES: str(files)} if files else {})}.items():
             main += ["-D", f"{key}={value}"]
         # state of recorded jobs is objects: the serial collector took a third longer with them
         memory = ["-XX:+UseParallelGC", "-Xms192m", "-Xmx1152m", "-XX:MaxDirectMemorySize=224m"]
@@ -58,17 +68,27 @@ def declare(site: Site) -> list[Service]:
 
     def probe(pid: int) -> str | None:
         # its own: with those of the one before it would look ready, and then, once that is forgotten, stuck
-        slots = site.flink.slots(of=_id_of(pid), patience=2)
+        slots = site.flink.slots(of=_value(pid, _ID), patience=2)
         return None if slots >= SLOTS else f"{slots} of {SLOTS} slots"
+
+    def lives(pid: int) -> str | None:
+        files = _value(pid, _FILES)
+        return (working_files.outgrown(cluster.folder, Path(files)) if files else None) or probe(pid)
 
     service = jvm_service(
         "taskmanager", build, lambda: None, depends=("jobmanager",), environment=cluster.environment()
     )
+
+    def archive() -> None:
+        tidy()
+        if service.archive:
+            service.archive()
+
     # to a JobManager that came back it comes back a few seconds later
-    return [replace(service, probe=probe, patience=8)]
+    return [replace(service, probe=probe, lives=lives, archive=archive, patience=8)]
 
 
-def _id_of(pid: int) -> str | None:
-    """The resource id that a TaskManager was started with; None of one that an earlier version started."""
+def _value(pid: int, key: str) -> str | None:
+    """What a TaskManager was started with for a key; None where it was not."""
     words = psutil.Process(pid).cmdline()
-    return next((word.removeprefix(f"{_ID}=") for word in words if word.startswith(f"{_ID}=")), None)
+    return next((word.removeprefix(f"{key}=") for word in words if word.startswith(f"{key}=")), None)
