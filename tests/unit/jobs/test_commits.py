@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from rtap_lab.errors import JobError
-from rtap_lab.jobs.commits import GIVEN_UP_S, LONGEST_REST_S, REST_S, Commits
+from rtap_lab.jobs.commits import GIVEN_UP_S, LONGEST_REST_S, REST, REST_S, Commits
 
 
 class Flink:
@@ -86,17 +86,17 @@ def moments(flink: Flink, commits: Commits, seconds: float, *jobs: str) -> list[
 
 
 @pytest.mark.parametrize("takes", [0.02, 0.2, 1.5])
-def test_checkpoints_take_half_of_the_time_at_most_whatever_the_number_of_jobs(
+def test_checkpoints_take_two_thirds_of_the_time_at_most_whatever_the_number_of_jobs(
     flink: Flink, commits: Commits, takes: float
 ) -> None:
     flink.takes = takes
     found = moments(flink, commits, 60, "a")
     assert len(found) > 10
-    assert all(b - a >= max(2 * takes, takes + REST_S) - 0.011 for a, b in itertools.pairwise(found))
+    assert all(b - a >= max((1 + REST) * takes, takes + REST_S) - 0.011 for a, b in itertools.pairwise(found))
     commits.follow(["a", "b", "c"])
     flink.pass_time(commits, 10)
     found = moments(flink, commits, 60, "a", "b", "c")
-    rest = min(max(3 * takes, REST_S), LONGEST_REST_S)
+    rest = min(max(3 * REST * takes, REST_S), LONGEST_REST_S)
     assert len(found) <= 3 * (60 / (takes + rest) + 1)
 
 
