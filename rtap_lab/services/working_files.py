@@ -18,7 +18,7 @@ MEMORY = Path("/dev/shm")  # noqa: S108  (a folder of our own in it, 0700)
 """Linux's file system in memory, for all users."""
 
 FEW_BYTES = 256_000_000
-"""A lab whose checkpoints are larger keeps its working files on the disk."""
+"""A lab whose checkpoints and savepoints are larger keeps its working files on the disk."""
 
 MOST_BYTES = 1_000_000_000
 """Working files in memory that have become larger move to the disk."""
@@ -54,7 +54,7 @@ def choose(flink: Path, name: str) -> Path | None:
         not MEMORY.is_dir()
         or (flink / _MOVED).exists()
         or _room() < FREE_BYTES
-        or _size(flink / "checkpoints") > FEW_BYTES
+        or _size(flink / "runs") > FEW_BYTES
     ):
         return None
     base = folder_of(flink)

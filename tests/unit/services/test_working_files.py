@@ -13,7 +13,7 @@ from rtap_lab.services import working_files
 def flink(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     memory, flink = tmp_path / "memory", tmp_path / "flink"
     memory.mkdir()
-    (flink / "checkpoints").mkdir(parents=True)
+    (flink / "runs").mkdir(parents=True)
     monkeypatch.setattr(working_files, "MEMORY", memory)
     monkeypatch.setattr(working_files, "_room", lambda: 10**10)
     return flink
@@ -41,7 +41,7 @@ def test_where_there_is_no_room_or_much_state_they_are_on_the_disk(
         assert working_files.choose(flink, "a") is None
     with monkeypatch.context() as small:
         small.setattr(working_files, "FEW_BYTES", 99)
-        (flink / "checkpoints" / "chk").write_bytes(b"x" * 100)
+        (flink / "runs" / "chk").write_bytes(b"x" * 100)
         assert working_files.choose(flink, "a") is None
     with monkeypatch.context() as mac:
         mac.setattr(working_files, "MEMORY", flink / "none")
