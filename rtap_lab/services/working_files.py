@@ -50,12 +50,7 @@ def choose(flink: Path, name: str) -> Path | None:
         flink: Flink's part of the state folder.
         name: The TaskManager's.
     """
-    if (
-        not MEMORY.is_dir()
-        or (flink / _MOVED).exists()
-        or _room() < FREE_BYTES
-        or _size(flink / "runs") > FEW_BYTES
-    ):
+    if not MEMORY.is_dir() or (flink / _MOVED).exists() or _room() < FREE_BYTES or _size(flink / "runs") > FEW_BYTES:
         return None
     base = folder_of(flink)
     try:
