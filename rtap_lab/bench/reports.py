@@ -6,15 +6,17 @@ import json
 import os
 import platform
 import signal
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import psutil
 import yaml
 
 from rtap_lab.bench.measurements import Measurements, merged, read
@@ -23,6 +25,7 @@ from rtap_lab.errors import JobError, SettingsError
 from rtap_lab.jupyter.server import notebooks_folder
 from rtap_lab.lab import Lab
 from rtap_lab.stack.process import output_of
+from rtap_lab.stack.state import State
 from rtap_lab.stack.supervisor import find_supervisor
 
 NOISY_LOAD = 0.5
@@ -157,7 +160,7 @@ def run(
     folder.mkdir(parents=True, exist_ok=True)
     stamp = environment(wanted.get("seed", known.get("seed")))
     runs = []
-    with _lab_for(state, template, say), _limit(limit_s, name):
+    with _lab_for(state, template, say), scratch(), _limit(limit_s, name):
         for number in range(repeat):
             into = folder if repeat == 1 else folder / f"run-{number + 1}"
             into.mkdir(exist_ok=True)
@@ -198,6 +201,32 @@ def _lab_for(state: Path, template: Path, say: Callable[[str], None]) -> Iterato
     finally:
         if ours:
             lab.down()
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A temporary folder for what a notebook starts of its own; labs and processes that it leaves there end with it.
+
+    A kernel that is shut down amid a cell, because of Ctrl-C or a limit, has no time to end them itself.
+    """
+    before = os.environ.get("TMPDIR")
+    with tempfile.TemporaryDirectory(prefix="rtap-report-", ignore_cleanup_errors=True) as name:
+        os.environ["TMPDIR"] = name  # the kernel's, too
+        try:
+            yield Path(name)
+        finally:
+            if before is None:
+                del os.environ["TMPDIR"]
+            else:
+                os.environ["TMPDIR"] = before
+            for state in map(State, Path(name).glob("**/state")):
+                if state.exists:
+                    Lab(state.folder).down()
+            left = [each for each in psutil.process_iter(["cmdline"]) if name in " ".join(each.info["cmdline"] or ())]
+            for each in left:
+                with suppress(psutil.NoSuchProcess):
+                    each.terminate()
+            psutil.wait_procs(left, timeout=10)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -68,6 +69,7 @@ def run(
         chosen[key] = yaml.safe_load(value)
     chosen |= {key: value for key, value in {"seed": seed, "schedules": schedules}.items() if value is not None}
     fetch_components()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a `timeout` before it ends it as Ctrl-C does: in order
     folder = reports.run(
         open_lab().state.folder,
         name,
