@@ -19,6 +19,7 @@ from rtap_lab.kafka.clients import read_range
 from rtap_lab.kafka.names import REJECTED
 from rtap_lab.kafka.topics import Topics
 from rtap_lab.lab import Lab
+from rtap_lab.waiting import until
 
 REASONS = get_args(Reason)
 
