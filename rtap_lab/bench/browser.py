@@ -128,28 +128,16 @@ def first_paints(context: BrowserContext, lab: Lab, times: int) -> dict[str, lis
 @contextmanager
 def chart_page(context: BrowserContext, lab: Lab, query: str) -> Iterator[Page]:
     """A page with the one chart of a query, which notes when its rows are painted (`painted`)."""
-    import panel as pn
-
     from rtap_lab.dashboards.charts import LiveChart
+    from rtap_lab.dashboards.single import served
 
-    port = free_port()
-    server = pn.serve(
-        {"chart": lambda: LiveChart(lab.endpoints.hub, lab.catalog[query]).count("10s")},
-        port=port,
-        address="127.0.0.1",
-        threaded=True,
-        show=False,
-        verbose=False,
-    )
-    try:
+    with served(lambda: LiveChart(lab.endpoints.hub, lab.catalog[query]).count("10s"), free_port()) as page_address:
         page = context.new_page()
         page.add_init_script(_NOTES_ROWS)
-        page.goto(f"http://127.0.0.1:{port}/chart")
+        page.goto(page_address)
         page.wait_for_selector(".rtap-state[data-state=live]", timeout=60_000)
         yield page
         page.close()
-    finally:
-        server.stop()
 
 
 def painted(page: Page) -> list[tuple[Seen, float]]:

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 import influxdb_client
 from influxdb_client.client.write_api import SYNCHRONOUS
 
@@ -129,10 +128,10 @@ def influxdb() -> Iterator[tuple[InfluxStore, Callable[[list[Point]], None]]]:
         endpoint = Endpoint(f"http://127.0.0.1:{port}")
         server = spawn(command(folder, port), log=folder / "log", cwd=folder)
         try:
-            until(lambda: _healthy(endpoint), 60, lambda: StoreError("influxd did not start", hint=str(folder / "log")))
+            client = influxdb_client.InfluxDBClient(url=endpoint.address, token=token, org=ORG, timeout=30_000)
+            until(client.ping, 60, lambda: StoreError("influxd did not start within 60 s"))
             store = InfluxStore(endpoint, token)
             store.prepare()
-            client = influxdb_client.InfluxDBClient(url=endpoint.address, token=token, org=ORG, timeout=30_000)
             api = client.write_api(write_options=SYNCHRONOUS)
             yield store, lambda some: api.write(LIVE, ORG, [_as_object(each) for each in some]) and None
             client.close()
@@ -149,13 +148,6 @@ def _as_object(each: Point) -> influxdb_client.Point:
         if name not in each.query.schema.identity:
             found.field(name, each.row[name])
     return found
-
-
-def _healthy(endpoint: Endpoint) -> bool:
-    try:
-        return bool(httpx.get(f"{endpoint.address}/health", timeout=1, trust_env=False).json()["status"] == "pass")
-    except (httpx.HTTPError, ValueError):
-        return False
 
 
 @contextmanager
