@@ -222,11 +222,17 @@ def scratch() -> Iterator[Path]:
             for state in map(State, Path(name).glob("**/state")):
                 if state.exists:
                     Lab(state.folder).down()
-            left = [each for each in psutil.process_iter(["cmdline"]) if name in " ".join(each.info["cmdline"] or ())]
+            left = [each for each in psutil.process_iter(["cmdline", "environ"]) if _works_in(name, each.info)]
             for each in left:
                 with suppress(psutil.NoSuchProcess):
                     each.terminate()
             psutil.wait_procs(left, timeout=10)
+
+
+def _works_in(folder: str, process: Mapping[str, Any]) -> bool:
+    """Whether a process was given a folder, or has it for its temporary files: a pool's worker names it nowhere else."""
+    named = folder in " ".join(process["cmdline"] or ())
+    return named or (process["environ"] or {}).get("TMPDIR") == folder
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -11,7 +12,7 @@ from rtap_lab.bench.reports import scratch
 
 
 def test_what_was_started_in_the_reports_folder_ends_with_it() -> None:
-    before = tempfile.gettempdir()
+    before, before_it = tempfile.gettempdir(), dict(os.environ)
     with scratch() as folder:
         asked = subprocess.run(
             [sys.executable, "-c", "import tempfile; print(tempfile.mkdtemp())"],
@@ -20,8 +21,15 @@ def test_what_was_started_in_the_reports_folder_ends_with_it() -> None:
             check=True,
         )
         assert Path(asked.stdout.strip()).parent == folder, "the kernel's temporary folders are in it"
-        left = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", str(folder / "influxdb")])
-    assert left.wait(10) is not None, "else this waits for a minute"
+        sleep = [sys.executable, "-c", "import time; time.sleep(60)"]
+        named = subprocess.Popen([*sleep, str(folder / "influxdb")], env=before_it)
+        worker = subprocess.Popen(sleep)
+        other = subprocess.Popen(sleep, env=before_it)
+    named.wait(10)
+    worker.wait(10)
+    assert other.poll() is None, "what does not work in it goes on"
+    other.kill()
+    other.wait(10)
     assert not folder.exists()
     assert (
         subprocess.run(

@@ -86,7 +86,7 @@ def moments(flink: Flink, commits: Commits, seconds: float, *jobs: str) -> list[
 
 
 @pytest.mark.parametrize("takes", [0.02, 0.2, 1.5])
-def test_checkpoints_take_two_thirds_of_the_time_at_most_whatever_the_number_of_jobs(
+def test_checkpoints_take_two_thirds_of_the_time_at_most_and_of_several_jobs_less_than_all_of_it(
     flink: Flink, commits: Commits, takes: float
 ) -> None:
     flink.takes = takes
@@ -96,7 +96,7 @@ def test_checkpoints_take_two_thirds_of_the_time_at_most_whatever_the_number_of_
     commits.follow(["a", "b", "c"])
     flink.pass_time(commits, 10)
     found = moments(flink, commits, 60, "a", "b", "c")
-    rest = min(max(3 * REST * takes, REST_S), LONGEST_REST_S)
+    rest = min(max((2 + REST) * takes, REST_S), LONGEST_REST_S)
     assert len(found) <= 3 * (60 / (takes + rest) + 1)
 
 
