@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import panel as pn
+
+from rtap_lab.errors import LiveError
+from rtap_lab.waiting import until
 
 
 @contextmanager
@@ -17,10 +21,19 @@ def served(make: Callable[[], pn.viewable.Viewable], port: int) -> Iterator[str]
         port: A free one.
 
     Yields:
-        The page's address.
+        The page's address, once it can be asked for.
+
+    Raises:
+        LiveError: When nothing listens there within 30 s.
     """
     server = pn.serve({"page": make}, port=port, address="127.0.0.1", threaded=True, show=False, verbose=False)
     try:
+        until(lambda: _listens(port), 30, lambda: LiveError(f"the page's server does not listen on port {port}"))
         yield f"http://127.0.0.1:{port}/page"
     finally:
         server.stop()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as asked:
+        return asked.connect_ex(("127.0.0.1", port)) == 0
