@@ -33,6 +33,7 @@ from rtap_lab.reference.fates import Fate, Judge, Judged, Place, copies, judged_
 from rtap_lab.settings import LIVE
 from rtap_lab.store.port import ROLLUP_MS, Store
 from rtap_lab.store.writer import MAINTENANCE_S
+from rtap_lab.verification.choosing import choose
 from rtap_lab.verification.comparing import Compared, Row, compare, compare_rollup, compare_shown, identity
 from rtap_lab.verification.report import RunReport, Subject, Upto
 from rtap_lab.verification.scoring import Score, score
@@ -41,9 +42,6 @@ from rtap_lab.waiting import until
 if TYPE_CHECKING:
     from rtap_lab.simulator.truth import Truth
 
-
-MOST_UNSURE = 50
-"""Ids with copies in several partitions of which both choices are tried."""
 
 _SHOWN_OFFSETS = 4 * HISTORY
 """Offsets in which there are surely as many rows as the hub shows: a transaction of one row takes two."""
@@ -157,10 +155,8 @@ class Verifier:
         def compared_with(fates: Sequence[Judged]) -> list[Compared]:
             return self._compared(subject, fates, found, records, w_ms=w_ms, since_ms=since_ms)
 
-        def of_visitors(fates: Sequence[Judged], visitors: Collection[str]) -> int:
-            return _differences_of(subject, fates, found.store, visitors, w_ms=w_ms, since_ms=since_ms)
-
-        judged, compared = _choice(subject, judged, unsure, compared_with, of_visitors)
+        late = {key[:2] for key in found.kept["late"][0]}
+        judged, compared = _choice(subject, judged, found.topic, late, compared_with, w_ms=w_ms, since_ms=since_ms)
         if subject.source == LIVE and w_ms is not None:
             compared += self._rolled_up(subject, judged, w_ms=w_ms, since_ms=since_ms)
         problems = []
@@ -301,10 +297,8 @@ class Verifier:
                 )
             return compared
 
-        def of_visitors(fates: Sequence[Judged], visitors: Collection[str]) -> int:
-            return _differences_of(subject, fates, found, visitors, w_ms=w_ms, since_ms=since_ms)
-
-        judged, _ = _choice(subject, judged, copies(judged), compared_with, of_visitors)
+        late = {key[:2] for key in self._kept_rows(subject, self.late, starts, upto)[0]}
+        judged, _ = _choice(subject, judged, found, late, compared_with, w_ms=w_ms, since_ms=since_ms)
         compared_with(judged)  # the last one tried need not be the one that was chosen
         result = score(subject, truths, judged, expected, found, w_ms=w_ms, since_ms=since_ms)
         result.seconds = time.monotonic() - began
@@ -543,80 +537,33 @@ class _Found:
 def _choice(
     subject: Subject,
     judged: list[Judged],
-    unsure: Mapping[str, Sequence[int]],
+    rows: Mapping[str, Sequence[Row]],
+    late: Collection[tuple[int, int]],
     compared_with: Callable[[Sequence[Judged]], list[Compared]],
-    of_visitors: Callable[[Sequence[Judged], Collection[str]], int],
+    *,
+    w_ms: int | None,
+    since_ms: int,
 ) -> tuple[list[Judged], list[Compared]]:
     """The fates under which there are the fewest differences, for all queries alike, and what is compared with them.
-
-    Where several partitions hold copies of an id, either may have counted (contract, section 1). The rows of a copy's visitor
-    tell which, where a query has rows by visitor; what these do not tell is tried on all rows.
 
     Args:
         subject: The run.
         judged: The fates, had the copies come in the order in which they were read.
-        unsure: The ids of which several partitions hold a copy, and which do.
+        rows: The rows that are there, by query.
+        late: Partition and offset of the records that the job took for late.
         compared_with: What is there, against what it should be under such fates.
-        of_visitors: The number of differences in the rows of these visitors alone.
+        w_ms, since_ms: Rows are compared up to and from here.
     """
     compared = compared_with(judged)
-    if not any(each.differences for each in compared):
+    unsure = copies(judged)
+    if not unsure or not any(each.differences for each in compared):
         return judged, compared
-    tried = list(unsure.items())[:MOST_UNSURE]
-    visitors: dict[str, set[str]] = {event_id: set() for event_id, _ in tried}
-    for each in judged:
-        if each.event_id in visitors and (event := each.event or each.copy):
-            visitors[each.event_id].add(event.visitor_id)
-    likely = judged
-    for event_id, partitions in tried:
-        choices = [likely, *(judged_anew(likely, {event_id: partition}) for partition in partitions)]
-        likely = min(choices, key=lambda fates, of=visitors[event_id]: of_visitors(fates, of))  # type: ignore[misc]
-    if likely is not judged:
-        better = compared_with(likely)
-        if _distance(subject, better) < _distance(subject, compared):
-            judged, compared = likely, better
-    for event_id, partitions in tried:
-        for partition in partitions:
-            if not any(each.differences for each in compared):
-                return judged, compared
-            other = judged_anew(judged, {event_id: partition})
-            better = compared_with(other)
-            if _distance(subject, better) < _distance(subject, compared):
-                judged, compared = other, better
+    first = choose(subject.queries, judged, unsure, rows, late=late, w_ms=w_ms, since_ms=since_ms)
+    anew = judged_anew(judged, first)
+    better = compared_with(anew)
+    if sum(each.differences for each in better) < sum(each.differences for each in compared):
+        return anew, better
     return judged, compared
-
-
-def _differences_of(
-    subject: Subject,
-    judged: Sequence[Judged],
-    found: Mapping[str, Sequence[Row]],
-    visitors: Collection[str],
-    *,
-    w_ms: int | None,
-    since_ms: int,
-) -> int:
-    """How many rows of some visitors differ, in the queries whose rows are by visitor."""
-    events = [j.event for j in judged if j.fate == "counted" and j.event and j.event.visitor_id in visitors]
-    differences = 0
-    for query in subject.queries:
-        column = next((column for column, name in query.definition.keys.items() if name == "visitor_id"), None)
-        if column is None:
-            continue
-        rows = rows_of(query.definition, events)
-        wanted = {identity(query.schema, query.schema.normal(row)): row for row in rows}
-        there = [row for row in found[query.name] if row[column] in visitors]
-        delivery = subject.parameters.delivery
-        compared = compare(query, "store", wanted, there, delivery=delivery, w_ms=w_ms, since_ms=since_ms)
-        differences += compared.differences
-    return differences
-
-
-def _distance(subject: Subject, compared: Sequence[Compared]) -> tuple[int, int, int]:
-    """How far from equal: first by what tells of single records and visitors, in which no two errors cancel out."""
-    fine = {query.name for query in subject.queries if "visitor_id" in query.schema.keys}
-    by = [{"late"}, fine, {each.name for each in compared}]
-    late, single, every = (sum(each.differences for each in compared if each.name in names) for names in by)
-    return late, single, every
 
 
 def _kept_key(each: Judged) -> tuple[int, int, str | None]:
