@@ -72,3 +72,16 @@ class Table:
             for row in self._cells()
         )
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text of several lines, such as a plan: each line is shown as a table's cell would be."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return "\n".join(plain(line) for line in self.text.split("\n"))
+
+    def _repr_html_(self) -> str:
+        return f'<pre style="overflow-x:auto">{escape(str(self))}</pre>'

@@ -53,15 +53,20 @@ def sql(
     seconds: Annotated[float, typer.Option(help="How long at most.")] = 10,
     rows: Annotated[int, typer.Option(help="How many rows at most.")] = 100,
 ) -> None:
-    """Run a SQL query on `events` (counted) or `events_raw` as they are now; SHOW, DESCRIBE, EXPLAIN too."""
+    """Run SQL on `events` (counted) or `events_raw` as they are now: queries, SHOW, DESCRIBE, EXPLAIN, temporary views."""
     from rtap_lab.lab.rows import as_text, check_form
+    from rtap_lab.lab.sql import split
 
     check_form(form)
-    found = open_lab().sql(statement, source=source, since=since, seconds=seconds, rows=rows)
-    if found.withheld:
-        raise StatementError(f"no answer: {found.words}")
-    print(as_text(found.columns, found.rows, form))
-    notes.print(f"{len(found.rows)} rows; {found.words}")
+    lab = open_lab()
+    for each in split(statement) or [statement]:
+        found = lab.sql(each, source=source, since=since, seconds=seconds, rows=rows)
+        if found.withheld:
+            raise StatementError(f"no answer: {found.words}")
+        print(found.text if found.text and form == "table" else as_text(found.columns, found.rows, form))
+        notes.print(f"{len(found.rows)} rows; {found.words}")
+        if found.ended_by == "interrupted":
+            break
 
 
 def verify(source: Source = "live", as_json: AsJson = False) -> None:

@@ -7,8 +7,11 @@ after them read: `%since 5m`, `%source weblog`, `%seconds 20`, `%rows 500`; `%he
 from __future__ import annotations
 
 import re
+import threading
 import time
-from typing import Any
+from contextlib import suppress
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from ipykernel.kernelapp import IPKernelApp
 from ipykernel.kernelbase import Kernel
@@ -18,9 +21,14 @@ from rtap_lab.errors import RtapLabError, SettingsError
 from rtap_lab.flink.advice import WORDS
 from rtap_lab.lab.looks import Look
 from rtap_lab.lab.sql import split
+from rtap_lab.queries.conditions import FIELDS
+
+if TYPE_CHECKING:
+    from rtap_lab.lab import Lab
 
 HELP = """Cells are Flink SQL: SELECT, WITH, SHOW, DESCRIBE, EXPLAIN; several statements with semicolons.
 `events`: the counted events of the source; `events_raw`: its topic as it is.
+CREATE TEMPORARY VIEW v AS SELECT …: for the cells after it; DROP TEMPORARY VIEW v. SET tells what is set.
 %source NAME   "live" (as it is now), or a recorded source
 %since 5m      from when on: a duration, an instant, or "all"
 %seconds 10    how long a look may take
@@ -28,6 +36,8 @@ HELP = """Cells are Flink SQL: SELECT, WITH, SHOW, DESCRIBE, EXPLAIN; several st
 %help          this"""
 THROTTLE_S = 0.25
 _WORD = re.compile(r"[\w.]*$")
+_COLUMNS = (*FIELDS, "rowtime")
+"""Of `events`."""
 
 
 class FlinkSqlKernel(Kernel):
@@ -50,11 +60,20 @@ class FlinkSqlKernel(Kernel):
         super().__init__(**options)
         self._options: dict[str, Any] = {"source": "live", "since": None, "seconds": 10.0, "rows": 100}
 
-    @property
-    def _lab(self) -> Any:
+    @cached_property
+    def _lab(self) -> Lab:
         from rtap_lab.lab import Lab
 
-        return Lab()
+        return Lab()  # one: it keeps the temporary views
+
+    def start(self) -> None:
+        """Begin; what completes is made ready meanwhile, so that the first key does not wait for it."""
+        super().start()
+        threading.Thread(target=self._warm, daemon=True, name="completion").start()
+
+    def _warm(self) -> None:
+        with suppress(RtapLabError):  # nothing is up yet
+            self._lab.complete("SELECT ")
 
     def do_execute(
         self,
@@ -139,7 +158,9 @@ class FlinkSqlKernel(Kernel):
         """Keywords, tables, columns and functions: Flink's own, and the language's words."""
         before = code[:cursor_pos]
         word = (_WORD.search(before) or [""])[0]
-        found = [each for each in WORDS if word and each.startswith(word.upper())]
+        # Flink's parser knows the columns once it has read the FROM; they are typed before it
+        found = [each for each in _COLUMNS if word and each.startswith(word.lower())]
+        found += [each for each in WORDS if word and each.startswith(word.upper())]
         try:
             found += [each for each in self._lab.complete(before, self._options["source"]) if each not in found]
         except RtapLabError as error:  # nothing is up: the language's words are what there is
@@ -153,12 +174,16 @@ class FlinkSqlKernel(Kernel):
         }
 
     def do_inspect(self, code: str, cursor_pos: int, detail_level: int = 0, omit_sections: Any = ()) -> dict[str, Any]:
-        """The columns of the table under the cursor."""
-        names = [m[0] for m in re.finditer(r"\w+", code) if m.start() <= cursor_pos <= m.end()]
+        """The columns of the table or view under the cursor, or the type of the column."""
+        name = next((m[0] for m in re.finditer(r"\w+", code) if m.start() <= cursor_pos <= m.end()), "")
         data: dict[str, str] = {}
-        if names and names[0] in ("events", "events_raw"):
+        table = "events" if name in _COLUMNS else name
+        if table in ("events", "events_raw") or table in self._lab.temporary_views:
             try:
-                data = {"text/plain": str(self._lab.sql(f"DESCRIBE {names[0]}", source=self._options["source"]))}
+                found = self._lab.sql(f"DESCRIBE {table}", source=self._options["source"])
+                if table != name:
+                    found.rows = [row for row in found.rows if row["name"] == name]
+                data = {"text/plain": str(found)}
             except RtapLabError as error:
                 data = {"text/plain": str(error)}
         return {"status": "ok", "found": bool(data), "data": data, "metadata": {}}

@@ -77,6 +77,7 @@ class Lab:
     def __init__(self, state: str | Path | None = None) -> None:
         self.state = State(state_folder(state))
         self._context = Context(self.state)
+        self._sql = sql.SqlSession()
 
     # --- the stack -------------------------------------------------------------------------------
 
@@ -653,6 +654,9 @@ class Lab:
     ) -> Look:
         """Run a SQL query over what is there now, bounded in time and rows; SHOW, DESCRIBE and EXPLAIN too.
 
+        `CREATE TEMPORARY VIEW` makes a view for the later statements of this object (`DROP TEMPORARY VIEW` takes it away), and
+        `SET`, with no more, tells what is set; `rtap_lab.lab.sql.SETTINGS` may be.
+
         `events` is the counted events of the source, `events_raw` its topic as it is. It ends where the source ends now. What
         it would say of a part of the input only is never given for the answer: such rows are withheld.
 
@@ -678,7 +682,13 @@ class Lab:
             rows=rows,
             changelog=changelog,
             on_rows=on_rows,
+            kept=self._sql,
         )
+
+    @property
+    def temporary_views(self) -> list[str]:
+        """The names of the temporary views that `sql` has made for this object."""
+        return list(self._sql.views)
 
     def complete(self, text: str, source: str = LIVE) -> list[str]:
         """What may follow a piece of SQL, as Flink's parser proposes it.
@@ -686,7 +696,7 @@ class Lab:
         Raises:
             JobError: When the gateway does not answer.
         """
-        return sql.complete(self._context, source, text)
+        return sql.complete(self._context, source, text, self._sql)
 
     def frame(self, statement: str, **options: Any) -> pd.DataFrame:
         """The same as a DataFrame; times are timestamps.

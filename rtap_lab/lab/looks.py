@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from rtap_lab.errors import JobError, StatementError
@@ -25,7 +26,7 @@ from rtap_lab.lab.interrupts import uninterrupted
 from rtap_lab.lab.pieces import Piece, piece_of
 from rtap_lab.lab.rows import Row
 from rtap_lab.settings import LIVE
-from rtap_lab.tables import Table
+from rtap_lab.tables import Table, Text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,10 +112,20 @@ class Look:
     def _shown(self) -> list[Row]:
         return self.answer[:SHOWN] if self.newest is None else self.answer[-self.newest :]
 
-    def _table(self) -> Table:
-        return Table.of(self.columns, self._shown(), grouped=False)
+    def _table(self) -> Table | Text:
+        return self.text or Table.of(self.columns, self._shown(), grouped=False)
+
+    @property
+    def text(self) -> Text | None:
+        """What EXPLAIN or SHOW CREATE says; None where there are rows."""
+        if self.kind != "catalog" or len(self.rows) != 1 or len(self.columns) != 1:
+            return None
+        value = str(self.rows[0][self.columns[0]])
+        return Text(value) if "\n" in value else None
 
     def __str__(self) -> str:
+        if self.text:
+            return str(self.text)
         left = len(self.answer) - len(self._shown())
         more = f"\n… and {left:,} more" if left else ""
         return f"{self._table()}{more}\n{len(self.answer):,} rows; {self.words}"
@@ -123,6 +134,8 @@ class Look:
         return str(self)
 
     def _repr_html_(self) -> str:
+        if self.text:
+            return self.text._repr_html_()
         left = len(self.answer) - len(self._shown())
         more = f"<p>… and {left:,} more: <code>.frame()</code></p>" if left else ""
         return f"{self._table()._repr_html_()}{more}<p>{len(self.answer):,} rows; {escape(self.words)}</p>"
@@ -166,6 +179,7 @@ def look(
     piece: Piece,
     *,
     views: Sequence[str] = (),
+    settings: Mapping[str, str] = MappingProxyType({}),
     seconds: float,
     rows: int,
     revised: bool | None = False,
@@ -183,6 +197,7 @@ def look(
         statement: A SELECT.
         piece: What it reads.
         views: Statements that come before, such as `CREATE TEMPORARY VIEW`.
+        settings: Flink's, of the session.
         seconds: How long it may take at most, from its first answer on: planning does not count.
         rows: How many rows at most.
         revised: Whether its rows may be revised by later ones; None: Flink is asked.
@@ -194,9 +209,12 @@ def look(
     Raises:
         StatementError: With Flink's reason.
     """
-    windows = "DESCRIPTOR" in statement.upper() and revised is None
-    found = Look(piece, seconds=seconds, open_windows=windows, strict=strict(statement) and revised is None)
-    properties = look_properties() | {
+    written = "\n".join([*views, statement]) if revised is None else ""  # by a person
+    windows = "DESCRIPTOR" in written.upper()
+    found = Look(piece, seconds=seconds, open_windows=windows, strict=strict(written))
+    properties = {
+        **look_properties(),
+        **settings,
         "pipeline.auto-watermark-interval": "50 ms",
         "pipeline.name": name,
         "sql-client.execution.result-mode": "changelog",

@@ -1,6 +1,7 @@
-"""SQL of one's own: a query over a piece of a source, or a question about the catalog. Nothing else is let through.
+"""SQL of one's own: a query over a piece of a source, a question about the catalog, a temporary view, a harmless setting.
 
-What a text is Flink's own parser decides (it is explained before it runs), never what it begins with alone.
+Nothing else is let through. What a text is Flink's own parser decides (it is explained before it runs), never what it begins
+with alone.
 """
 
 from __future__ import annotations
@@ -8,18 +9,19 @@ from __future__ import annotations
 import difflib
 import re
 import sys
+import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from rtap_lab.errors import JobError, SettingsError
+from rtap_lab.errors import JobError, SettingsError, StatementError
 from rtap_lab.flink.gateway import Session
 from rtap_lab.flink.properties import look_properties
 from rtap_lab.jobs.owned import owned_name
 from rtap_lab.lab.context import Context
-from rtap_lab.lab.looks import Look, look, source_statements
+from rtap_lab.lab.looks import Look, explained, look, source_statements
 from rtap_lab.lab.pieces import Piece, Since, piece_of
 from rtap_lab.stack.components import jars
 
@@ -29,7 +31,16 @@ _ABOUT = re.compile(r"(SHOW|DESCRIBE|DESC|EXPLAIN)\b", re.IGNORECASE)
 _LIMIT = re.compile(r"\s+LIMIT\s+(\d{1,9})\s*$", re.IGNORECASE)
 _ORDERED = re.compile(r"\b(ORDER|UNION|INTERSECT|EXCEPT)\b", re.IGNORECASE)
 _LEXEMES = re.compile(r"('(?:[^']|'')*'|`[^`]*`|--[^\n]*|/\*.*?\*/|;)", re.DOTALL)
-RUN_HERE = ("SELECT", "WITH", "SHOW", "DESCRIBE", "EXPLAIN")
+_NAME = r"`?([A-Za-z_]\w{0,99})`?"
+_VIEW = re.compile(
+    rf"CREATE\s+TEMPORARY\s+VIEW\s+(?:IF\s+NOT\s+EXISTS\s+)?{_NAME}\s*(\([\w\s,`]*\))?\s*"
+    r"(?:COMMENT\s+'(?:[^']|'')*'\s*)?\bAS\b\s*(.*)",
+    re.IGNORECASE | re.DOTALL,
+)
+_DROP = re.compile(rf"DROP\s+TEMPORARY\s+VIEW\s+(IF\s+EXISTS\s+)?{_NAME}", re.IGNORECASE)
+_SET = re.compile(r"SET(?:\s+'([^']+)'\s*=\s*'([^']*)')?", re.IGNORECASE)
+_RESET = re.compile(r"RESET(?:\s+'([^']+)')?", re.IGNORECASE)
+RUN_HERE = ("SELECT", "WITH", "SHOW", "DESCRIBE", "EXPLAIN", "CREATE TEMPORARY VIEW")
 _TEXT = re.compile(r"'(?:[^']|'')*'|`[^`]*`")
 
 
@@ -54,15 +65,44 @@ def table_environment(context: Context, source: str, *, follow: bool) -> Any:
     )
 
 
+SETTINGS = (
+    "table.optimizer.agg-phase-strategy",
+    "table.optimizer.distinct-agg.split.enabled",
+    "table.optimizer.join-reorder-enabled",
+    "table.exec.mini-batch.enabled",
+    "table.exec.mini-batch.allow-latency",
+    "table.exec.mini-batch.size",
+)
+"""Flink's settings that may be set: how a query is planned, not what it may reach or use, nor what its rows say. (With another
+local time zone the gateway's instants are local times with a Z behind them: CONVERT_TZ in the query does not lie.)"""
+
+_OURS = ("events", "events_raw", "arrived_events", "judged_events", "unique_events")
+"""Names of the catalog, which no view may hide."""
+
+
 @dataclass(frozen=True)
 class Statement:
     """A statement that may be run here."""
 
-    kind: Literal["query", "about"]
-    """A query of events, or a question about the catalog or a plan."""
+    kind: Literal["query", "about", "view", "drop", "set", "reset"]
+    """A query of events; a question about the catalog or a plan; a temporary view that is made or dropped; a setting."""
     text: str
+    """Of a view: its query; of a setting: its value."""
     limit: int | None = None
     """Of a query: it asked for so many rows, whichever."""
+    name: str = ""
+    """Of the view or the setting; empty: all settings."""
+    columns: str = ""
+    """Of a view: its columns' names, in parentheses."""
+
+
+@dataclass
+class SqlSession:
+    """What statements leave for the later ones of the same `Lab`, as a session of Flink's keeps it."""
+
+    views: dict[str, str] = field(default_factory=dict)
+    """Temporary views: by name, the statement that makes them."""
+    settings: dict[str, str] = field(default_factory=dict)
 
 
 def read_statement(text: str) -> Statement:
@@ -79,6 +119,14 @@ def read_statement(text: str) -> Statement:
         raise SettingsError("the statement is empty", hint='for example: rtap sql "SELECT * FROM events"')
     if _ABOUT.match(plain):
         return Statement("about", plain)
+    if (view := _VIEW.fullmatch(plain)) and _QUERY.match(view[3]):
+        return Statement("view", view[3], name=_free(view[1]), columns=view[2] or "")
+    if drop := _DROP.fullmatch(plain):
+        return Statement("drop", drop[1] or "", name=drop[2])
+    if setting := _SET.fullmatch(plain):
+        return Statement("set", setting[2] or "", name=_allowed(setting[1] or ""))
+    if reset := _RESET.fullmatch(plain):
+        return Statement("reset", "", name=_allowed(reset[1] or ""))
     if not _QUERY.match(plain):
         word = plain.split(None, 1)[0].upper()[:20]
         near = difflib.get_close_matches(word, RUN_HERE, 1, 0.75)
@@ -97,6 +145,18 @@ def read_statement(text: str) -> Statement:
     return Statement("query", plain)
 
 
+def _free(name: str) -> str:
+    if name.lower() in _OURS:
+        raise SettingsError(f"a view cannot be named {name}", hint=f"the lab has {', '.join(_OURS)}")
+    return name
+
+
+def _allowed(setting: str) -> str:
+    if setting and setting not in SETTINGS:
+        raise SettingsError(f"'{setting[:100]}' is not set here", hint=f"what may be set: {', '.join(SETTINGS)}")
+    return setting
+
+
 def run(
     context: Context,
     text: str,
@@ -107,19 +167,27 @@ def run(
     rows: int,
     on_rows: Callable[[Look], None],
     changelog: bool = False,
+    kept: SqlSession | None = None,
 ) -> Look:
     """See `Lab.sql`."""
     statement = read_statement(text)
+    kept = kept or SqlSession()
     if rows < 1 or seconds <= 0:
         raise SettingsError(f"rows ({rows}) must be 1 or more, seconds ({seconds:g}) above 0")
     piece = piece_of(context, source, since)
+    if statement.kind in ("set", "reset"):
+        return _setting(context, statement, piece, kept)
+    if statement.kind in ("view", "drop"):
+        return _view(context, statement, piece, kept)
     if statement.kind == "about":
-        return _about(context, statement.text, piece)
+        return _about(context, statement.text, piece, kept)
     wanted = min(rows, statement.limit or rows)
     return look(
         context,
         statement.text,
         piece,
+        views=list(kept.views.values()),
+        settings=kept.settings,
         seconds=seconds,
         rows=wanted,
         revised=None,
@@ -148,51 +216,112 @@ def _plain(statement: str) -> str:
     return text.strip().rstrip(";").strip()
 
 
-def _about(context: Context, statement: str, piece: Piece) -> Look:
+def _session(context: Context, piece: Piece, kept: SqlSession) -> Session:
+    """A session with the catalog over a piece, and what was kept."""
+    session = Session(context.endpoints.gateway, look_properties() | kept.settings)
+    for each in [*source_statements(context, piece.source, piece), *kept.views.values()]:
+        session.configure(each)
+    return session
+
+
+def _about(context: Context, statement: str, piece: Piece, kept: SqlSession) -> Look:
     """What the catalog, or Flink's plan, says."""
+    with _session(context, piece, kept) as session:
+        return _said(session, statement, piece)
+
+
+def _said(session: Session, statement: str, piece: Piece) -> Look:
     found = Look(piece, kind="catalog", ended_by="complete")
-    with Session(context.endpoints.gateway, look_properties()) as session:
-        for each in source_statements(context, piece.source, piece):
-            session.configure(each)
-        for page in session.pages(session.start(statement), statement):
-            if page is None:
-                time.sleep(0.03)
-                continue
-            found.columns, found.types = page.columns, page.types
-            found.rows += [dict(zip(page.columns, row, strict=True)) for row in page.rows]
+    for page in session.pages(session.start(statement), statement):
+        if page is None:
+            time.sleep(0.03)
+            continue
+        found.columns, found.types = page.columns, page.types
+        found.rows += [dict(zip(page.columns, row, strict=True)) for row in page.rows]
     return found
 
 
-def complete(context: Context, source: str, before: str) -> list[str]:
+def _view(context: Context, statement: Statement, piece: Piece, kept: SqlSession) -> Look:
+    """Make a temporary view, or drop one; its columns. One of the same name is replaced: cells are run again."""
+    name = statement.name
+    if statement.kind == "drop":
+        if name not in kept.views and not statement.text:
+            there = ", ".join(kept.views) or "none"
+            raise SettingsError(f"there is no temporary view {name}", hint=f"temporary views: {there}")
+        kept.views.pop(name, None)
+        return _table(piece, ["view"], [{"view": each} for each in kept.views])
+    others = SqlSession({each: made for each, made in kept.views.items() if each != name}, kept.settings)
+    made = f"CREATE TEMPORARY VIEW `{name}` {statement.columns} AS\n{statement.text}"
+    with _session(context, piece, others) as session:
+        explained(session, statement.text)  # Flink's parser says that it is a query, and where it is none
+        session.configure(made)
+        found = _said(session, f"DESCRIBE `{name}`", piece)
+        try:
+            explained(session, f"SELECT * FROM {name}")
+        except StatementError as error:
+            raise SettingsError(f"{name} is a word of SQL: a view needs another name") from error
+    kept.views[name] = made
+    return found
+
+
+def _setting(context: Context, statement: Statement, piece: Piece, kept: SqlSession) -> Look:
+    """Set, reset or list settings; those that are set."""
+    name, settings = statement.name, dict(kept.settings)
+    if statement.kind == "reset":
+        settings = {key: value for key, value in settings.items() if name and key != name}
+    elif name:
+        settings[name] = statement.text
+        try:
+            with _session(context, piece, SqlSession(settings=settings)) as session:
+                explained(session, "SELECT page, COUNT(DISTINCT visitor_id) FROM events GROUP BY page")
+        except StatementError as error:
+            reason = error.message.removeprefix("flink: ").splitlines()[0]
+            raise SettingsError(f"'{name}' cannot be '{statement.text[:100]}': {reason}") from error
+    kept.settings = settings
+    rows = [{"key": key, "value": value} for key, value in sorted(settings.items())]
+    return _table(piece, ["key", "value"], rows)
+
+
+def _table(piece: Piece, columns: list[str], rows: list[dict[str, Any]]) -> Look:
+    return Look(piece, kind="catalog", ended_by="complete", columns=columns, types=["STRING"] * len(columns), rows=rows)
+
+
+def complete(context: Context, source: str, before: str, kept: SqlSession | None = None) -> list[str]:
     """What may follow a text, as Flink's parser proposes it.
 
     Raises:
         JobError: When the gateway does not answer.
     """
+    kept = kept or SqlSession()
     try:
-        return _completions.session(context, source).complete(before, len(before))
+        return _completions.ask(context, source, kept, before)
     except JobError:  # a session that nobody asks for a while ends
-        return _completions.session(context, source, anew=True).complete(before, len(before))
+        return _completions.ask(context, source, kept, before, anew=True)
 
 
 class _Completions:
     """One session for completions: it is asked with each key."""
 
     def __init__(self) -> None:
-        self._of: tuple[str, str] | None = None
+        self._of: Any = None
         self._session: Session | None = None
+        self._lock = threading.Lock()  # a kernel makes it while its first cell runs
 
-    def session(self, context: Context, source: str, *, anew: bool = False) -> Session:
-        """The session of a lab and a source."""
-        of = (context.endpoints.gateway.address, source)
-        if self._session is None or self._of != of or anew:
-            if self._session is not None:
-                self._session.close()
-            session = Session(context.endpoints.gateway, look_properties())
-            for each in source_statements(context, source, None):
-                session.configure(each)
-            self._session, self._of = session, of
-        return self._session
+    def ask(self, context: Context, source: str, kept: SqlSession, before: str, *, anew: bool = False) -> list[str]:
+        """What may follow a text, in the session of a lab, a source and its views."""
+        of = (context.endpoints.gateway.address, source, tuple(kept.views.values()))
+        with self._lock:
+            if self._session is None or self._of != of or anew:
+                if self._session is not None:
+                    self._session.close()
+                session = Session(context.endpoints.gateway, look_properties())
+                for each in [*source_statements(context, source, None), *kept.views.values()]:
+                    session.configure(each)
+                self._session, self._of = session, of
+            found = self._session.complete(before, len(before))
+        return [each.removeprefix(_HERE) for each in found]
 
+
+_HERE = "default_catalog.default_database."
 
 _completions = _Completions()

@@ -137,7 +137,36 @@ def test_words_tables_and_columns_are_completed(sql: Cells) -> None:
     matches("SELECT * FROM ev")  # the session is made
     found, seconds = matches("SELECT * FROM ev")
     print(f"completion after {seconds * 1000:.0f} ms: {found}")
-    assert any("events" in each for each in found), found
+    assert "events" in found, found
+    assert "page" in matches("SELECT pa")[0]
+
+
+def test_a_temporary_view_is_there_for_the_cells_after_it(stack: Lab, sql: Cells) -> None:
+    view = "CREATE TEMPORARY VIEW seen (p, visitor) AS SELECT page, visitor_id FROM events WHERE event_type = 'page_view'"
+    reply, messages = sql.run(view)
+    assert reply["status"] == "ok", reply
+    assert "visitor" in shown(messages), "its columns are shown"
+    assert sql.run(view)[0]["status"] == "ok", "a cell may be run again"
+    reply, messages = sql.run("%since 5m\nSELECT p, COUNT(*) AS n FROM seen GROUP BY p; SHOW VIEWS")
+    assert reply["status"] == "ok", reply
+    assert "rows; complete; saw all of" in shown(messages)
+    assert "seen" in shown(messages)
+    sent = sql.client.inspect("SELECT visitor FROM seen", 22)
+    while (message := sql.client.get_shell_msg(timeout=30))["parent_header"]["msg_id"] != sent:
+        pass
+    assert "visitor" in message["content"]["data"]["text/plain"]
+    for refused, words in (
+        ("CREATE TEMPORARY VIEW v AS SELECT pgae FROM events", "did you mean page?"),
+        ("CREATE TEMPORARY VIEW v AS SELECT 1 AS x; CREATE TEMPORARY VIEW views AS SELECT 1 AS x", "a word of SQL"),
+        ("CREATE TEMPORARY VIEW t AS SELECT * FROM nowhere", "'nowhere' not found"),
+        ("DROP TEMPORARY VIEW t", "there is no temporary view t"),
+        ("SET 'table.exec.mini-batch.size' = 'many'", "cannot be 'many'"),
+    ):
+        reply, _ = sql.run(refused)
+        assert words in "\n".join(reply["traceback"]), (refused, reply)
+    assert sql.run("DROP TEMPORARY VIEW seen")[0]["status"] == "ok"
+    assert "'seen' not found" in "\n".join(sql.run("SELECT * FROM seen")[0]["traceback"])
+    assert stack.other_flink_jobs() == []
 
 
 def test_stop_keeps_the_rows_and_leaves_no_job(stack: Lab, sql: Cells) -> None:

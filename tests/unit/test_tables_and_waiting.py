@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtap_lab.tables import Table
+from rtap_lab.tables import Table, Text
 from rtap_lab.waiting import backoff, until
 
 
@@ -20,8 +20,13 @@ def test_a_table_on_a_terminal_and_in_a_notebook() -> None:
 
 @given(st.text())
 def test_what_a_visitor_wrote_drives_no_terminal(text: str) -> None:
-    shown = str(Table(("c",), [[text]]))
-    assert all(c.isprintable() for line in shown.split("\n") for c in line)
+    for shown in (str(Table(("c",), [[text]])), str(Text(text))):
+        assert all(c.isprintable() for line in shown.split("\n") for c in line)
+
+
+def test_a_plan_keeps_its_lines() -> None:
+    assert str(Text("a\n  b\t")) == "a\n  b\\x09"
+    assert Text("<b>\n")._repr_html_() == '<pre style="overflow-x:auto">&lt;b&gt;\n</pre>'
 
 
 class FakeClock:

@@ -19,13 +19,16 @@ HOSTILE = [
     *(f"CREATE {kind}TABLE {name} (x INT) WITH ({with_})" for kind in ("", "TEMPORARY ") for name in NAMES for with_ in CONNECTORS),
     *(f"CREATE TABLE {name} WITH ({with_}) AS SELECT * FROM events" for name in NAMES for with_ in CONNECTORS),
     *(f"{verb} {name} SELECT * FROM events" for verb in ("INSERT INTO", "INSERT OVERWRITE", "REPLACE TABLE") for name in NAMES),
-    *(f"DROP {kind} {name}" for kind in ("TABLE", "VIEW", "TEMPORARY VIEW", "DATABASE", "CATALOG", "FUNCTION") for name in NAMES),
+    *(f"DROP {kind} {name}" for kind in ("TABLE", "VIEW", "TEMPORARY TABLE", "DATABASE", "CATALOG", "FUNCTION") for name in NAMES),
     *(f"ALTER {kind} {name} RENAME TO u" for kind in ("TABLE", "VIEW", "DATABASE", "FUNCTION") for name in NAMES),
     *(f"{verb} JAR '{path}'" for verb in ("ADD", "REMOVE") for path in ("/tmp/x.jar", "http://127.0.0.1/x.jar", "file:///x.jar")),
     *(f"CREATE {kind}FUNCTION f AS 'x.Y' USING JAR '{path}'" for kind in ("", "TEMPORARY ", "TEMPORARY SYSTEM ") for path in ("/x.jar", "hdfs://x/y.jar")),
-    *(f"SET '{key}' = 'x'" for key in ("execution.target", "rest.address", "pipeline.jars", "state.savepoints.dir", "python.executable", "env.java.opts.all")),
+    *(f"SET '{key}' = 'x'" for key in ("table.local-time-zone", "execution.target", "rest.address", "pipeline.jars", "state.savepoints.dir", "python.executable", "env.java.opts.all")),
     *(f"{verb} x" for verb in ("RESET", "USE", "USE CATALOG", "LOAD MODULE", "UNLOAD MODULE", "ANALYZE TABLE", "TRUNCATE TABLE", "CALL", "STOP JOB", "BEGIN STATEMENT SET", "EXECUTE STATEMENT SET BEGIN", "EXECUTE PLAN", "COMPILE PLAN", "COMPACT", "DELETE FROM", "UPDATE", "MERGE INTO", "CLEAR", "QUIT", "HELP", "SOURCE")),
-    *(f"CREATE {kind} x" for kind in ("CATALOG", "DATABASE", "MODEL", "CONNECTION", "MATERIALIZED TABLE", "TEMPORARY VIEW v AS SELECT 1", "VIEW v AS SELECT 1")),
+    *(f"CREATE {kind} x" for kind in ("CATALOG", "DATABASE", "MODEL", "CONNECTION", "MATERIALIZED TABLE", "VIEW v AS SELECT 1")),
+    *(f"CREATE TEMPORARY VIEW {name} AS SELECT 1" for name in ("events", "`events_raw`", "Events", "a.b.v", "`a b`", "v; DROP TABLE events; --", "v (x) WITH ('connector'='print')")),
+    *(f"CREATE TEMPORARY VIEW v AS {text}" for text in ("INSERT INTO t SELECT 1", "DROP TABLE events", "CREATE TABLE t (x INT)", "")),
+    "SET table.exec.mini-batch.size = 5", "SET 'a' = 'b', 'c' = 'd'", "RESET 'pipeline.jars'", "SET 'table.exec.mini-batch.size' = '5'; DROP TABLE events",
     *(f"{before}INSERT INTO t SELECT 1" for before in ("-- SELECT\n", "/* SELECT */ ", "\t\n ", "/* a */ -- b\n", "/**/")),
     *(f"{before}DROP TABLE events" for before in (";", " ; ", "--\n", "(-- x\n", "'SELECT' ", "`SELECT` ")),
     "SELECTED", "WITHIN x", "SHOWS", "EXPLAINER", "DESCRIBED x", "🦆", "\x00SELECT 1", "1", "(((", "'", "/* SELECT",
@@ -68,6 +71,13 @@ def test_nothing_is_told(text: str) -> None:
         ("SHOW TABLES", "about", None),
         ("describe events", "about", None),
         ("EXPLAIN SELECT 1", "about", None),
+        ("CREATE TEMPORARY VIEW v AS SELECT * FROM events LIMIT 3", "view", None),
+        ("create temporary view if not exists `v` (a, `b`) comment 'it''s' AS (SELECT 1, 2);", "view", None),
+        ("CREATE TEMPORARY VIEW v AS -- why\nWITH w AS (SELECT 1) SELECT * FROM w", "view", None),
+        ("DROP TEMPORARY VIEW IF EXISTS v", "drop", None),
+        ("SET", "set", None),
+        ("SET 'table.exec.mini-batch.enabled' = 'true'", "set", None),
+        ("RESET 'table.exec.mini-batch.enabled';", "reset", None),
     ],
 )
 def test_what_is_run(text: str, kind: str, limit: int | None) -> None:
@@ -75,6 +85,11 @@ def test_what_is_run(text: str, kind: str, limit: int | None) -> None:
     assert (found.kind, found.limit) == (kind, limit)
     assert not found.text.endswith(";")
     assert "why" not in found.text
+
+
+def test_a_view_is_its_name_its_columns_and_its_query() -> None:
+    found = read_statement("CREATE TEMPORARY VIEW `v` (a, `b`) AS SELECT page, 'x AS y' FROM events")
+    assert (found.name, found.columns, found.text) == ("v", "(a, `b`)", "SELECT page, 'x AS y' FROM events")
 
 
 def test_statements_are_split_where_sql_ends_them() -> None:
