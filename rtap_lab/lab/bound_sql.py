@@ -109,7 +109,8 @@ class BoundSql:
         Raises:
             StatementError: When Flink refuses it.
         """
-        return previews.explain_statement(self._context, self.statement, self.source)
+        views = list(self._context.sql_session.views.values())
+        return previews.explain_statement(self._context, self.statement, self.source, views=views)
 
     def preview(
         self,

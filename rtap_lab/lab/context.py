@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 from rtap_lab.endpoints import Endpoints
 from rtap_lab.errors import NotRunningError, SourceError
 from rtap_lab.jobs.documents import jobs_document, runs_document, sources_document
@@ -18,6 +20,15 @@ from rtap_lab.stack.supervisor import find_services, find_supervisor
 from rtap_lab.store.port import Store
 
 
+@dataclass
+class SqlSession:
+    """What a person's statements leave for the later ones of the same `Lab`, as a session of Flink's keeps it."""
+
+    views: dict[str, str] = field(default_factory=dict)
+    """Temporary views: by name, the statement that makes them."""
+    settings: dict[str, str] = field(default_factory=dict)
+
+
 class Context:
     """What everything that a person does with a lab needs.
 
@@ -27,6 +38,7 @@ class Context:
 
     def __init__(self, state: State) -> None:
         self.state = state
+        self.sql_session = SqlSession()
         self.runs = runs_document(state)
         self.jobs = jobs_document(state)
         self.sources = sources_document(state)

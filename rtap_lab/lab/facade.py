@@ -77,7 +77,6 @@ class Lab:
     def __init__(self, state: str | Path | None = None) -> None:
         self.state = State(state_folder(state))
         self._context = Context(self.state)
-        self._sql = sql.SqlSession()
 
     # --- the stack -------------------------------------------------------------------------------
 
@@ -682,13 +681,12 @@ class Lab:
             rows=rows,
             changelog=changelog,
             on_rows=on_rows,
-            kept=self._sql,
         )
 
     @property
     def temporary_views(self) -> list[str]:
         """The names of the temporary views that `sql` has made for this object."""
-        return list(self._sql.views)
+        return list(self._context.sql_session.views)
 
     def complete(self, text: str, source: str = LIVE) -> list[str]:
         """What may follow a piece of SQL, as Flink's parser proposes it.
@@ -696,7 +694,7 @@ class Lab:
         Raises:
             JobError: When the gateway does not answer.
         """
-        return sql.complete(self._context, source, text, self._sql)
+        return sql.complete(self._context, source, text)
 
     def frame(self, statement: str, **options: Any) -> pd.DataFrame:
         """The same as a DataFrame; times are timestamps.

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from html import escape
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from rtap_lab.errors import JobError, StatementError
@@ -21,7 +20,7 @@ from rtap_lab.flink.gateway import Rows, Session
 from rtap_lab.flink.properties import TERMINAL, look_properties
 from rtap_lab.flink.statements import catalog
 from rtap_lab.kafka.names import events_topic
-from rtap_lab.lab.context import Context
+from rtap_lab.lab.context import Context, SqlSession
 from rtap_lab.lab.interrupts import uninterrupted
 from rtap_lab.lab.pieces import Piece, piece_of
 from rtap_lab.lab.rows import Row
@@ -179,7 +178,6 @@ def look(
     piece: Piece,
     *,
     views: Sequence[str] = (),
-    settings: Mapping[str, str] = MappingProxyType({}),
     seconds: float,
     rows: int,
     revised: bool | None = False,
@@ -197,10 +195,10 @@ def look(
         statement: A SELECT.
         piece: What it reads.
         views: Statements that come before, such as `CREATE TEMPORARY VIEW`.
-        settings: Flink's, of the session.
         seconds: How long it may take at most, from its first answer on: planning does not count.
         rows: How many rows at most.
-        revised: Whether its rows may be revised by later ones; None: Flink is asked.
+        revised: Whether its rows may be revised by later ones; None: a person wrote it, Flink is asked, and what earlier
+            statements of that person left (`context.sql_session`) is there.
         wanted: Which rows are kept; the others are counted.
         changelog: Keep each change as a row of its own, with its kind in front (+I, -U, +U, -D), instead of what they leave.
         name: Of Flink's job.
@@ -209,12 +207,14 @@ def look(
     Raises:
         StatementError: With Flink's reason.
     """
-    written = "\n".join([*views, statement]) if revised is None else ""  # by a person
+    kept = context.sql_session if revised is None else SqlSession()
+    views = [*kept.views.values(), *views]
+    written = "\n".join([*views, statement]) if revised is None else ""
     windows = "DESCRIPTOR" in written.upper()
     found = Look(piece, seconds=seconds, open_windows=windows, strict=strict(written))
     properties = {
         **look_properties(),
-        **settings,
+        **kept.settings,
         "pipeline.auto-watermark-interval": "50 ms",
         "pipeline.name": name,
         "sql-client.execution.result-mode": "changelog",

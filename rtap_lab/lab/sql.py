@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +20,7 @@ from rtap_lab.errors import JobError, SettingsError, StatementError
 from rtap_lab.flink.gateway import Session
 from rtap_lab.flink.properties import look_properties
 from rtap_lab.jobs.owned import owned_name
-from rtap_lab.lab.context import Context
+from rtap_lab.lab.context import Context, SqlSession
 from rtap_lab.lab.looks import Look, explained, look, source_statements
 from rtap_lab.lab.pieces import Piece, Since, piece_of
 from rtap_lab.stack.components import jars
@@ -96,15 +96,6 @@ class Statement:
     """Of a view: its columns' names, in parentheses."""
 
 
-@dataclass
-class SqlSession:
-    """What statements leave for the later ones of the same `Lab`, as a session of Flink's keeps it."""
-
-    views: dict[str, str] = field(default_factory=dict)
-    """Temporary views: by name, the statement that makes them."""
-    settings: dict[str, str] = field(default_factory=dict)
-
-
 def read_statement(text: str) -> Statement:
     """A text as a statement. Pure.
 
@@ -167,27 +158,23 @@ def run(
     rows: int,
     on_rows: Callable[[Look], None],
     changelog: bool = False,
-    kept: SqlSession | None = None,
 ) -> Look:
     """See `Lab.sql`."""
     statement = read_statement(text)
-    kept = kept or SqlSession()
     if rows < 1 or seconds <= 0:
         raise SettingsError(f"rows ({rows}) must be 1 or more, seconds ({seconds:g}) above 0")
     piece = piece_of(context, source, since)
     if statement.kind in ("set", "reset"):
-        return _setting(context, statement, piece, kept)
+        return _setting(context, statement, piece)
     if statement.kind in ("view", "drop"):
-        return _view(context, statement, piece, kept)
+        return _view(context, statement, piece)
     if statement.kind == "about":
-        return _about(context, statement.text, piece, kept)
+        return _about(context, statement.text, piece)
     wanted = min(rows, statement.limit or rows)
     return look(
         context,
         statement.text,
         piece,
-        views=list(kept.views.values()),
-        settings=kept.settings,
         seconds=seconds,
         rows=wanted,
         revised=None,
@@ -224,9 +211,9 @@ def _session(context: Context, piece: Piece, kept: SqlSession) -> Session:
     return session
 
 
-def _about(context: Context, statement: str, piece: Piece, kept: SqlSession) -> Look:
+def _about(context: Context, statement: str, piece: Piece) -> Look:
     """What the catalog, or Flink's plan, says."""
-    with _session(context, piece, kept) as session:
+    with _session(context, piece, context.sql_session) as session:
         return _said(session, statement, piece)
 
 
@@ -241,9 +228,9 @@ def _said(session: Session, statement: str, piece: Piece) -> Look:
     return found
 
 
-def _view(context: Context, statement: Statement, piece: Piece, kept: SqlSession) -> Look:
+def _view(context: Context, statement: Statement, piece: Piece) -> Look:
     """Make a temporary view, or drop one; its columns. One of the same name is replaced: cells are run again."""
-    name = statement.name
+    name, kept = statement.name, context.sql_session
     if statement.kind == "drop":
         if name not in kept.views and not statement.text:
             there = ", ".join(kept.views) or "none"
@@ -264,9 +251,9 @@ def _view(context: Context, statement: Statement, piece: Piece, kept: SqlSession
     return found
 
 
-def _setting(context: Context, statement: Statement, piece: Piece, kept: SqlSession) -> Look:
+def _setting(context: Context, statement: Statement, piece: Piece) -> Look:
     """Set, reset or list settings; those that are set."""
-    name, settings = statement.name, dict(kept.settings)
+    name, settings = statement.name, dict(context.sql_session.settings)
     if statement.kind == "reset":
         settings = {key: value for key, value in settings.items() if name and key != name}
     elif name:
@@ -277,7 +264,7 @@ def _setting(context: Context, statement: Statement, piece: Piece, kept: SqlSess
         except StatementError as error:
             reason = error.message.removeprefix("flink: ").splitlines()[0]
             raise SettingsError(f"'{name}' cannot be '{statement.text[:100]}': {reason}") from error
-    kept.settings = settings
+    context.sql_session.settings = settings
     rows = [{"key": key, "value": value} for key, value in sorted(settings.items())]
     return _table(piece, ["key", "value"], rows)
 
@@ -286,17 +273,16 @@ def _table(piece: Piece, columns: list[str], rows: list[dict[str, Any]]) -> Look
     return Look(piece, kind="catalog", ended_by="complete", columns=columns, types=["STRING"] * len(columns), rows=rows)
 
 
-def complete(context: Context, source: str, before: str, kept: SqlSession | None = None) -> list[str]:
+def complete(context: Context, source: str, before: str) -> list[str]:
     """What may follow a text, as Flink's parser proposes it.
 
     Raises:
         JobError: When the gateway does not answer.
     """
-    kept = kept or SqlSession()
     try:
-        return _completions.ask(context, source, kept, before)
+        return _completions.ask(context, source, before)
     except JobError:  # a session that nobody asks for a while ends
-        return _completions.ask(context, source, kept, before, anew=True)
+        return _completions.ask(context, source, before, anew=True)
 
 
 class _Completions:
@@ -307,15 +293,16 @@ class _Completions:
         self._session: Session | None = None
         self._lock = threading.Lock()  # a kernel makes it while its first cell runs
 
-    def ask(self, context: Context, source: str, kept: SqlSession, before: str, *, anew: bool = False) -> list[str]:
+    def ask(self, context: Context, source: str, before: str, *, anew: bool = False) -> list[str]:
         """What may follow a text, in the session of a lab, a source and its views."""
-        of = (context.endpoints.gateway.address, source, tuple(kept.views.values()))
+        views = tuple(context.sql_session.views.values())
+        of = (context.endpoints.gateway.address, source, views)
         with self._lock:
             if self._session is None or self._of != of or anew:
                 if self._session is not None:
                     self._session.close()
                 session = Session(context.endpoints.gateway, look_properties())
-                for each in [*source_statements(context, source, None), *kept.views.values()]:
+                for each in [*source_statements(context, source, None), *views]:
                     session.configure(each)
                 self._session, self._of = session, of
             found = self._session.complete(before, len(before))

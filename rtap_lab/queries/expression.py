@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -124,7 +125,10 @@ class _Reader:
             raise self._refused(node, "* and ** cannot be read", "write the arguments out")
         args = [self.read(each) for each in node.args]
         named = {str(each.arg): self.read(each.value) for each in node.keywords}
-        return self._checked(node, lambda: function(*args, **named))
+        hint = f"it takes {_parameters(function)}"
+        if "within" in named:  # as then_not has it
+            hint += '; the time of a whole pattern is said once: .within("20s")'
+        return self._checked(node, lambda: function(*args, **named), hint)
 
     def _compared(self, node: ast.expr, method: str, left: Any, right: Any) -> Condition:
         if not isinstance(left, Operand):
@@ -138,7 +142,7 @@ class _Reader:
             raise self._refused(node, "this is no condition", 'such as (field("page") == "/")')
         return found
 
-    def _checked(self, node: ast.expr, make: Callable[[], Any]) -> Any:
+    def _checked(self, node: ast.expr, make: Callable[[], Any], hint: str = "") -> Any:
         try:
             return make()
         except SettingsError as error:
@@ -146,9 +150,8 @@ class _Reader:
                 raise
             raise self._refused(node, error.message, error.hint or "") from error
         except (TypeError, ValueError, AttributeError) as error:
-            raise self._refused(
-                node, str(error).replace("WindowBuilder.", "").replace("PatternBuilder.", ""), ""
-            ) from error
+            words = str(error).replace("WindowBuilder.", "").replace("PatternBuilder.", "").replace("Pattern.", "")
+            raise self._refused(node, words, hint) from error
 
     def _refused(self, node: ast.expr, words: str, hint: str) -> SettingsError:
         """An error with the line and a caret."""
@@ -272,6 +275,12 @@ def condition_text(condition: Condition) -> str:
         case Not(condition=inner):
             return f"~{_part(inner)}"
     raise TypeError(type(condition))  # pragma: no cover
+
+
+def _parameters(function: Any) -> str:
+    """What a builder takes, as a person would write it: without types."""
+    found = inspect.signature(function).parameters.values()
+    return ", ".join(each.name if each.default is each.empty else f"{each.name}={each.default!r}" for each in found)
 
 
 def _part(condition: Condition) -> str:
