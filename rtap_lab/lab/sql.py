@@ -301,6 +301,7 @@ class _Completions:
             if self._session is None or self._of != of or anew:
                 if self._session is not None:
                     self._session.close()
+                    self._session = None  # also where no new one can be made
                 session = Session(context.endpoints.gateway, look_properties())
                 for each in [*source_statements(context, source, None), *views]:
                     session.configure(each)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
-from rtap_lab.errors import SettingsError
+from rtap_lab.errors import JobError, SettingsError
+from rtap_lab.lab import sql
+from rtap_lab.lab.context import SqlSession
 from rtap_lab.lab.sql import read_statement, split
 
 CONNECTORS = [
@@ -100,3 +105,37 @@ def test_statements_are_split_where_sql_ends_them() -> None:
         "/* ; */ SELECT `;` FROM t",
     ]
     assert split(" ; -- nothing\n") == []
+
+
+class Asked:
+    """A gateway's session, and a gateway that may be away."""
+
+    away = False
+
+    def __init__(self, *_: object) -> None:
+        if Asked.away:
+            raise JobError("the gateway does not answer")
+        self.closed = False
+
+    def complete(self, before: str, _: int) -> list[str]:
+        if self.closed or Asked.away:
+            raise RuntimeError("closed") if self.closed else JobError("the gateway does not answer")
+        return [f"default_catalog.default_database.{before}"]
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_completion_comes_back_with_the_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sql, "Session", Asked)
+    monkeypatch.setattr(sql, "source_statements", lambda *_: [])
+    monkeypatch.setattr(sql, "_completions", sql._Completions())
+    endpoints = SimpleNamespace(gateway=SimpleNamespace(address="127.0.0.1:1"))
+    context: Any = SimpleNamespace(endpoints=endpoints, sql_session=SqlSession())
+    assert sql.complete(context, "live", "ev") == ["ev"]
+    monkeypatch.setattr(Asked, "away", True)
+    for _ in range(2):
+        with pytest.raises(JobError):
+            sql.complete(context, "live", "ev")
+    monkeypatch.setattr(Asked, "away", False)
+    assert sql.complete(context, "live", "ev") == ["ev"]
