@@ -11,6 +11,7 @@ and only what is true passes.
 
 from __future__ import annotations
 
+import difflib
 import json
 import math
 from typing import Literal, cast
@@ -66,9 +67,9 @@ def known_field(name: str) -> FieldKind:
         return FIELDS[name]
     if isinstance(name, str) and property_key(name) is not None:
         return "text"
-    raise SettingsError(
-        f"field {name!r} is not known", hint=f'one of {", ".join(FIELDS)}, or a property: properties["plan"]'
-    )
+    near = difflib.get_close_matches(str(name), FIELDS, 1, 0.6)
+    there = f'one of {", ".join(FIELDS)}, or a property: properties["plan"]'
+    raise SettingsError(f"field {name!r} is not known", hint=f"did you mean {near[0]}?" if near else there)
 
 
 class Operand(msgspec.Struct, frozen=True, eq=False, omit_defaults=True):

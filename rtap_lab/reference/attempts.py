@@ -67,6 +67,8 @@ def story(query: PatternQuery, events: Iterable[Any], key: tuple[Any, ...], *, w
     runs.advance(watermark)
     found += runs.partial()
     shown = ", ".join(f"{name} {value!r}" for name, value in zip(query.keys, key, strict=True))
+    if not mine:
+        return [f"{shown}: no event of that key is in this piece"]
     if not found:
         first = query.pattern.steps[0]
         return [f"{shown}: none of {len(mine)} events fits step {first.name!r}: {condition_text(first.condition)}"]

@@ -64,6 +64,7 @@ def test_a_story_names_the_events_that_were_taken() -> None:
     lines = story(FOLLOWED, events("xa.xb"), ("v",))
     assert lines[0] == "visitor_id 'v': 4 events, 1 attempts; the one that came furthest:"
     assert lines[1:3] == ["  a: 1970-01-01T00:00:01.000Z custom a", "  b: 1970-01-01T00:00:04.000Z custom b"]
+    assert story(NEXT, events("xyz"), ("w",)) == ["visitor_id 'w': no event of that key is in this piece"]
     assert story(NEXT, events("xyz"), ("v",)) == [
         "visitor_id 'v': none of 3 events fits step 'a': field(\"name\") == \"a\""
     ]
