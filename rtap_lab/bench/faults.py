@@ -499,7 +499,7 @@ class Campaign:
         return "; ".join([*found["problems"], *waiting, *jobs]) or "nothing any more"
 
     def _judge(self, outcome: Outcome, client: Client, before: Run, began: dict[str, int]) -> None:
-        report = self.lab.verify()
+        report = self.lab.verify(full=True)
         for each in report.compared:
             outcome.rows += each.rows
             outcome.missing += each.missing

@@ -25,6 +25,6 @@ def _verify(state: str, source: str) -> Verified:
     lab = Lab(state)
     before_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
     began, cpu = time.monotonic(), time.process_time()
-    report = lab.verify(source)
+    report = lab.verify(source, full=True)
     seconds, spent = time.monotonic() - began, time.process_time() - cpu
     return report, seconds, spent, before_mb, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000

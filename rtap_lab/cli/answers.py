@@ -69,10 +69,16 @@ def sql(
             break
 
 
-def verify(source: Source = "live", as_json: AsJson = False) -> None:
+def verify(
+    source: Source = "live",
+    full: Annotated[
+        bool, typer.Option("--full", help="From the beginning; else live goes on where the verification before ended.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Recompute every query and compare all rows of topics and store; exit 0 only if equal."""
     with counting("records") as progress:
-        report = open_lab().verify(source, progress=progress)
+        report = open_lab().verify(source, full=full, progress=progress)
     if as_json:
         print_json(report.as_json())
     else:

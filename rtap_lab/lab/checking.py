@@ -14,9 +14,11 @@ from rtap_lab.lab.context import Context
 from rtap_lab.lab.subjects import subject_of
 from rtap_lab.lab.truth import truths_of
 from rtap_lab.queries.standard import JOB
+from rtap_lab.settings import LIVE
 from rtap_lab.store.port import Store
 from rtap_lab.verification.report import Report, Subject, Upto
 from rtap_lab.verification.scoring import Score
+from rtap_lab.verification.standing import Standings
 from rtap_lab.verification.verdicts import Verdict, Verdicts, verdicts_document
 from rtap_lab.verification.verifier import Verifier
 from rtap_lab.waiting import until
@@ -29,17 +31,19 @@ RESUBMITTED_S = 60.0
 def _opened(context: Context) -> Iterator[tuple[Verifier, Store]]:
     store = context.open_store()
     try:
-        yield Verifier(context.topics, store, context.endpoints.hub), store
+        kept_ms = context.site.settings.deduplication_ms
+        yield Verifier(context.topics, store, context.endpoints.hub, ids_kept_ms=kept_ms), store
     finally:
         store.close()
 
 
-def verify(context: Context, source: str, progress: Callable[[int], None]) -> Report:
+def verify(context: Context, source: str, progress: Callable[[int], None], *, full: bool = False) -> Report:
     """Recompute every query that runs on a source, and compare all rows; see `Lab.verify`."""
     context.site  # noqa: B018  (says so when nothing is up)
     context.check_source(source)
     runs = runs_on(context.runs.read(), source) or [need_run(context.runs.read(), JOB, source)]
     report = Report(source, [])
+    standings = Standings(context.state.folder / "verification")
     with _opened(context) as (verifier, _):
         for each in runs:
             run = _awaited(context, each)
@@ -51,7 +55,10 @@ def verify(context: Context, source: str, progress: Callable[[int], None]) -> Re
                     raise
                 report.not_compared.append(error.message)
                 continue
-            found = verifier.verify(subject, upto, progress=progress)
+            standing = standings.read(subject) if source == LIVE and not full else None
+            found, after = verifier.verify(subject, upto, standing=standing, progress=progress)
+            if source == LIVE:
+                standings.write(subject, after)
             if later:
                 found.problems.append(
                     f"{later} records came into {source} after this run: rtap jobs run {run.job} --source {source}"
@@ -62,6 +69,7 @@ def verify(context: Context, source: str, progress: Callable[[int], None]) -> Re
             report.runs.append(found)
             verdict = Verdict.of_report(found)
             verdicts_document(context.state).change(partial(_with, run.key, verdict, context.runs.read()))
+            standings.keep_only(set(context.runs.read()))
     if not report.runs:
         raise JobError(f"verify: nothing runs on {source}: {'; '.join(report.not_compared)}")
     return report

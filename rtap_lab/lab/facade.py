@@ -618,13 +618,23 @@ class Lab:
         """SHA-256 of all rows of all queries that run on a source: equal for equal answers."""
         return answers.digest(self._context, source)
 
-    def verify(self, source: str = LIVE, *, progress: Callable[[int], None] = lambda n: None) -> Report:
+    def verify(
+        self, source: str = LIVE, *, full: bool = False, progress: Callable[[int], None] = lambda n: None
+    ) -> Report:
         """Recompute every query that runs on a source from its topic, and compare all rows, of topics and store.
+
+        Live, what a verification before found right is not read and compared again: it goes on from there. What differs is looked
+        at from the beginning before it is said.
+
+        Args:
+            source: "live" or a recorded source.
+            full: Recompute and compare from the beginning.
+            progress: Called with the number of records read.
 
         Raises:
             JobError: When there is no run, or a live one does not move.
         """
-        return checking.verify(self._context, source, progress)
+        return checking.verify(self._context, source, progress, full=full)
 
     def score(self, source: str = LIVE, *, progress: Callable[[int], None] = lambda n: None) -> Score:
         """Compare every answer with what the simulated visitors really did.

@@ -65,14 +65,18 @@ def copies(judged: Iterable[Judged]) -> dict[str, list[int]]:
     return {event_id: sorted(found) for event_id, found in places.items() if len(found) > 1}
 
 
-def judged_anew(judged: Iterable[Judged], first: Mapping[str, int]) -> list[Judged]:
+def judged_anew(
+    judged: Iterable[Judged], first: Mapping[str, int], taken: set[str | None] | None = None
+) -> list[Judged]:
     """The same fates, had the copy in a certain partition come first.
 
     Args:
         judged: Fates, each partition in its order.
         first: By event id, the partition of that copy.
+        taken: The ids whose copy has come already; it is added to, where fates are given piece by piece.
     """
-    found, taken = [], set()
+    found: list[Judged] = []
+    taken = set() if taken is None else taken
     for each in judged:
         wanted = first.get(each.event_id or "") if each.fate in ("counted", "late", "duplicate") else None
         if wanted is None:
@@ -88,6 +92,20 @@ def judged_anew(judged: Iterable[Judged], first: Mapping[str, int]) -> list[Judg
     return found
 
 
+class Ids:
+    """The event ids that were seen: all of them."""
+
+    def __init__(self) -> None:
+        self._seen: set[str] = set()
+
+    def first(self, event_id: str) -> bool:
+        """Whether an id is seen for the first time; from now on it has been."""
+        if event_id in self._seen:
+            return False
+        self._seen.add(event_id)
+        return True
+
+
 class Judge:
     """Decides fates; remembers every event_id it has seen, and how far each partition's clock had come.
 
@@ -96,13 +114,14 @@ class Judge:
 
     Args:
         bound_ms: How far an event may arrive behind its time before it is late.
+        ids: What remembers the ids; all of them, when left out.
     """
 
-    def __init__(self, bound_ms: int) -> None:
+    def __init__(self, bound_ms: int, ids: Ids | None = None) -> None:
         self.bound_ms = bound_ms
         self.latest: dict[int, int] = {}
         """The greatest arrival of each partition so far, milliseconds since the epoch."""
-        self._seen: set[str] = set()
+        self._first = (ids or Ids()).first
 
     def judge(self, value: bytes | None, place: Place) -> Iterator[Judged]:
         """Yield the fate of each row of a record; a record that does not parse is one row."""
@@ -141,8 +160,7 @@ class Judge:
                 row.country,
                 row.properties,
             )
-            if row.event_id in self._seen:
+            if not self._first(row.event_id):
                 yield Judged("duplicate", place, row.event_id, None, None, event, late)
                 continue
-            self._seen.add(row.event_id)
             yield Judged("late" if late else "counted", place, row.event_id, None, event)

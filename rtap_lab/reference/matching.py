@@ -158,13 +158,22 @@ class Matching:
         """Matches that something may still spoil (`then_not`)."""
         return sum(len(keyed.pending) for keyed in self._keys.values())
 
+    @property
+    def state(self) -> Any:
+        """All state as plain data: itself, no copy."""
+        return self.watermark, self._keys, self._timers, self._number
+
+    @state.setter
+    def state(self, state: Any) -> None:
+        self.watermark, self._keys, self._timers, self._number = state
+
     def snapshot(self) -> Any:
-        """All state as plain data."""
-        return copy.deepcopy((self.watermark, self._keys, self._timers, self._number))
+        """A copy of all state."""
+        return copy.deepcopy(self.state)
 
     def restore(self, snapshot: Any) -> None:
         """Go on from a snapshot of the same query."""
-        self.watermark, self._keys, self._timers, self._number = copy.deepcopy(snapshot)
+        self.state = copy.deepcopy(snapshot)
 
     def _advance(
         self, of: tuple[Any, ...], keyed: _Keyed, watermark: int, found: list[tuple[int, tuple[Any, ...], Row]]

@@ -86,13 +86,22 @@ class Windowing:
         """Close every window; the rows left."""
         return self.advance(END)
 
+    @property
+    def state(self) -> Any:
+        """All state as plain data: itself, no copy."""
+        return self.watermark, self._parts.state
+
+    @state.setter
+    def state(self, state: Any) -> None:
+        self.watermark, self._parts.state = state
+
     def snapshot(self) -> Any:
-        """All state as plain data."""
-        return copy.deepcopy((self.watermark, self._parts.state))
+        """A copy of all state."""
+        return copy.deepcopy(self.state)
 
     def restore(self, snapshot: Any) -> None:
         """Go on from a snapshot of the same query."""
-        self.watermark, self._parts.state = copy.deepcopy(snapshot)
+        self.state = copy.deepcopy(snapshot)
 
 
 def _top(rows: list[Row], top: Top, keys: list[str]) -> list[Row]:

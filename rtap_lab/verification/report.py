@@ -73,6 +73,8 @@ class RunReport:
     compared: list[Compared]
     problems: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    before: str | None = None
+    """Rows up to this instant were compared by the verification before, and not again; None: all were."""
 
     @property
     def differences(self) -> int:
@@ -115,7 +117,8 @@ class RunReport:
         upto = f"up to {self.upto}" if self.upto else "whole"
         words = "EXACT" if self.exact else "NOT EXACT"
         job = "" if self.job == JOB else f"job {self.job} on "
-        return f"{words}: {job}{self.source}, run {self.run}, {upto}, {self.seconds:.1f} s"
+        again = f"; rows up to {self.before} were compared before (--full: again)" if self.before else ""
+        return f"{words}: {job}{self.source}, run {self.run}, {upto}, {self.seconds:.1f} s{again}"
 
 
 @dataclass

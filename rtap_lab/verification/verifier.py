@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import itertools
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from rtap_lab.endpoints import Endpoint
 from rtap_lab.errors import JobError, LiveError, RowError
-from rtap_lab.events.limits import MAX_TEXT
 from rtap_lab.events.model import FUTURE_MS
 from rtap_lab.events.times import instant_text
 from rtap_lab.kafka.clients import read_range
@@ -27,21 +27,27 @@ from rtap_lab.kafka.names import LATE, REJECTED
 from rtap_lab.kafka.topics import Topics
 from rtap_lab.live.client import snapshots
 from rtap_lab.live.protocol import HISTORY
-from rtap_lab.queries.query import Query
+from rtap_lab.queries.query import PatternQuery, Query
 from rtap_lab.reference.engine import rows_of
 from rtap_lab.reference.fates import Fate, Judge, Judged, Place, copies, judged_anew
+from rtap_lab.reference.windowing import BEGIN
 from rtap_lab.settings import LIVE
 from rtap_lab.store.port import ROLLUP_MS, Store
 from rtap_lab.store.writer import MAINTENANCE_S
 from rtap_lab.verification.choosing import choose
 from rtap_lab.verification.comparing import Compared, Row, compare, compare_rollup, compare_shown, identity
+from rtap_lab.verification.recomputing import Kept, Recomputation
 from rtap_lab.verification.report import RunReport, Subject, Upto
 from rtap_lab.verification.scoring import Score, score
+from rtap_lab.verification.standing import Standing, anew
 from rtap_lab.waiting import until
 
 if TYPE_CHECKING:
     from rtap_lab.simulator.truth import Truth
 
+
+_PIECE = 5_000
+"""Records that are recomputed at once."""
 
 _SHOWN_OFFSETS = 4 * HISTORY
 """Offsets in which there are surely as many rows as the hub shows: a transaction of one row takes two."""
@@ -56,6 +62,7 @@ class Verifier:
         hub: Where clients are shown the rows; None: what they are shown is not compared.
         late, rejected: The topics of what was late and what was refused.
         patience: Seconds that what follows the job (the auditor, the hub) gets to be there too.
+        ids_kept_ms: For how long a live job remembers an event id; None: for good.
     """
 
     def __init__(
@@ -67,6 +74,7 @@ class Verifier:
         late: str = LATE,
         rejected: str = REJECTED,
         patience: float = 20.0,
+        ids_kept_ms: int | None = None,
     ) -> None:
         self.topics = topics
         self.kafka = topics.kafka
@@ -75,6 +83,7 @@ class Verifier:
         self.late = late
         self.rejected = rejected
         self.patience = patience
+        self.ids_kept_ms = ids_kept_ms
 
     def live_upto(self, subject: Subject, checkpoints: Callable[[], int], *, patience: float = 60.0) -> Upto:
         """Wait until a live job and the store have passed the topic's ends as they are now.
@@ -139,141 +148,281 @@ class Verifier:
             ),
         )
 
-    def verify(self, subject: Subject, upto: Upto, *, progress: Callable[[int], None] = lambda n: None) -> RunReport:
-        """Compare one run with the reference."""
+    def verify(
+        self,
+        subject: Subject,
+        upto: Upto,
+        *,
+        standing: Standing | None = None,
+        progress: Callable[[int], None] = lambda n: None,
+    ) -> tuple[RunReport, Standing | None]:
+        """Compare one run with the reference.
+
+        Args:
+            subject: The run.
+            upto: How far.
+            standing: What the verification before left: what was compared then is not read again. It is used up.
+            progress: Called with the number of records read.
+
+        Returns:
+            The report, and what the next verification can go on from: nothing, where something differs or the run has ended.
+        """
         with without_cycles():
-            return self._verify(subject, upto, progress)
+            starts = {p: start for (_, p), start in self.topics.starts([subject.events]).items()}
+            if standing is not None and not upto.whole and _follows(standing, starts):
+                report, after = self._verify(subject, upto, starts, standing, progress)
+                if report.exact:
+                    return report, after
+                # only the whole says what differs: a row of before that came again, which of several copies counted
+            report, after = self._verify(subject, upto, starts, self._anew(subject, starts), progress)
+            if report.differences and report.ledger["duplicate"]:
+                first = self._chosen(subject, upto, progress)
+                if first:
+                    better, other = self._verify(subject, upto, starts, self._anew(subject, starts, first), progress)
+                    if better.differences < report.differences:
+                        report, after = better, other
+            return report, after if report.exact and not upto.whole else None
 
-    def _verify(self, subject: Subject, upto: Upto, progress: Callable[[int], None]) -> RunReport:
+    def _anew(self, subject: Subject, starts: Mapping[int, int], first: Mapping[str, int] | None = None) -> Standing:
+        shared = {topic: self._from(topic, subject)[topic, 0] for topic, _ in self._kept_topics}
+        return anew(
+            subject, starts, shared=shared, kept_ms=self.ids_kept_ms if subject.source == LIVE else None, first=first
+        )
+
+    def _verify(
+        self,
+        subject: Subject,
+        upto: Upto,
+        starts: Mapping[int, int],
+        standing: Standing,
+        progress: Callable[[int], None],
+    ) -> tuple[RunReport, Standing]:
         began = time.monotonic()
+        recomputation, before_ms = standing.recomputation, standing.upto_ms
+        before = dict(recomputation.positions)
         imported: dict[str, _Content] = defaultdict(_Content)
-        starts = self.topics.starts([subject.events])
-        judged, records, since_ms, w_ms = self._judge(subject, starts, upto, progress, imported)
-        unsure = copies(judged)
-        found = self._found(subject, judged, starts, upto, unsure, since_ms)
-
-        def compared_with(fates: Sequence[Judged]) -> list[Compared]:
-            return self._compared(subject, fates, found, records, w_ms=w_ms, since_ms=since_ms)
-
-        late = {key[:2] for key in found.kept["late"][0]}
-        judged, compared = _choice(subject, judged, found.topic, late, compared_with, w_ms=w_ms, since_ms=since_ms)
+        self._read(subject, upto, recomputation, progress, imported)
+        if upto.whole:
+            recomputation.close()
+        w_ms = None if upto.whole else recomputation.watermark
+        if not upto.whole and w_ms is None:
+            raise JobError(
+                "verify: some partitions never had a record, so no watermark moves",
+                hint="is the ticker running? `rtap status`",
+            )
+        due = recomputation.due()
+        kept = recomputation.kept_since()
+        compared: list[Compared] = []
+        for query in subject.queries:
+            compared += self._compared(subject, query, standing, due[query.name], w_ms=w_ms)
+        for topic, fate in self._kept_topics:
+            compared.append(self._compared_kept(subject, topic, fate, standing, kept[fate], starts, before, upto))
         if subject.source == LIVE and w_ms is not None:
-            compared += self._rolled_up(subject, judged, w_ms=w_ms, since_ms=since_ms)
+            compared += self._rolled_up(subject, standing, due, w_ms=w_ms)
         problems = []
+        if recomputation.left_out:
+            problems.append(
+                f"{recomputation.left_out} events came behind rows that were due: {subject.events} is not what it was"
+            )
         if self.hub is not None:
             try:
                 compared += [each for hub in self.hub.each for each in self._shown(hub, subject)]
             except LiveError as error:
                 problems.append(f"what clients are shown cannot be compared: {error.message}")
-        fates = Counter(j.fate for j in judged)
+        counts = recomputation.counts
         ledger = {
-            "read": len(judged) - fates["tick"],
-            "counted": fates["counted"],
-            "duplicate": fates["duplicate"],
-            "late": fates["late"],
-            "rejected": fates["rejected"],
-            "ticks": fates["tick"],
+            "read": counts.total() - counts["tick"],
+            "counted": counts["counted"],
+            "duplicate": counts["duplicate"],
+            "late": counts["late"],
+            "rejected": counts["rejected"],
+            "ticks": counts["tick"],
             "refused_lines": subject.refused_lines,
         }
-        upto_text = instant_text(w_ms) if w_ms is not None else None
+        for each in compared:
+            if each.where != "hub":
+                each.rows += standing.totals.get((each.name, each.where), 0)
+                standing.totals[each.name, each.where] = each.rows
         report = RunReport(
-            subject.job, subject.source, subject.run, subject.parameters.delivery, upto_text, ledger, compared
+            subject.job,
+            subject.source,
+            subject.run,
+            subject.parameters.delivery,
+            instant_text(w_ms) if w_ms is not None else None,
+            ledger,
+            compared,
+            before=instant_text(before_ms) if before_ms > BEGIN else None,
         )
         report.problems += problems + self._lost_lines(subject, imported)
         if not ledger["read"]:
             report.problems.append("there is nothing to compare: no record was read")
+        standing.upto_ms = before_ms if w_ms is None else w_ms
         report.seconds = time.monotonic() - began
-        return report
+        return report, standing
 
-    def _found(
+    def _read(
         self,
         subject: Subject,
-        judged: Iterable[Judged],
-        starts: Mapping[tuple[str, int], int],
         upto: Upto,
-        unsure: Collection[str],
-        since_ms: int,
-    ) -> _Found:
-        """All that is there to be compared, read once."""
-        found = _Found()
-        for query in subject.queries:
-            found.topic[query.name], found.foreign[query.name] = self._topic_rows(subject, query)
-            found.store[query.name] = self.store.rows(query, subject.source)
-        for topic, fate in self._kept_topics:
-            sure = (
-                j for j in judged if j.fate == fate and j.event_id not in unsure and not _may_be_a_copy(j, since_ms)
-            )
-            due = [_kept_key(j) for j in sure]
+        recomputation: Recomputation,
+        progress: Callable[[int], None],
+        imported: dict[str, _Content],
+    ) -> None:
+        """Recompute with the records up to there that were not read before."""
+        places = {(subject.events, p): position for p, position in recomputation.positions.items()}
+        number = 0
 
-            def all_there(topic: str = topic, fate: Fate = fate, due: Sequence[Any] = due) -> bool:
-                found.kept[fate] = self._kept_rows(subject, topic, starts, upto)
-                return all(key in found.kept[fate][1] for key in due)
+        def records() -> Iterator[tuple[bytes | None, Place]]:
+            nonlocal number
+            for record in read_range(self.kafka, places, upto.offsets):
+                value = record.value()
+                if subject.files:
+                    headers = dict(record.headers() or ())
+                    if isinstance(file := headers.get("file"), bytes):
+                        imported[file.decode("ascii", "replace")].add(value or b"")
+                number += 1
+                yield value, Place(record.partition() or 0, record.offset() or 0, record.timestamp()[1])
 
-            until(all_there, self.patience, every=0.3)  # the auditor follows a moment later
-        return found
+        reading = records()
+        while piece := list(itertools.islice(reading, _PIECE)):
+            recomputation.take(piece)
+            progress(number)
+        for (_, partition), end in upto.offsets.items():  # past markers of transactions
+            recomputation.positions[partition] = max(end, recomputation.positions.get(partition, 0))
 
     @property
     def _kept_topics(self) -> tuple[tuple[str, Fate], ...]:
         return (self.late, "late"), (self.rejected, "rejected")
 
     def _compared(
+        self, subject: Subject, query: Query, standing: Standing, due: Sequence[Row], *, w_ms: int | None
+    ) -> list[Compared]:
+        """The rows of a query in topic and store, against those that became due."""
+        schema, delivery = query.schema, subject.parameters.delivery
+        since_ms = standing.recomputation.since_ms
+        w_ms = None if w_ms is None else Recomputation.horizon(query, w_ms)
+        wanted = {identity(schema, schema.normal(row)): row for row in due}
+        rows, foreign = self._topic_rows(subject, query, standing.results)
+        rows = standing.ahead.get(query.name, []) + rows
+        standing.ahead[query.name] = [row for row in rows if w_ms is not None and schema.row_time_ms(row) > w_ms]
+        found = []
+        stored = self._stored(subject, query, standing, w_ms, wanted)
+        for where, there in (("topic", rows), ("store", stored)):
+            found.append(compare(query, where, wanted, there, delivery=delivery, w_ms=w_ms, since_ms=since_ms))
+        for what, words in foreign:
+            found[0].note(what, None, f"{subject.results[query.name]}, {words}")
+        return found
+
+    def _stored(
+        self, subject: Subject, query: Query, standing: Standing, w_ms: int | None, wanted: Collection[Any]
+    ) -> list[Row]:
+        """The rows that the store has of a query; where some were compared before, without those."""
+        if standing.upto_ms <= BEGIN or w_ms is None:
+            return self.store.rows(query, subject.source)
+        schema, before_ms = query.schema, Recomputation.horizon(query, standing.upto_ms)
+        step = 2 if schema.windowed else 1  # a point is at its window's end, its row is due 1 ms before
+        between: tuple[int, int] | None = (before_ms + step, w_ms + step)
+        if isinstance(query.definition, PatternQuery):
+            # a match that an earlier attempt held back comes up to that attempt's time after its own
+            within_ms = query.definition.pattern.within_ms
+            between = (before_ms + step - within_ms, w_ms + step) if within_ms is not None else None
+        rows = self.store.rows(query, subject.source, between=between)
+        return [row for row in rows if schema.row_time_ms(row) > before_ms or identity(schema, row) in wanted]
+
+    def _compared_kept(
         self,
         subject: Subject,
-        judged: Sequence[Judged],
-        found: _Found,
-        records: Mapping[tuple[int, int], tuple[int, str]],
-        *,
-        w_ms: int | None,
-        since_ms: int,
-    ) -> list[Compared]:
-        """What is there, against what it should be if these are the fates."""
-        events = [j.event for j in judged if j.fate == "counted" and j.event]
-        compared = []
-        for query in subject.queries:
-            rows = rows_of(query.definition, events)
-            wanted = {identity(query.schema, query.schema.normal(row)): row for row in rows}
-            for where, there in (("topic", found.topic[query.name]), ("store", found.store[query.name])):
-                compared.append(
-                    compare(
-                        query, where, wanted, there, delivery=subject.parameters.delivery, w_ms=w_ms, since_ms=since_ms
-                    )
-                )
-            for what, words in found.foreign[query.name]:
-                compared[-2].note(what, None, f"{subject.results[query.name]}, {words}")
-        for _, fate in self._kept_topics:
-            wanted_records = [j for j in judged if j.fate == fate]
-            compared.append(_compare_kept(fate, wanted_records, records, *found.kept[fate], since_ms=since_ms))
+        topic: str,
+        fate: Fate,
+        standing: Standing,
+        wanted: Sequence[Kept],
+        starts: Mapping[int, int],
+        before: Mapping[int, int],
+        upto: Upto,
+    ) -> Compared:
+        """`events.late` or `events.rejected`, record by record, against those that were late or rejected."""
+        ends = {p: end for (_, p), end in upto.offsets.items()}
+        ahead = standing.kept_ahead.setdefault(fate, [])
+        by_sql: dict[Any, Row] = {}
+        whole: dict[Any, Row] = {}
+        again: dict[Any, Row] = {}
+
+        def sort_in() -> bool:
+            """Read what came; whether all that is wanted is there."""
+            rows, ahead[:] = [*ahead, *self._kept_rows(subject, topic, standing)], []
+            for row in rows:
+                partition, offset = row["partition"], row["offset"]
+                key = (partition, offset, row["event_id"])
+                if offset >= ends.get(partition, 0):
+                    ahead.append(row)
+                elif offset >= before.get(partition, 0):
+                    (whole if row.get("sha256") else by_sql).setdefault(key, row)
+                elif offset >= starts.get(partition, 0) and not standing.was_told(fate, partition, offset):
+                    again[key] = row
+            return all(each.key in whole for each in wanted if not each.may_be_a_copy)
+
+        until(sort_in, self.patience, every=0.3)  # the auditor follows a moment later
+        compared = _compare_kept(fate, wanted, by_sql, whole)
+        for row in again.values():
+            compared.note("extra", None, {k: row[k] for k in ("partition", "offset", "event_id", "reason")})
+        for each in sorted(wanted, key=lambda each: each.place):
+            standing.tell(fate, *each.place)
         return compared
 
-    def _rolled_up(self, subject: Subject, judged: Iterable[Judged], *, w_ms: int, since_ms: int) -> list[Compared]:
+    def _rolled_up(
+        self, subject: Subject, standing: Standing, due: Mapping[str, Sequence[Row]], *, w_ms: int
+    ) -> list[Compared]:
         """Compare the hours of the rollup that are over, once the writer has brought them up to date."""
-        events = [j.event for j in judged if j.fate == "counted" and j.event]
-        oldest_ms = min((event.event_time for event in events), default=w_ms)
+        queries = [query for query in subject.queries if query.schema.additive]
+        for query in queries:
+            standing.hours.setdefault(query.name, []).extend(query.schema.normal(row) for row in due[query.name])
+        rows = [row for each in standing.hours.values() for row in each]
+        oldest_ms = min((row["window_start"] for row in rows), default=w_ms)
         if oldest_ms // ROLLUP_MS == w_ms // ROLLUP_MS:  # no hour is over
             return []
-        wanted = {
-            query: [query.schema.normal(row) for row in rows_of(query.definition, events)]
-            for query in subject.queries
-            if query.schema.additive
-        }
         found: list[Compared] = []
 
         def up_to_date() -> bool:
             found[:] = [
                 compare_rollup(
                     query,
-                    rows,
+                    standing.hours[query.name],
                     self.store.rollup(query),
                     hour_ms=ROLLUP_MS,
-                    since_ms=since_ms,
+                    since_ms=max(standing.recomputation.since_ms, standing.rolled_up_ms.get(query.name, BEGIN)),
                     until_ms=w_ms - query.schema.span_ms,
                 )
-                for query, rows in wanted.items()
+                for query in queries
             ]
             return not any(each.differences for each in found)
 
         until(up_to_date, max(self.patience, MAINTENANCE_S + 5), every=1.0)
+        for query in queries:
+            hour_ms = (w_ms - query.schema.span_ms) // ROLLUP_MS * ROLLUP_MS
+            standing.rolled_up_ms[query.name] = hour_ms
+            standing.hours[query.name] = [row for row in standing.hours[query.name] if row["window_start"] >= hour_ms]
         return found
+
+    def _chosen(self, subject: Subject, upto: Upto, progress: Callable[[int], None]) -> dict[str, int]:
+        """Of the ids of which several partitions hold a copy, the partition whose copy counted."""
+        starts = self.topics.starts([subject.events])
+        judged, since_ms, w_ms = self._judge(subject, starts, upto, progress)
+        unsure = copies(judged)
+        if not unsure:
+            return {}
+        begins = dict(subject.begins)
+        rows = {query.name: self._topic_rows(subject, query, begins)[0] for query in subject.queries}
+        late = self._told_late(subject)
+        return choose(subject.queries, judged, unsure, rows, late=late, w_ms=w_ms, since_ms=since_ms)
+
+    def _told_late(self, subject: Subject) -> set[tuple[int, int]]:
+        """Partition and offset of the records that the job took for late."""
+        first, ends = self._from(self.late, subject), self.topics.ends([self.late], committed=True)
+        rows = (_row_of(record.value()) for record in read_range(self.kafka, first, ends))
+        ours = (row for row in rows if _tells_of_a_record(row) and row.get("source") == subject.source)
+        return {
+            (r["partition"], r["offset"]) for r in ours if r.get("run") in (None, subject.run) and not r.get("sha256")
+        }
 
     def score(
         self, subject: Subject, upto: Upto, truths: Iterable[Truth], *, progress: Callable[[int], None] = lambda n: None
@@ -281,7 +430,7 @@ class Verifier:
         """Compare one run with what really happened."""
         began = time.monotonic()
         starts = self.topics.starts([subject.events])
-        judged, _, since_ms, w_ms = self._judge(subject, starts, upto, progress, None)
+        judged, since_ms, w_ms = self._judge(subject, starts, upto, progress)
         found = {query.name: self.store.rows(query, subject.source) for query in subject.queries}
         expected: dict[str, list[Row]] = {}
 
@@ -297,66 +446,50 @@ class Verifier:
                 )
             return compared
 
-        late = {key[:2] for key in self._kept_rows(subject, self.late, starts, upto)[0]}
-        judged, _ = _choice(subject, judged, found, late, compared_with, w_ms=w_ms, since_ms=since_ms)
-        compared_with(judged)  # the last one tried need not be the one that was chosen
+        unsure = copies(judged)
+        if unsure and any(each.differences for each in compared_with(judged)):
+            late = self._told_late(subject)
+            first = choose(subject.queries, judged, unsure, found, late=late, w_ms=w_ms, since_ms=since_ms)
+            judged = judged_anew(judged, first)
+        compared_with(judged)
         result = score(subject, truths, judged, expected, found, w_ms=w_ms, since_ms=since_ms)
         result.seconds = time.monotonic() - began
         return result
 
     def _judge(
-        self,
-        subject: Subject,
-        starts: Mapping[tuple[str, int], int],
-        upto: Upto,
-        progress: Callable[[int], None],
-        imported: dict[str, _Content] | None,
-    ) -> tuple[list[Judged], dict[tuple[int, int], tuple[int, str]], int, int | None]:
-        """Fates of all records, size and digest of those that are kept, since when all are there, and W.
-
-        Raises:
-            JobError: When a partition never had a record: then no watermark moves.
-        """
+        self, subject: Subject, starts: Mapping[tuple[str, int], int], upto: Upto, progress: Callable[[int], None]
+    ) -> tuple[list[Judged], int, int | None]:
+        """Fates of all records, since when all are there, and W."""
         judge = Judge(subject.parameters.bound_ms)
         judged: list[Judged] = []
-        digests: dict[tuple[int, int], tuple[int, str]] = {}
-        since_ms = -(2**62)
+        since_ms = BEGIN
         fresh = {key for key, start in starts.items() if start > 0}
-        # one partition after the other would judge copies in the same partition only; that is how
-        # copies of one id come (they share a key)
         for number, record in enumerate(read_range(self.kafka, starts, upto.offsets)):
             place = Place(record.partition() or 0, record.offset() or 0, record.timestamp()[1])
             key = (record.topic() or "", place.partition)
             if key in fresh:  # older records have expired
                 fresh.discard(key)
                 since_ms = max(since_ms, place.arrival_ms + FUTURE_MS)
-            value = record.value()
-            if imported is not None and subject.files:
-                headers = dict(record.headers() or ())
-                if isinstance(file := headers.get("file"), bytes):
-                    imported[file.decode("ascii", "replace")].add(value or b"")
-            for each in judge.judge(value, place):
-                judged.append(each)
-                if place[:2] not in digests and (each.fate in ("late", "rejected") or each.copy_is_late):
-                    content = value or b""
-                    digests[place[:2]] = (len(content), hashlib.sha256(content).hexdigest())
+            judged += judge.judge(record.value(), place)
             if number % 20_000 == 0:
                 progress(number)
-        if upto.whole:
-            return judged, digests, since_ms, None
-        if len(judge.latest) < len(upto.offsets):
-            raise JobError(
-                "verify: some partitions never had a record, so no watermark moves",
-                hint="is the ticker running? `rtap status`",
-            )
-        return judged, digests, since_ms, min(judge.latest.values()) - judge.bound_ms
+        w_ms = None if upto.whole else min(judge.latest.values(), default=BEGIN) - judge.bound_ms
+        return judged, since_ms, w_ms
 
-    def _topic_rows(self, subject: Subject, query: Query) -> tuple[list[Row], list[tuple[str, str]]]:
-        """The rows of a result topic; and what is there beside rows with their keys: what kind of difference, and words."""
+    def _topic_rows(
+        self, subject: Subject, query: Query, begins: dict[str, int]
+    ) -> tuple[list[Row], list[tuple[str, str]]]:
+        """The rows of a result topic; and what is there beside rows with their keys: what kind of difference, and words.
+
+        Args:
+            subject: The run.
+            query: Whose.
+            begins: The offset from which each topic is read; moved to where this one is read on.
+        """
         topic = subject.results[query.name]
         ends = self.topics.ends([topic], committed=True)
-        starts = {(topic, 0): subject.begins[topic]}
-        found = read_range(self.kafka, starts, ends)
+        found = read_range(self.kafka, {(topic, 0): begins[topic]}, ends)
+        begins[topic] = max(begins[topic], ends[topic, 0])
         rows: list[Row] = []
         foreign: list[tuple[str, str]] = []
         for record in found:
@@ -474,25 +607,16 @@ class Verifier:
         begin = self.topics.starts([topic])[topic, 0]
         return {(topic, 0): max(begin, subject.refused_from) if topic == self.rejected else begin}
 
-    def _kept_rows(
-        self, subject: Subject, topic: str, starts: Mapping[tuple[str, int], int], upto: Upto
-    ) -> tuple[dict[Any, Row], dict[Any, Row]]:
-        """Rows of a shared topic about this run's records: the SQL's, and those with content."""
-        by_sql: dict[Any, Row] = {}
-        whole: dict[Any, Row] = {}
-        first, ends = self._from(topic, subject), self.topics.ends([topic], committed=True)
+    def _kept_rows(self, subject: Subject, topic: str, standing: Standing) -> Iterator[Row]:
+        """Rows of a shared topic about this run's records that were not read before: the SQL's, and those with content."""
+        first, ends = {(topic, 0): standing.shared[topic]}, self.topics.ends([topic], committed=True)
+        standing.shared[topic] = max(standing.shared[topic], ends[topic, 0])
         for record in read_range(self.kafka, first, ends):
             row = _row_of(record.value())
             if row.get("source") != subject.source or not _tells_of_a_record(row):
                 continue
-            if row.get("run") not in (None, subject.run):
-                continue
-            place = (subject.events, row["partition"])
-            if not starts.get(place, 0) <= row["offset"] < upto.offsets.get(place, 0):
-                continue
-            key = (row["partition"], row["offset"], row["event_id"])
-            (whole if row.get("sha256") else by_sql).setdefault(key, row)
-        return by_sql, whole
+            if row.get("run") in (None, subject.run):
+                yield row
 
 
 @contextmanager
@@ -524,86 +648,31 @@ class _Content:
         return f"{self.total % 2**64:016x}"
 
 
-@dataclass
-class _Found:
-    """What was found of a run: rows by query, and rows about its late and rejected records by fate."""
-
-    topic: dict[str, list[Row]] = field(default_factory=dict)
-    foreign: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
-    store: dict[str, list[Row]] = field(default_factory=dict)
-    kept: dict[Fate, tuple[dict[Any, Row], dict[Any, Row]]] = field(default_factory=dict)
+def _follows(standing: Standing, starts: Mapping[int, int]) -> bool:
+    """Whether no record has expired that a standing has not read."""
+    positions = standing.recomputation.positions
+    return positions.keys() == starts.keys() and all(positions[p] >= start for p, start in starts.items())
 
 
-def _choice(
-    subject: Subject,
-    judged: list[Judged],
-    rows: Mapping[str, Sequence[Row]],
-    late: Collection[tuple[int, int]],
-    compared_with: Callable[[Sequence[Judged]], list[Compared]],
-    *,
-    w_ms: int | None,
-    since_ms: int,
-) -> tuple[list[Judged], list[Compared]]:
-    """The fates under which there are the fewest differences, for all queries alike, and what is compared with them.
-
-    Args:
-        subject: The run.
-        judged: The fates, had the copies come in the order in which they were read.
-        rows: The rows that are there, by query.
-        late: Partition and offset of the records that the job took for late.
-        compared_with: What is there, against what it should be under such fates.
-        w_ms, since_ms: Rows are compared up to and from here.
-    """
-    compared = compared_with(judged)
-    unsure = copies(judged)
-    if not unsure or not any(each.differences for each in compared):
-        return judged, compared
-    first = choose(subject.queries, judged, unsure, rows, late=late, w_ms=w_ms, since_ms=since_ms)
-    anew = judged_anew(judged, first)
-    better = compared_with(anew)
-    if sum(each.differences for each in better) < sum(each.differences for each in compared):
-        return anew, better
-    return judged, compared
-
-
-def _kept_key(each: Judged) -> tuple[int, int, str | None]:
-    """What identifies a row about a late or rejected record: its place and as much of its id as is kept."""
-    return each.place.partition, each.place.offset, each.event_id[:MAX_TEXT] if each.event_id is not None else None
-
-
-def _may_be_a_copy(each: Judged, since_ms: int) -> bool:
-    """Whether a late record may be a duplicate whose first copy the log has forgotten: Flink remembers ids for longer."""
-    return each.fate == "late" and each.event is not None and each.event.event_time < since_ms
-
-
-def _compare_kept(
-    name: str,
-    wanted: Iterable[Judged],
-    digests: Mapping[tuple[int, int], tuple[int, str]],
-    by_sql: Mapping[Any, Row],
-    whole: Mapping[Any, Row],
-    *,
-    since_ms: int,
-) -> Compared:
+def _compare_kept(name: str, wanted: Sequence[Kept], by_sql: Mapping[Any, Row], whole: Mapping[Any, Row]) -> Compared:
     """Compare `events.late` or `events.rejected`, record by record, both of its writers."""
     compared = Compared(name, "topic")
-    wanted = list(wanted)
-    perhaps = {_kept_key(each) for each in wanted if _may_be_a_copy(each, since_ms)}
-    expected: dict[tuple[int, int, str | None], str] = {}
+    perhaps = {each.key for each in wanted if each.may_be_a_copy}
+    expected: dict[tuple[int, int, str | None], Kept] = {}
     for each in wanted:  # of several rows of a record under one id the first counts, as it does below
-        expected.setdefault(_kept_key(each), each.reason or "late")
+        expected.setdefault(each.key, each)
     compared.rows = len(expected)
-    for key, reason in expected.items():
-        row = {"partition": key[0], "offset": key[1], "event_id": key[2], "reason": reason}
+    for key, each in expected.items():
+        row = {"partition": key[0], "offset": key[1], "event_id": key[2], "reason": each.reason}
         found = whole.get(key) or by_sql.get(key)
         if found is None and key in perhaps:
             continue
-        if found is None or key not in whole or (reason != "parse" and key not in by_sql):
+        if found is None or key not in whole or (each.reason != "parse" and key not in by_sql):
             compared.note("missing", row, found)
-        elif any(r["reason"] != reason for r in (by_sql.get(key), whole[key]) if r):
+        elif any(r["reason"] != each.reason for r in (by_sql.get(key), whole[key]) if r):
             compared.note("wrong", row, found)
-        elif (whole[key]["size"], whole[key]["sha256"]) != digests[key[:2]]:
-            compared.note("wrong", row | {"sha256": digests[key[:2]][1]}, whole[key])
+        elif (whole[key]["size"], whole[key]["sha256"]) != (each.size, each.sha256):
+            compared.note("wrong", row | {"sha256": each.sha256}, whole[key])
     for key, found in {**by_sql, **whole}.items():
         if key not in expected:
             compared.note("extra", None, {k: found[k] for k in ("partition", "offset", "event_id", "reason")})

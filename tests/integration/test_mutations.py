@@ -457,7 +457,7 @@ class Court:
                 verifier = Verifier(
                     self.topics, store, hub, late=self.places["late"], rejected=self.places["rejected"], patience=0.5
                 )
-                return verifier.verify(subject, Upto(ends, whole=True))
+                return verifier.verify(subject, Upto(ends, whole=True))[0]
         finally:
             store.close()
 
