@@ -55,7 +55,7 @@ def main(folder: Path) -> None:
             lab.simulate(events=10)
         except ServiceError as error:
             seen["refused"] = error.message
-        seen["exact_when_nearly_full"] = lab.verify().exact
+        seen["exact_when_nearly_full"] = lab.verify(full=True).exact
         fill(ballast, 0)
         seen["full"] = until(lambda: [p for p in lab.status()["problems"] if "full" in p], 60)
         time.sleep(15)  # the fault itself: checkpoints, logs and the store find no space
@@ -64,7 +64,7 @@ def main(folder: Path) -> None:
         seen["healed"] = until(lambda: lab.status()["ok"], 180)
         seen["healed_s"] = round(time.monotonic() - began, 1)
         lab.simulate(rate=80, seconds=15)
-        report = lab.verify()
+        report = lab.verify(full=True)
         seen["exact"], seen["report"] = report.exact, str(report)
         seen["rows"] = report.rows
     finally:

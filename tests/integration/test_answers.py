@@ -16,7 +16,7 @@ from msgspec import structs
 
 from rtap_lab.errors import JobError, RtapLabError, ServiceError, SettingsError, SourceError, StatementError
 from rtap_lab.events.model import schema
-from rtap_lab.events.times import instant_text
+from rtap_lab.events.times import instant_ms, instant_text
 from rtap_lab.flink.rest import FlinkRest
 from rtap_lab.jobs.documents import sources_document
 from rtap_lab.kafka.clients import read_range
@@ -26,6 +26,7 @@ from rtap_lab.kafka.topics import Topics
 from rtap_lab.lab import Lab
 from rtap_lab.services.site import schema_document, settings_document
 from rtap_lab.stack.ports import ports_document
+from rtap_lab.waiting import until
 
 
 def rtap(lab: Lab, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -289,6 +290,58 @@ def test_verification_can_fail(stack: Lab, tmp_path: Path) -> None:
     out.flush(10)
     wrong = stack.verify("falsified")
     assert sum(c.extra for c in wrong.compared if c.name == "late") > 0, "late records that were none"
+
+
+def test_verification_goes_on_where_the_one_before_ended(stack: Lab) -> None:
+    stack.simulate(rate=150, seconds=4)
+    first = stack.verify(full=True)
+    assert first.exact, str(first)
+    stack.simulate(rate=150, seconds=4)
+    second = stack.verify()
+    assert second.exact, str(second)
+    assert second.runs[0].before == first.runs[0].upto
+    assert second.ledger["read"] >= first.ledger["read"] + 500
+    whole = stack.verify(full=True)
+    assert whole.exact, str(whole)
+    assert whole.runs[0].before is None
+    for one, other in zip(second.runs, whole.runs, strict=True):
+        assert one.ledger | {"ticks": 0} == other.ledger | {"ticks": 0}
+        rows = {(each.name, each.where): each.rows for each in other.compared if each.where != "hub"}
+        for each in one.compared:
+            if each.where != "hub":
+                assert 0 <= rows[each.name, each.where] - each.rows < 60, "all but what became due meanwhile"
+    done = rtap(stack, "verify", "--json")
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["before"] == whole.runs[0].upto, "another process goes on, too"
+
+    if settings_document(stack.state).read().store != "sqlite":
+        return
+    upto_ms = instant_ms(str(stack.verify().upto)) or 0
+    stack.simulate(rate=150, seconds=2)
+
+    def newest() -> int:
+        return max(instant_ms(row["window_end"]) or 0 for row in stack.rows("traffic_hop"))
+
+    end_ms = until(lambda: newest() > upto_ms + 1 and newest(), 40, lambda: AssertionError("no new row"))
+
+    def falsify(views: int, window_end: int) -> None:
+        with sqlite3.connect(stack.state.folder / "store" / "points.sqlite") as db:
+            changed = db.execute(
+                "UPDATE traffic_hop SET views = views + ? WHERE source = 'live' AND window_end = ?", (views, window_end)
+            )
+            assert changed.rowcount == 1
+
+    falsify(1, end_ms)
+    wrong = stack.verify()
+    assert wrong.runs[0].before is None, "what differs is looked at from the beginning"
+    assert [c.wrong for c in wrong.compared if c.name == "traffic_hop" and c.where == "store"] == [1]
+    falsify(-1, end_ms)
+    assert stack.verify().exact
+    falsify(1, end_ms)
+    assert stack.verify().exact, "it was compared before"
+    assert not stack.verify(full=True).exact
+    falsify(-1, end_ms)
+    assert stack.verify().exact
 
 
 def test_nothing_to_compare_is_no_success(stack: Lab) -> None:

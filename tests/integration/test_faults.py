@@ -104,7 +104,7 @@ def test_killed_services_come_back_and_verification_is_exact(stack: Lab) -> None
             assert victim.signal(signal.SIGKILL)
             wait_for(lambda v=victim, n=name: find_services(stack.state.folder).get(n) not in (None, v), 30, name)  # type: ignore[misc]
         healed(stack)
-    report = stack.verify()
+    report = stack.verify(full=True)
     assert report.exact, str(report)
     assert find_supervisor(stack.state) == supervisor
 
@@ -138,7 +138,7 @@ def test_a_service_that_hangs_is_seen_and_replaced(stack: Lab, names: tuple[str,
         print(f"{', '.join(names)} stopped: seen after {seen:.1f} s, healed after {seconds:.1f} s")
         assert seen < 15
         assert seconds < 90, "far beyond the goal of 30 s; the figure is printed, the machine is noisy"
-    report = stack.verify()
+    report = stack.verify(full=True)
     assert report.exact, str(report)
 
 
@@ -175,7 +175,7 @@ def test_a_checkpoint_that_cannot_be_read_is_passed_over_aloud_and_no_row_comes_
         assert "passed over" in after.note
     if after.note:
         assert any(after.note in str(job) for job in stack.status()["jobs"]), "said aloud"
-    report = stack.verify()
+    report = stack.verify(full=True)
     assert report.exact, str(report)
 
 
@@ -189,7 +189,7 @@ def test_a_foreign_row_is_set_aside_named_and_a_difference(stack: Lab) -> None:
             wait_for_new_results(stack, 60)
             wait_for(lambda: len(stack.status()["notices"]) == 2, 30, "naming what was set aside")
             healed(stack)
-        report = stack.verify()
+        report = stack.verify(full=True)
         assert {(c.name, c.where): c.differences for c in report.compared if c.differences} == {
             ("sessions", "topic"): 2,
             ("traffic_hop", "topic"): 1,
@@ -197,7 +197,7 @@ def test_a_foreign_row_is_set_aside_named_and_a_difference(stack: Lab) -> None:
     finally:
         stack.run_standard(gap="21s")  # a new run leaves them behind
     wait_for(lambda: stack.status()["notices"] == [], 30, "forgetting what a new run left behind")
-    report = stack.verify()
+    report = stack.verify(full=True)
     assert report.exact, str(report)
 
 
@@ -238,7 +238,7 @@ def test_an_import_that_is_broken_off_hides_nothing_for_others(
         assert "belongs to nobody" in finding.found
     with traffic(stack):
         wait_for_new_results(stack, 60)
-    report = stack.verify()
+    report = stack.verify(full=True)
     assert report.exact, "the live run does not wait for it: " + str(report)
     assert [f.verdict for f in stack.doctor(repair=True) if f.what == "transactions"] == ["OK"]
     assert not open_import()
@@ -255,7 +255,7 @@ def test_taskmanager_death(stack: Lab) -> None:
         # the goal is 15 s; two slow cores take 30 to 40, half of it for the JVM and its cold tasks
         print(f"TaskManager killed: new committed results after {seconds:.1f} s")
         healed(stack)
-    report = stack.verify()
+    report = stack.verify(full=True)
     assert report.exact, str(report)
 
 
@@ -274,7 +274,7 @@ def test_jobmanager_death_resubmits_exactly_one_job_of_the_same_run(stack: Lab) 
     assert after.run == run
     assert after.restored, "resubmitted from a checkpoint"
     assert len(FlinkRest(stack.endpoints.flink).active(after.name)) == 1
-    report = stack.verify()
+    report = stack.verify(full=True)
     assert report.exact, str(report)
 
 
@@ -286,7 +286,7 @@ def test_broker_death(stack: Lab) -> None:
         seconds = wait_for_new_results(stack, 90, since=killed)
         print(f"broker killed: new committed results after {seconds:.1f} s")
         healed(stack)
-    report = stack.verify()
+    report = stack.verify(full=True)
     assert report.exact, str(report)
 
 
@@ -302,7 +302,7 @@ def test_broker_paused_for_five_seconds(stack: Lab) -> None:
             broker.signal(signal.SIGCONT)
         wait_for_new_results(stack, 60)
         healed(stack)
-    report = stack.verify()
+    report = stack.verify(full=True)
     assert report.exact, str(report)
     assert report.ledger["late"] > 0  # what the pause delayed by more than the bound is late, and shown
 
@@ -318,7 +318,7 @@ def test_supervisor_death_the_next_command_adopts(stack: Lab) -> None:
     assert find_services(stack.state.folder) == before, "every child was adopted, none was started anew"
     with traffic(stack):
         wait_for_new_results(stack, 60)
-    report = stack.verify()
+    report = stack.verify(full=True)
     assert report.exact, str(report)
 
 
@@ -352,7 +352,7 @@ def test_down_and_up_twice_go_on_where_it_was(stack: Lab) -> None:
         assert stack.runs()["standard/live"].run == run
     with traffic(stack):
         wait_for_new_results(stack, 60)
-    report = stack.verify()
+    report = stack.verify(full=True)
     assert report.exact, str(report)
     assert report.rows > 0
 
@@ -388,7 +388,7 @@ def test_a_killed_supervisor_leaves_nothing_that_down_cannot_stop(stack: Lab) ->
     assert stack.down()
     assert find_services(stack.state.folder) == {}
     Lab.up(stack.state.folder)
-    report = stack.verify()
+    report = stack.verify(full=True)
     assert report.exact, str(report)
 
 
@@ -402,6 +402,6 @@ def test_low_latency_survives_a_taskmanager_death(stack: Lab, delivery: str) -> 
         assert find_services(stack.state.folder)["taskmanager"].signal(signal.SIGKILL)
         wait_for_new_results(stack, 90)
         healed(stack)
-    report = stack.verify()
+    report = stack.verify(full=True)
     assert report.exact, str(report)
     stack.run_standard(delivery="exactly_once")  # for the tests after this one

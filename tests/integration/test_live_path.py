@@ -71,7 +71,7 @@ def test_a_client_goes_on_where_it_was_after_the_hub_was_killed(stack: Lab) -> N
     for name in names:
         places = [seq for message in collected if message["channel"] == name for seq in message["seqs"]]
         assert places == sorted(set(places)), f"{name}: a step back, or a row twice"
-    verified = stack.verify()
+    verified = stack.verify(full=True)
     assert verified.exact, str(verified)
 
 
@@ -90,7 +90,7 @@ def told(hub: Endpoint, channel: str, kind: str, patience_s: float = 60.0) -> di
 def test_a_verdict_is_told_and_the_events_behind_a_row_are_those_it_counts(stack: Lab) -> None:
     stack.simulate(rate=40, seconds=15, seed=43)
     until(lambda: stack.rows("page_views_1m"), 120, lambda: AssertionError("no row"))
-    report = stack.verify()
+    report = stack.verify(full=True)
     assert report.exact, str(report)
     rows = next(c.rows for c in report.compared if (c.name, c.where) == ("page_views_1m", "topic"))
 
@@ -128,7 +128,7 @@ def test_two_hubs_show_the_same_through_a_death_and_provisional_rows_become_fina
             assert find_services(lab.state.folder)[name].signal(signal.SIGKILL)
             until(lambda: lab.status()["ok"], 60, lambda: AssertionError(str(lab.status()["problems"])))
         shop.join()
-        report = lab.verify()
+        report = lab.verify(full=True)
         assert report.exact, str(report)
         stop.set()
         reader.join()

@@ -35,7 +35,7 @@ BROWSED = (
 
 
 def names_compared(lab: Lab) -> set[str]:
-    report = lab.verify()
+    report = lab.verify(full=True)
     assert report.exact, str(report)
     assert not report.not_compared
     return {each.name for each in report.compared if each.rows > 0}
@@ -138,7 +138,7 @@ def test_they_stop_go_on_and_leave(two_queries: Lab) -> None:
     lab.simulate(seconds=4, seed=14)
     assert rtap(lab, "jobs", "stop", "devices_5s").returncode == 0
     assert lab.runs()["devices_5s/live"].state == "stopped"
-    report = lab.verify()
+    report = lab.verify(full=True)
     assert report.exact, str(report)
     assert any("devices_5s" in words for words in report.not_compared), "said, not passed over"
     assert lab.status()["ok"], "what nobody wants to run is no fault"

@@ -37,7 +37,7 @@ def test_full_profile_on_influxdb_survives_a_broker_and_a_store_change(tmp_path:
         finally:
             stop.set()
             shop.join()
-        report = lab.verify()
+        report = lab.verify(full=True)
         assert report.exact, str(report)
         assert {each.name for each in report.compared if each.rows} >= {"devices_5s", "sessions"}
         with pytest.raises(SettingsError, match="is up with profile full"):
@@ -45,13 +45,13 @@ def test_full_profile_on_influxdb_survives_a_broker_and_a_store_change(tmp_path:
         rows = lab.rows("sessions")
         lab.down()
         lab = Lab.up(tmp_path / "lab", store="sqlite")
-        report = lab.verify()
+        report = lab.verify(full=True)
         assert report.exact, str(report)
         assert len(lab.rows("sessions")) >= len(rows) > 0
         # a late record that was lost turns verification red
         assert report.ledger["late"] > 0
         Topics(lab.endpoints.kafka).empty([LATE])
-        red = lab.verify()
+        red = lab.verify(full=True)
         assert not red.exact
         assert {c.missing > 0 for c in red.compared if c.name == "late"} == {True}
         lab.down()
