@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+import time
+from typing import TYPE_CHECKING, Annotated
 
+import orjson
 import typer
 
 from rtap_lab.cli.app import AsJson, Form, Source, counting, notes, open_lab, print_json, until_interrupt
 from rtap_lab.errors import SettingsError, StatementError
 from rtap_lab.tables import plain
+
+if TYPE_CHECKING:
+    from rtap_lab.lab import Lab
 
 
 def register(app: typer.Typer) -> None:
@@ -74,17 +79,42 @@ def verify(
     full: Annotated[
         bool, typer.Option("--full", help="From the beginning; else live goes on where the verification before ended.")
     ] = False,
+    every: Annotated[
+        float | None,
+        typer.Option(min=1, help="Again and again, so many seconds apart, until Ctrl-C: a line each time."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Recompute every query and compare all rows of topics and store; exit 0 only if equal."""
+    lab = open_lab()
+    if every is not None:
+        raise typer.Exit(_keep_verifying(lab, source, full, every, as_json))
     with counting("records") as progress:
-        report = open_lab().verify(source, full=full, progress=progress)
+        report = lab.verify(source, full=full, progress=progress)
     if as_json:
         print_json(report.as_json())
     else:
         print(report)
     if not report.exact:
         raise typer.Exit(1)
+
+
+def _keep_verifying(lab: Lab, source: str, full: bool, every: float, as_json: bool) -> int:
+    """Verify until Ctrl-C; 0 if it was exact each time."""
+    exact = True
+    try:
+        while True:
+            report = lab.verify(source, full=full)
+            exact = exact and report.exact
+            if as_json:
+                print(orjson.dumps(report.as_json()).decode(), flush=True)
+            elif report.exact:
+                print("\n".join(run.verdict for run in report.runs), flush=True)
+            else:
+                print(report, flush=True)
+            time.sleep(every)
+    except KeyboardInterrupt:
+        return 0 if exact else 1
 
 
 def score(source: Source = "live", as_json: AsJson = False) -> None:

@@ -23,6 +23,9 @@ from rtap_lab.verification.verdicts import verdicts_document
 
 log = logging.getLogger("rtap")
 
+VERIFIED_EVERY_S = 60.0
+"""Seconds between two verifications of a dashboard that keeps verifying."""
+
 
 class LabControl:
     """One lab, as `dashboards.control` takes it.
@@ -34,6 +37,7 @@ class LabControl:
         self.lab = lab
         self.acts: dict[str, Callable[..., Any]] = {
             "verify": self.verify,
+            "keep_verifying": self.keep_verifying,
             "simulate": self.simulate,
             "simulator_rate": self.set_rate,
             "simulator_inject": self.inject,
@@ -46,6 +50,7 @@ class LabControl:
         self._ended: dict[str, tuple[float, str]] = {}
         """When and how what took long ended last, by name: no words when well."""
         self._stop_simulator = threading.Event()
+        self._stop_verifying = threading.Event()
 
     # --- what is shown ---------------------------------------------------------------------------
 
@@ -95,6 +100,31 @@ class LabControl:
             return "" if self.lab.verify().exact else "NOT EXACT: `rtap verify` says where"
 
         return self._begin("verify", prove)
+
+    def keep_verifying(self, on: bool) -> str:
+        """Verify the live source every minute, each time from where the time before ended; or no longer.
+
+        A stack that is away, or a job that stands still, is said, and looked at again a minute later.
+        """
+        if not on:
+            self._stop_verifying.set()
+            return "stopped"
+        self._stop_verifying.clear()
+        before = self._working.get("keep verifying")
+        if before is not None and before.is_alive():  # it goes on
+            return "begun"
+
+        def keep() -> str:
+            while not self._stop_verifying.is_set():
+                try:
+                    exact, words = self.lab.verify().exact, "NOT EXACT: `rtap verify` says where"
+                except RtapLabError as error:
+                    exact, words = False, str(error).splitlines()[0]
+                self._ended["verify"] = (time.time(), "" if exact else words)
+                self._stop_verifying.wait(VERIFIED_EVERY_S)
+            return ""
+
+        return self._begin("keep verifying", keep)
 
     def simulate(self, scenario: str = "brisk", rate: float | None = None) -> str:
         """Begin to simulate visitors; they end with the dashboard's process."""

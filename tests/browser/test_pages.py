@@ -32,11 +32,19 @@ class Controls:
     def __init__(self) -> None:
         self.asked: list[Any] = []
         self.working: list[str] = []
-        self.acts = {"verify": self.verify, "job_run": self.job_run}
+        self.acts = {"verify": self.verify, "keep_verifying": self.keep_verifying, "job_run": self.job_run}
 
     def verify(self) -> str:
         self.asked.append("verify")
         return "begun"
+
+    def keep_verifying(self, on: bool) -> str:
+        self.asked.append(("keep verifying", on))
+        if on:
+            self.working.append("keep verifying")
+        else:
+            self.working.remove("keep verifying")
+        return "begun" if on else "stopped"
 
     def job_run(self, name: str) -> str:
         self.asked.append(name)
@@ -248,11 +256,14 @@ def test_the_pipeline_shows_the_ledger_and_does_what_it_is_told(site: Site, page
     expect(ledger).to_contain_text("rejected: parse7")
     ledger.get_by_role("button", name="verify now").click()
     expect(ledger).to_contain_text("begun")
+    ledger.get_by_role("button", name="verify every minute").click()
+    ledger.get_by_role("button", name="stop verifying").click()
+    expect(ledger.get_by_role("button", name="verify every minute")).to_be_visible()
     tile(page, "Jobs").get_by_role("button", name="run watchlist").click()
     expect(tile(page, "Jobs")).to_contain_text("begun")
     page.get_by_role("tab", name="Patterns").click()
     expect(tile(page, "Bots, failed logins and rage clicks are on their way")).to_be_visible(timeout=15_000)
-    assert site.control.asked == ["verify", "watchlist"]
+    assert site.control.asked == ["verify", ("keep verifying", True), ("keep verifying", False), "watchlist"]
     assert errors == []
 
 

@@ -493,7 +493,11 @@ const cards = {
         const reasons = Object.entries(facts.left_out).sort(([, a], [, b]) => b - a);
         leftOut.replaceChildren(...(reasons.length ? [headOf(["left out of the live source, by reason", "records"])] : []), ...reasons.map(([name, n]) => rowOf([name, shortly(n)])));
         const busy = facts.working.includes("verify");
-        buttons(controls, facts, [[busy ? "verifying …" : "verify now", { act: "verify" }, busy]]);
+        const kept = facts.working.includes("keep verifying");
+        buttons(controls, facts, [
+          [busy ? "verifying …" : "verify now", { act: "verify" }, busy],
+          [kept ? "stop verifying" : "verify every minute", { act: "keep_verifying", on: !kept }],
+        ]);
         if (facts.ended.verify) verdict.textContent = facts.ended.verify;
       }),
     ];
