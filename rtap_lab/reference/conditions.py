@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 from rtap_lab.queries.conditions import Both, Compared, Condition, Contains, Either, Missing, Not, Operand, property_key
@@ -54,9 +55,17 @@ def _compared(condition: Compared, own: str | None) -> Test:
         return of_fields
     value, name = condition.right, condition.left.name
     if condition.left.step is None and property_key(name) is None:  # most conditions are of this kind
+        get = attrgetter(name)
+        if condition.operator == "=":
+
+            def equal(event: Any, bound: Bound) -> bool | None:
+                a = get(event)
+                return None if a is None else a == value
+
+            return equal
 
         def of_value(event: Any, bound: Bound) -> bool | None:
-            a = getattr(event, name)
+            a = get(event)
             return None if a is None else compare(a, value)
 
         return of_value

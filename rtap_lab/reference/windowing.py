@@ -224,6 +224,7 @@ class _Sessions:
 
     def add(self, events: Iterable[Any], key: Callable[[Any], tuple[Any, ...]], watermark: int) -> int:
         gap, left_out, opened = self.gap, 0, self.state["open"]
+        adders = list(enumerate(each.add for each in self.accumulators))
         for event in events:
             moment = event.event_time
             if moment + gap - 1 <= watermark:
@@ -231,6 +232,13 @@ class _Sessions:
                 continue
             of = key(event)
             mine = opened.get(of, ())
+            if len(mine) == 1 and mine[0][0] - gap <= moment <= mine[0][1] + gap:  # most events go on with one session
+                (session,) = mine
+                for index, add in adders:
+                    session[2][index] = add(session[2][index], event)
+                session[0], session[1] = min(session[0], moment), max(session[1], moment)
+                self.state["next"] = min(self.state["next"], session[1] + gap)
+                continue
             states = [each.add(each.new(), event) for each in self.accumulators]
             first = last = moment
             apart = []

@@ -47,9 +47,13 @@ class RecentIds(Ids):
     def first(self, event_id: str) -> bool:
         digest = hashlib.blake2b(event_id.encode("utf-8", "surrogatepass"), digest_size=8).digest()
         number = int.from_bytes(digest, "big")
-        if any(number in ids for ids in self.hours.values()):
+        newest = self._newest
+        if number in newest:
             return False
-        self._newest.add(number)
+        for ids in self.hours.values():
+            if ids is not newest and number in ids:
+                return False
+        newest.add(number)
         return True
 
 

@@ -7,6 +7,7 @@ import hashlib
 import io
 import os
 import pickle
+import time
 from array import array
 from collections.abc import Mapping
 from contextlib import suppress
@@ -21,6 +22,9 @@ from rtap_lab.reference.windowing import BEGIN
 from rtap_lab.verification.comparing import Row
 from rtap_lab.verification.recomputing import Recomputation
 from rtap_lab.verification.report import Subject
+
+_HALF_S = 600
+"""Seconds after which a file that was not written to its end goes."""
 
 VERSION = 1
 """Of what is written down; another version's is not read."""
@@ -132,9 +136,11 @@ class Standings:
     def keep_only(self, keys: set[str]) -> None:
         """Remove the standings of runs other than these (`JOB/SOURCE`)."""
         wanted = {_name(key) for key in keys}
-        for path in self.folder.glob("*.pickle") if self.folder.is_dir() else ():
-            if path.name not in wanted:
-                path.unlink(missing_ok=True)
+        for path in list(self.folder.iterdir()) if self.folder.is_dir() else ():
+            half = path.suffix != ".pickle"  # who writes it has ended, or will have replaced it by then
+            with suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime > _HALF_S if half else path.name not in wanted:
+                    path.unlink()
 
     def _path(self, subject: Subject) -> Path:
         return self.folder / _name(subject.key)

@@ -213,12 +213,16 @@ class Verifier:
         due = recomputation.due()
         kept = recomputation.kept_since()
         compared: list[Compared] = []
+        rolled_up = subject.source == LIVE and w_ms is not None
         for query in subject.queries:
-            compared += self._compared(subject, query, standing, due[query.name], w_ms=w_ms)
+            rows = due.pop(query.name)
+            if rolled_up and query.schema.additive:
+                standing.hours.setdefault(query.name, []).extend(map(query.schema.normal, rows))
+            compared += self._compared(subject, query, standing, rows, w_ms=w_ms)
         for topic, fate in self._kept_topics:
             compared.append(self._compared_kept(subject, topic, fate, standing, kept[fate], starts, before, upto))
-        if subject.source == LIVE and w_ms is not None:
-            compared += self._rolled_up(subject, standing, due, w_ms=w_ms)
+        if rolled_up and w_ms is not None:
+            compared += self._rolled_up(subject, standing, w_ms=w_ms)
         problems = []
         if recomputation.left_out:
             problems.append(
@@ -305,13 +309,12 @@ class Verifier:
         rows, foreign = self._topic_rows(subject, query, standing.results)
         rows = standing.ahead.get(query.name, []) + rows
         standing.ahead[query.name] = [row for row in rows if w_ms is not None and schema.row_time_ms(row) > w_ms]
-        found = []
-        stored = self._stored(subject, query, standing, w_ms, wanted)
-        for where, there in (("topic", rows), ("store", stored)):
-            found.append(compare(query, where, wanted, there, delivery=delivery, w_ms=w_ms, since_ms=since_ms))
+        topic = compare(query, "topic", wanted, rows, delivery=delivery, w_ms=w_ms, since_ms=since_ms)
         for what, words in foreign:
-            found[0].note(what, None, f"{subject.results[query.name]}, {words}")
-        return found
+            topic.note(what, None, f"{subject.results[query.name]}, {words}")
+        del rows  # of one place at a time: of a long log they are many
+        stored = self._stored(subject, query, standing, w_ms, wanted)
+        return [topic, compare(query, "store", wanted, stored, delivery=delivery, w_ms=w_ms, since_ms=since_ms)]
 
     def _stored(
         self, subject: Subject, query: Query, standing: Standing, w_ms: int | None, wanted: Collection[Any]
@@ -369,13 +372,9 @@ class Verifier:
             standing.tell(fate, *each.place)
         return compared
 
-    def _rolled_up(
-        self, subject: Subject, standing: Standing, due: Mapping[str, Sequence[Row]], *, w_ms: int
-    ) -> list[Compared]:
+    def _rolled_up(self, subject: Subject, standing: Standing, *, w_ms: int) -> list[Compared]:
         """Compare the hours of the rollup that are over, once the writer has brought them up to date."""
         queries = [query for query in subject.queries if query.schema.additive]
-        for query in queries:
-            standing.hours.setdefault(query.name, []).extend(query.schema.normal(row) for row in due[query.name])
         rows = [row for each in standing.hours.values() for row in each]
         oldest_ms = min((row["window_start"] for row in rows), default=w_ms)
         if oldest_ms // ROLLUP_MS == w_ms // ROLLUP_MS:  # no hour is over
