@@ -4,7 +4,7 @@ const DAY = 24 * 3600_000;
 const OLD_MS = 60_000; // six windows of the traffic
 const MOST_PAST = 20_000; // rows of the past that are asked for at once
 const MOVES_MS = 500; // milliseconds between two moves of the page's span
-const DRAWS_MS = 200; // and between two pictures of one chart or card
+const DRAWS_MS = [33, 200]; // between two pictures of one chart or card: of a page that has time, and of one that is behind
 const LENT = 900_000; // the range of a page without one while it is rewound
 const REWOUND_MS = 2 * 3600_000; // a page that was rewound and left follows again after so long
 const FILTERS = ["page", "campaign", "country", "device"]; // columns that a page can be narrowed by
@@ -333,21 +333,39 @@ function showRows(model, draw) {
   };
 }
 
+// How far the page is behind: so late its timers were lately. Pictures keep it busy, whoever paints them (Bokeh does, in frames of its own).
+const late = {
+  ms: 0,
+
+  note(ms) {
+    this.ms += (Math.min(ms, DRAWS_MS[1]) - this.ms) * 0.2; // a page that was hidden is not behind
+  },
+
+  pause() {
+    const [least, most] = DRAWS_MS;
+    return Math.min(most, Math.max(least, 8 * this.ms));
+  },
+};
+
 function showSource(model, draw) {
   const key = `${model.url} ${model.channel} ${model.source}`;
   if (!rowSources.has(key)) rowSources.set(key, new Rows(model));
   const source = rowSources.get(key);
   let waiting = false;
   let drawnAt = 0;
-  // The first news is drawn at once, what follows a moment later: a page takes its share of the machine, and no more.
+  // News is drawn with the next frame, what follows a moment later: a page takes its share of the machine, and no more.
   const soon = () => {
     if (waiting) return;
     waiting = true;
-    setTimeout(() => requestAnimationFrame(() => {
-      waiting = false;
-      drawnAt = Date.now();
-      if (!model.el || model.el.offsetParent !== null) draw(source); // what nobody sees is drawn when somebody does
-    }), Math.max(0, drawnAt + DRAWS_MS - Date.now()));
+    const due = Math.max(performance.now(), drawnAt + late.pause());
+    setTimeout(() => {
+      late.note(Math.max(0, performance.now() - due));
+      requestAnimationFrame(() => {
+        waiting = false;
+        drawnAt = performance.now();
+        if (!model.el || model.el.offsetParent !== null) draw(source); // what nobody sees is drawn when somebody does
+      });
+    }, due - performance.now());
   };
   source.listeners.add(soon);
   const stops = [pageState.listen(soon)];
