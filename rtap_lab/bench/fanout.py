@@ -14,14 +14,16 @@ import re
 import secrets
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import psutil
 
+from rtap_lab.bench.pushers import ROW_BYTES, on_schedule
 from rtap_lab.live.access import issue
 from rtap_lab.live.hub import Hub
 from rtap_lab.live.protocol import Subscribe, authorize, encode
@@ -31,11 +33,12 @@ from rtap_lab.stack.process import free_port
 
 CHANNEL = "fanout"
 SCHEMA = Schema(keys={"page": "text"}, measures={"due_ns": "integer", "filling": "text"})
-ROW_BYTES = 300
-"""About what a row of the packaged queries takes."""
 
-_MARK = b'"due_ns"'
-_DUE = re.compile(rb'"due_ns":(\d+)')
+Server = Literal["hub", "broadcast", "sessions"]
+"""The hub, or what is beside it in `bench.pushers`."""
+
+_MARK = b"due_ns"
+_DUE = re.compile(rb'due_ns"?:(\d+)')
 _TIMED = 20
 """One client of so many notes the age of each row; the others count rows."""
 
@@ -71,11 +74,24 @@ class Fanout:
         return asdict(self)
 
 
-class _Reader(asyncio.Protocol):
-    """A client: a handshake, one subscription, then it counts what comes."""
+@dataclass(frozen=True)
+class _Opening:
+    """How a client begins."""
 
-    def __init__(self, token: str, *, timed: bool) -> None:
-        self.token = token
+    words: tuple[str | bytes, ...] = ()
+    """What it sends first."""
+    begun: bytes = b'"snapshot"'
+    """What a frame holds that tells it that it is there."""
+    path: str = "/"
+    headers: str = ""
+    """More of its handshake, each line with its end."""
+
+
+class _Reader(asyncio.Protocol):
+    """A client: a handshake, a few words, then it counts what comes."""
+
+    def __init__(self, opening: _Opening, *, timed: bool) -> None:
+        self.opening = opening
         self.timed = timed
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.rows = 0
@@ -90,8 +106,8 @@ class _Reader(asyncio.Protocol):
         key = base64.b64encode(secrets.token_bytes(16)).decode()
         host, port = transport.get_extra_info("peername")[:2]
         transport.write(
-            f"GET / HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+            f"GET {self.opening.path} HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"{self.opening.headers}Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
         )
 
     def data_received(self, data: bytes) -> None:
@@ -105,14 +121,15 @@ class _Reader(asyncio.Protocol):
                 self._transport.abort()
                 return
             self._open, self._buffer = True, rest
-            for words in (authorize(self.token), encode(Subscribe(CHANNEL))):
+            for words in self.opening.words:
                 self._send(0x81, words if isinstance(words, bytes) else words.encode())
         while (frame := self._frame()) is not None:
             kind, payload = frame
             if kind == 0x9:
                 self._send(0x8A, payload)
-            elif b'"snapshot"' in payload and not self.ready.done():
-                self.ready.set_result(None)
+            elif not self.ready.done():
+                if self.opening.begun in payload:
+                    self.ready.set_result(None)
             elif self.timed:
                 for due in _DUE.findall(payload):
                     self.rows += 1
@@ -148,47 +165,83 @@ class _Reader(asyncio.Protocol):
         return kind, payload
 
 
-def _reader(token: str, number: int) -> Callable[[], _Reader]:
-    return lambda: _Reader(token, timed=number % _TIMED == 0)
+def _reader(opening: _Opening, number: int) -> Callable[[], _Reader]:
+    return lambda: _Reader(opening, timed=number % _TIMED == 0)
 
 
-def measure(clients: int, hertz: float, seconds: float) -> Fanout:
+def measure(clients: int, hertz: float, seconds: float, server: Server = "hub") -> Fanout:
     """Serve so many clients so many rows a second each.
 
+    Args:
+        clients: How many.
+        hertz: Rows a second.
+        seconds: For how long.
+        server: The hub, or what is beside it (`bench.pushers`).
+
     Raises:
-        ConnectionError: When the hub does not take all of them.
+        ConnectionError: When it does not take all of them.
     """
     with ThreadPoolExecutor(1) as thread:  # a notebook's own thread has a loop that runs
-        return thread.submit(asyncio.run, _hub_and_clients(clients, hertz, seconds)).result()
+        return thread.submit(asyncio.run, _server_and_clients(clients, hertz, seconds, server)).result()
 
 
-async def _hub_and_clients(clients: int, hertz: float, seconds: float) -> Fanout:
+async def _server_and_clients(clients: int, hertz: float, seconds: float, server: Server) -> Fanout:
     port, secret = free_port(), secrets.token_hex(16)
     pipe = asyncio.subprocess.PIPE
-    command = [sys.executable, "-m", "rtap_lab.bench.fanout", str(port), str(hertz), str(seconds)]
+    module = ["rtap_lab.bench.fanout"] if server == "hub" else ["rtap_lab.bench.pushers", server]
+    command = [sys.executable, "-m", *module, str(port), str(hertz), str(seconds)]
     environment = {**os.environ, "RTAP_FANOUT_SECRET": secret}
     hub = await asyncio.create_subprocess_exec(*command, env=environment, stdin=pipe, stdout=pipe)
     try:
-        return await _measure(hub, port, secret, clients, hertz, seconds)
+        return await _measure(hub, port, _openings(server, port, secret), clients, hertz, seconds)
     finally:
         if hub.returncode is None:
             hub.kill()
         await hub.wait()
 
 
+def _openings(server: Server, port: int, secret: str) -> Callable[[], _Opening]:
+    """What makes the next client's beginning."""
+    if server == "hub":
+        token = issue(secret, time.time())
+        return lambda: _Opening((authorize(token), encode(Subscribe(CHANNEL))))
+    if server == "broadcast":
+        return _Opening
+
+    def session() -> _Opening:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
+            f"http://127.0.0.1:{port}/", timeout=30
+        ) as answer:
+            page = answer.read().decode()
+        (token, *_) = re.findall(r'"token":"([^"]+)"', page)
+        headers = f"Origin: http://127.0.0.1:{port}\r\nSec-WebSocket-Protocol: bokeh, {token}\r\n"
+        return _Opening(begun=b'"ACK"', path="/ws", headers=headers)
+
+    return session
+
+
 async def _measure(
-    hub: asyncio.subprocess.Process, port: int, secret: str, clients: int, hertz: float, seconds: float
+    hub: asyncio.subprocess.Process,
+    port: int,
+    opening: Callable[[], _Opening],
+    clients: int,
+    hertz: float,
+    seconds: float,
 ) -> Fanout:
     assert hub.stdin is not None
     assert hub.stdout is not None
-    loop, token, process = asyncio.get_running_loop(), issue(secret, time.time()), psutil.Process(hub.pid)
+    loop, process = asyncio.get_running_loop(), psutil.Process(hub.pid)
     await hub.stdout.readline()  # it listens
     before = process.memory_info().rss
     readers: list[_Reader] = []
     while len(readers) < clients:
         some = min(_AT_ONCE, clients - len(readers))
+        openings = [await asyncio.to_thread(opening) for _ in range(some)]
         made = await asyncio.gather(
-            *(loop.create_connection(_reader(token, len(readers) + n), "127.0.0.1", port) for n in range(some))
+            *(
+                loop.create_connection(_reader(each, len(readers) + n), "127.0.0.1", port)
+                for n, each in enumerate(openings)
+            )
         )
         readers += [reader for _, reader in made]
         await asyncio.wait_for(asyncio.gather(*(reader.ready for _, reader in made)), 60)
@@ -232,19 +285,15 @@ async def serve(port: int, hertz: float, seconds: float, secret: str) -> None:
     server.begin(CHANNEL, "live", "run", 0)
     server.loaded(CHANNEL, "live")
     await server.start(port)
-    print("ready", flush=True)
-    await asyncio.to_thread(sys.stdin.readline)
-    loop, filling = asyncio.get_running_loop(), "x" * ROW_BYTES
-    began, cpu, sent = loop.time(), time.process_time(), 0
-    while (due := began + sent / hertz) < began + seconds:
-        await asyncio.sleep(due - loop.time())
-        due_ns = time.time_ns() - int((loop.time() - due) * 1e9)
+    filling, sent = "x" * ROW_BYTES, 0
+
+    def publish(due_ns: int) -> None:
+        nonlocal sent
         sent += 1
         row = {"window_start": "", "window_end": "", "page": "/", "due_ns": due_ns, "filling": filling}
         server.publish(CHANNEL, "live", [(sent, row)], appended_ms=0, received_ms=0)
-    took, cost = loop.time() - began, time.process_time() - cpu
-    print(json.dumps({"sent": sent, "seconds": took, "cpu_s": cost}), flush=True)
-    await asyncio.to_thread(sys.stdin.readline)
+
+    await on_schedule(publish, hertz, seconds)
 
 
 def main(arguments: Sequence[str]) -> None:

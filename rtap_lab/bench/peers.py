@@ -26,7 +26,8 @@ from rtap_lab.jupyter.server import notebooks_folder
 from rtap_lab.kafka.names import events_topic
 from rtap_lab.lab import Lab
 from rtap_lab.queries.builders import count, tumble
-from rtap_lab.stack.components import cache_folder
+from rtap_lab.stack.components import cache_folder, jars
+from rtap_lab.stack.java import find_java
 from rtap_lab.stack.process import run_command
 
 MINUTE_MS = 60_000
@@ -55,6 +56,7 @@ PEERS = (
     Peer("bytewax", ("bytewax[kafka]==0.21.1",), "bytewax_count", ("default", "tuned"), "duplicates, late records, transactions"),
     Peer("pathway", ("pathway==0.33.0",), "pathway_count", ("default",), "duplicates, late records, transactions"),
     Peer("quixstreams", ("quixstreams==3.28.1",), "quixstreams_count", ("default", "tuned"), "duplicates, transactions (at least once)"),
+    Peer("pyflink", ("apache-flink==2.3.0", "setuptools==80.9.0"), "pyflink_count", ("default", "tuned"), "duplicates, transactions; its functions are Python"),
     Peer("streamz", ("streamz==0.6.6", "confluent-kafka==2.16.1"), "streamz_count", ("default", "tuned"), "event time, durable state, duplicates"),
     Peer("confluent-kafka loop", ("confluent-kafka==2.16.1",), "confluent_loop", ("default", "tuned"), "all but a dict"),
     Peer("aiokafka loop", ("aiokafka==0.14.0",), "aiokafka_loop", ("default", "tuned"), "all but a dict"),
@@ -140,10 +142,12 @@ def count_by_peer(lab: Lab, peer: Peer, variant: str, source: str, records: int)
     with tempfile.TemporaryDirectory(prefix="rtap-peer-") as folder:
         out = Path(folder) / "out.json"
         program = programs() / f"{peer.program}.py"
-        command = [str(python), str(program), lab.endpoints.kafka.address, events_topic(source), str(records), variant]
+        connectors = ",".join(str(path) for path in jars("flink") if "connector" in path.name)
+        command = ["env", f"JAVA_HOME={find_java(None).parents[1]}", str(python), str(program)]
+        command += [lab.endpoints.kafka.address, events_topic(source), str(records), variant, str(out), connectors]
         with Meter(lab) as cost:
             try:
-                code, text = run_command([*command, str(out)], timeout=PATIENCE_S, cwd=Path(folder))
+                code, text = run_command(command, timeout=PATIENCE_S, cwd=Path(folder))
             except TimeoutError as error:
                 raise JobError(f"{peer.name} ({variant}): {error}") from error
         if code or not out.is_file():
