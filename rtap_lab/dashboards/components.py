@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.resources
 import re
 import time
-from typing import Any
+from functools import cache
+from typing import Any, ClassVar
 
 import param
 from panel.custom import JSComponent
@@ -17,7 +19,8 @@ from rtap_lab.queries.query import Query
 from rtap_lab.settings import LIVE
 
 
-def _module(name: str) -> str:
+@cache
+def module(name: str) -> str:
     """One module of the hub's client, what a page shares, and a component: Panel takes one text, and no import leaves it."""
     live = importlib.resources.files("rtap_lab.live")
     browser = importlib.resources.files("rtap_lab.dashboards").joinpath("browser")
@@ -26,7 +29,35 @@ def _module(name: str) -> str:
     return re.sub(r"^export ", "", shared, flags=re.MULTILINE) + browser.joinpath(f"{name}.js").read_text()
 
 
-class HubFeed(JSComponent):
+MODULES = ("chart", "cards")
+"""The components' modules, by name."""
+
+served_below = ""
+"""Where the modules are had on the server of the page, below its address; empty: each component carries its module's text."""
+
+
+def module_version(name: str) -> str:
+    """What changes when a module does."""
+    return hashlib.sha256(module(name).encode()).hexdigest()[:16]
+
+
+class _Fed(JSComponent):
+    """A component whose module is served once for all of a page, where there is a server that does: its text is 60 KB."""
+
+    _name: ClassVar[str]
+
+    def _get_properties(self, doc: Any) -> dict[str, Any]:
+        properties: dict[str, Any] = super()._get_properties(doc)
+        if served_below and doc is not None and doc.session_context is not None:
+            address = f"{served_below}/{self._name}-{module_version(self._name)}.js"
+            properties["esm"] = (
+                f'const module = await import(new URL("{address}", document.baseURI).href);\n'
+                "export function render(all) {\n  return module.render(all);\n}\n"
+            )
+        return properties
+
+
+class HubFeed(_Fed):
     """Feeds a Bokeh source of the same document from a query's rows, in the browser alone."""
 
     url = param.String(doc="The hub's address; empty: a static picture")
@@ -44,7 +75,8 @@ class HubFeed(JSComponent):
         default={}, doc="A query that is shown while the page is narrowed by what this one does not have"
     )
 
-    _esm = _module("chart")
+    _name = "chart"
+    _esm = module("chart")
 
 
 def token_of(hub: Endpoint | None) -> str:
@@ -64,7 +96,7 @@ def fed(hub: Endpoint | None, query: Query, source: str = LIVE) -> dict[str, Any
     }
 
 
-class Board(JSComponent):
+class Board(_Fed):
     """Cards side by side, as many as there is room for: big numbers, rankings, lists and so on (`browser/cards.js`)."""
 
     url = param.String(doc="The hub's address")
@@ -73,4 +105,5 @@ class Board(JSComponent):
     least = param.Integer(default=300, doc="Pixels that a card has at least, if the page has them")
     cards = param.List(doc="Of each: kind, channel, time, options, and whether it takes the whole width")
 
-    _esm = _module("cards")
+    _name = "cards"
+    _esm = module("cards")

@@ -1,6 +1,6 @@
 """What the dashboard shows of the lab itself, and what may be done from it: a plugin's handlers for `panel serve`.
 
-`GET /control/facts` says how things are; `POST /control/act` with `{"act": NAME, …}` as JSON does something, for who came by
+`GET /control/module/NAME-VERSION.js` gives what the page's components run; `GET /control/facts` says how things are; `POST /control/act` with `{"act": NAME, …}` as JSON does something, for who came by
 an address that `rtap dash` printed, not by one of `rtap dash --view`. A POST of another page is refused by its Origin, and its
 content type, which no form can send.
 """
@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from tornado.web import HTTPError, RequestHandler
 
-from rtap_lab.dashboards import access
+from rtap_lab.dashboards import access, components
 from rtap_lab.errors import RtapLabError
 
 FRESH_S = 2.0
@@ -131,6 +131,17 @@ class ActHandler(_Handler):
         return partial(act, **asked)
 
 
+class ModuleHandler(RequestHandler):
+    """A component's module: the package's own text, for whoever asks."""
+
+    def get(self, name: str, version: str) -> None:
+        if version != components.module_version(name):
+            raise _refused(404, "this page is of another version: load it again")
+        self.set_header("Content-Type", "text/javascript; charset=utf-8")
+        self.set_header("Cache-Control", "public, max-age=31536000, immutable")
+        self.finish(components.module(name))
+
+
 def _refused(code: int, words: str) -> HTTPError:
     return HTTPError(code, words)
 
@@ -138,4 +149,10 @@ def _refused(code: int, words: str) -> HTTPError:
 def routes(control: Control) -> list[tuple[str, type[RequestHandler], dict[str, Any]]]:
     """As `panel serve --plugins` takes them."""
     shared = _Shared(control)
-    return [(r"/control/facts", FactsHandler, {"shared": shared}), (r"/control/act", ActHandler, {"shared": shared})]
+    components.served_below = "control/module"
+    modules = rf"/control/module/({'|'.join(components.MODULES)})-([0-9a-f]+)\.js"
+    return [
+        (r"/control/facts", FactsHandler, {"shared": shared}),
+        (r"/control/act", ActHandler, {"shared": shared}),
+        (modules, ModuleHandler, {}),
+    ]

@@ -13,7 +13,7 @@ from typing import Any
 
 import panel as pn
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, WebSocket, expect
 
 from rtap_lab.dashboards import app
 from rtap_lab.dashboards.charts import LiveChart
@@ -320,3 +320,21 @@ def test_every_kind_of_chart_is_drawn_from_the_hub(
     shot(page, "charts", settled_ms=1_500)
     assert errors == []
     assert foreign == []
+
+
+def test_a_modules_text_comes_once_and_not_with_each_card(site: Site, page: Page, errors: list[str]) -> None:
+    asked: list[str] = []
+    frames: list[int] = []
+    page.on("request", lambda request: asked.append(request.url))
+
+    def note(socket: WebSocket) -> None:
+        if "/app/ws" in socket.url:  # Bokeh's, not the hub's
+            socket.on("framereceived", lambda frame: frames.append(len(frame)))
+
+    page.on("websocket", note)
+    site.open(page)
+    for name in ("chart", "cards"):
+        assert len([url for url in asked if f"/control/module/{name}-" in url]) == 1, asked
+    print(f"the largest message to the page: {max(frames) / 1000:.0f} KB")
+    assert max(frames) < 450_000
+    assert errors == []
