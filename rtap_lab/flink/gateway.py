@@ -75,6 +75,24 @@ class Session:
             raise StatementError(f"flink: {why}", sql=sql, hint=advice(why, sql), trace=answer.text)
         return answer.json()
 
+    @staticmethod
+    def end_of(gateway: Endpoint, handle: str) -> None:
+        """End the session of somebody who is gone: what it had begun and not yet handed to the JobManager ends with it.
+
+        Raises:
+            JobError: When the gateway is there and does not answer.
+        """
+        with httpx.Client(base_url=f"{gateway}/v3", timeout=30, trust_env=False, verify=verifying(gateway)) as http:
+            try:
+                http.request("DELETE", f"/sessions/{handle}")  # one that is not known has ended
+            except httpx.ConnectError:
+                return  # its process is gone, and all sessions with it
+            except httpx.HTTPError as error:
+                raise JobError(
+                    f"flink: the SQL Gateway does not answer ({type(error).__name__})",
+                    hint="`rtap status` shows it; it is restarted by itself",
+                ) from error
+
     def configure(self, sql: str) -> None:
         """Run a statement that starts no job: CREATE, USE, SET, DROP.
 

@@ -20,6 +20,9 @@ MIN_PAUSE_MS = 100
 TERMINAL = ("FINISHED", "CANCELED", "FAILED", "SUSPENDED")
 """States of a job that has ended."""
 
+FIXED_JOB_ID = "$internal.pipeline.job-id"
+"""The id of the next job, 32 hexadecimal digits; the JobManager refuses a second one of an id (PipelineOptionsInternal)."""
+
 COMMON = {"execution.runtime-mode": "streaming", "table.local-time-zone": "UTC"}
 """What every session has."""
 

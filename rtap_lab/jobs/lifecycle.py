@@ -22,14 +22,14 @@ from msgspec import structs
 from rtap_lab.endpoints import Endpoint, Endpoints
 from rtap_lab.errors import JobError, SettingsError, SourceError, StatementError
 from rtap_lab.flink.gateway import Session
-from rtap_lab.flink.properties import TERMINAL, job_properties
+from rtap_lab.flink.properties import FIXED_JOB_ID, TERMINAL, job_properties
 from rtap_lab.flink.rest import FlinkRest
 from rtap_lab.flink.savepoints import read_offsets
 from rtap_lab.flink.statements import catalog as catalog_statements
 from rtap_lab.flink.statements import job_statements, query_sql
 from rtap_lab.jobs.checkpoints import CheckpointFolder, CheckpointStorage
 from rtap_lab.jobs.documents import jobs_document, runs_document, sources_document
-from rtap_lab.jobs.model import OVER, Job, Run, job_queries, need_run, run_key
+from rtap_lab.jobs.model import OVER, Job, Run, Submission, job_queries, need_run, run_key
 from rtap_lab.jobs.reconcile import (
     TRIES,
     Adopt,
@@ -63,6 +63,9 @@ log = logging.getLogger("rtap")
 PARTITION_ADDED = "a partition was added to its topic"
 OTHER_SQL = "this version of rtap_lab says its queries in other SQL"
 OUTSLEPT = "no checkpoint was completed for as long as its transactions may stay open"
+
+COMES_S = 2.0
+"""Seconds after the end of its session in which a job that the gateway had handed over shows at the JobManager (30 ms were seen)."""
 
 LOOK_S = 5.0
 """Seconds between two looks at what changes seldom."""
@@ -180,6 +183,7 @@ class Lifecycle:
         key = run_key(job, source)
         with self.state.lock("flink-jobs", timeout=120):
             current = self.runs.read().get(key)
+            current = current and self._settled(current)
             wanted = replace(self.base(job, source), **(changes or {}))
             queries = job_queries(job, self.jobs.read(), wanted)
             if current and not anew and not self.replaces(current, wanted, queries):
@@ -316,7 +320,7 @@ class Lifecycle:
             JobError: When Flink refuses it, or it failed for good.
         """
         with self.state.lock("flink-jobs", timeout=120):
-            run = need_run(self.runs.read(), job, source)
+            run = self._settled(need_run(self.runs.read(), job, source))
             if is_quiet(run):
                 return run
             now_ms = time.time_ns() // 1_000_000
@@ -393,7 +397,7 @@ class Lifecycle:
             failures = run.failures + 1
             over = run.job_id is None or failures >= TRIES
             state = "failed" if over else run.state
-            self._update(run.key, state=state, failures=failures, error=error.message)
+            self._update(run.key, state=state, failures=failures, error=error.message, submission=None)
             raise
 
     def _flink_jobs(self) -> list[FlinkJob]:
@@ -496,11 +500,29 @@ class Lifecycle:
         )
         resumed_by = self._renew_resumed_by(run, bool(run.bounded and restore))
         *tables, statement_set = self._statements(run, self.endpoints.kafka, resumed_by)
-        with Session(self.endpoints.gateway, properties) as session:
+        job_id = secrets.token_hex(16)
+        with Session(self.endpoints.gateway, properties | {FIXED_JOB_ID: job_id}) as session:
             for statement in tables:
                 session.configure(statement)
-            job_id = session.submit(statement_set)
-        return self._update(run.key, state="running", job_id=job_id)
+            self._update(run.key, submission=Submission(session.handle, job_id))
+            session.submit(statement_set)
+        return self._update(run.key, state="running", job_id=job_id, submission=None)
+
+    def _settled(self, run: Run) -> Run:
+        """A run of which it is known what became of its submissions.
+
+        Who submitted may have died while the gateway was at it: then its job could still come, beside the one that is
+        submitted in its place, and write the same rows again.
+
+        Raises:
+            JobError: When the gateway does not answer.
+        """
+        begun = run.submission
+        if begun is None:
+            return run
+        Session.end_of(self.endpoints.gateway, begun.session)
+        until(lambda: any(job["jid"] == begun.job_id for job in self.flink.jobs()), COMES_S, every=0.1)
+        return self._update(run.key, submission=None)
 
     def _statements(self, run: Run, kafka: Endpoint, resumed_by: str | None) -> list[str]:
         """The statements of a run's job; the last one submits it."""
@@ -554,7 +576,7 @@ class Lifecycle:
             JobError: When there is no job to stop, or draining fails.
         """
         with self.state.lock("flink-jobs", timeout=120):
-            run = need_run(self.runs.read(), job, source)
+            run = self._settled(need_run(self.runs.read(), job, source))
             active = self.flink.active(run.name)
             if drain and not active:
                 raise JobError(f"job {job!r} on {source} is not running: nothing to drain")
@@ -629,6 +651,7 @@ class Lifecycle:
 
     def _remove(self, run: Run) -> Run:
         """Remove all there is of a run; what it is kept under goes last, so that a kill in between is made good."""
+        run = self._settled(run)
         for job_id in self.flink.active(run.name):
             self.flink.cancel(job_id)
             self._await_end(job_id, 60, "cancel")

@@ -28,6 +28,15 @@ def run_key(job: str, source: str) -> str:
     return f"{job}/{source}"
 
 
+class Submission(msgspec.Struct, frozen=True):
+    """A job that was given to the SQL Gateway, and of which it is not written down yet what became: who gave it may be dead."""
+
+    session: str
+    """The gateway's session: its end ends what has not reached the JobManager."""
+    job_id: str
+    """The id that the job will have."""
+
+
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     """One history of a job on a source."""
 
@@ -46,6 +55,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     state: RunState = "submitting"
     job_id: str | None = None
     """Flink's id of the newest job of this run."""
+    submission: Submission | None = None
+    """Written before a job is submitted, and taken away once it is known what became of it."""
     ends: dict[str, int] = {}
     """The offset at which reading ended or will end, by partition; empty while a live run goes on."""
     partitions: int = 0

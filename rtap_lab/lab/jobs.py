@@ -10,7 +10,7 @@ from rtap_lab.errors import JobError, SettingsError
 from rtap_lab.jobs.documents import replaced_document
 from rtap_lab.jobs.model import Run, run_key
 from rtap_lab.lab.context import Context
-from rtap_lab.lab.stack import replacement, revive
+from rtap_lab.lab.stack import reconciled, replacement, revive
 from rtap_lab.queries.query import Query
 from rtap_lab.queries.standard import JOB
 from rtap_lab.settings import LIVE
@@ -45,9 +45,12 @@ def run_job(
     total = sum(asked.ends.values())
     begun = time.monotonic()
     wanted = "finished" if asked.bounded else "running"
+    refused: list[JobError] = []
 
     def there() -> Run | None:
-        run = lifecycle.reconcile(job, source)
+        run = reconciled(lifecycle, job, source, refused)
+        if run is None:
+            return None
         if run.run != asked.run or run.desired != "running":
             raise JobError(f"job {job!r} on {source} was stopped or replaced meanwhile")
         if run.state == "failed":
@@ -66,7 +69,13 @@ def run_job(
         return None
 
     found = until(
-        there, timeout, lambda: JobError(f"flink: job {job!r} on {source} took more than {timeout:.0f} s"), every=0.2
+        there,
+        timeout,
+        lambda: JobError(
+            f"flink: job {job!r} on {source} took more than {timeout:.0f} s"
+            + (f" ({refused[-1].message})" if refused else "")
+        ),
+        every=0.2,
     )
     assert found is not None
     return found

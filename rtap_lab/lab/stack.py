@@ -14,9 +14,9 @@ from typing import Any
 
 import psutil
 
-from rtap_lab.errors import ComponentError, JobError, ServiceError, ServiceNotReadyError, SettingsError
-from rtap_lab.jobs.lifecycle import OTHER_SQL
-from rtap_lab.jobs.model import Run, job_queries, run_key
+from rtap_lab.errors import ComponentError, JobError, ServiceError, ServiceNotReadyError, SettingsError, StatementError
+from rtap_lab.jobs.lifecycle import OTHER_SQL, Lifecycle
+from rtap_lab.jobs.model import Run, job_queries, need_run, run_key
 from rtap_lab.lab.context import Context
 from rtap_lab.lab.migration import migrate
 from rtap_lab.queries.standard import JOB
@@ -215,11 +215,13 @@ def _run_standard(
         on_note(words)
     asked = lifecycle.request(JOB, LIVE, dict(changes))
     was_running = current is not None and current.state == "running" and current.run == asked.run
-    lifecycle.reconcile(JOB, LIVE)
+    refused: list[JobError] = []
 
     def running() -> bool:
         # by the run, not by one job id: the supervisor may resubmit it meanwhile
         run = context.runs.read()[asked.key]
+        if run.job_id is None and run.state != "failed":
+            return reconciled(lifecycle, JOB, LIVE, refused) is not None
         if run.state == "failed":
             lifecycle.reconcile(JOB, LIVE)
             raise ServiceError(f"the standard job failed: {run.error}", service="taskmanager")
@@ -231,9 +233,35 @@ def _run_standard(
     until(
         running,
         max(deadline - time.monotonic(), 0),
-        lambda: _late("the standard job does not run", context.state, "taskmanager"),
+        lambda: _late(
+            f"the standard job does not run{f' ({refused[-1].message})' if refused else ''}",
+            context.state,
+            "taskmanager",
+        ),
     )
     return was_running
+
+
+def reconciled(lifecycle: Lifecycle, job: str, source: str, refused: list[JobError]) -> Run | None:
+    """Do what should be done about a run now; None where Flink is away for a moment: the intent is written, and it is tried again.
+
+    Args:
+        lifecycle: The lab's.
+        job, source: Which run.
+        refused: Why it could not be done is added here.
+
+    Raises:
+        JobError: When Flink refuses it, or it failed for good.
+    """
+    try:
+        return lifecycle.reconcile(job, source)
+    except StatementError:
+        raise
+    except JobError as error:
+        if need_run(lifecycle.runs.read(), job, source).state == "failed":
+            raise
+        refused.append(error)
+        return None
 
 
 def _await_answers(context: Context, deadline: float) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from rtap_lab.endpoints import Endpoint, Endpoints
 from rtap_lab.errors import JobError, SettingsError, SourceError, StatementError
+from rtap_lab.flink.properties import FIXED_JOB_ID
 from rtap_lab.jobs import lifecycle as module
 from rtap_lab.jobs.lifecycle import OUTSLEPT, Lifecycle
 from rtap_lab.jobs.model import catalog
@@ -107,8 +108,7 @@ class FakeFlink:
     def root_exception(self, job_id: str) -> str:
         return "it was divided by zero"
 
-    def submit(self, name: str) -> str:
-        job_id = f"job{len(self.known)}"
+    def submit(self, name: str, job_id: str) -> str:
         self.known.append(
             {
                 "jid": job_id,
@@ -133,6 +133,7 @@ def life(tmp_path: Path, flink: FakeFlink, monkeypatch: pytest.MonkeyPatch) -> L
     class Session:
         def __init__(self, gateway: Endpoint, properties: dict[str, str]) -> None:
             self.name = properties["pipeline.name"]
+            self.handle = self.job_id = properties[FIXED_JOB_ID]
 
         def __enter__(self) -> Session:
             return self
@@ -144,7 +145,11 @@ def life(tmp_path: Path, flink: FakeFlink, monkeypatch: pytest.MonkeyPatch) -> L
             pass
 
         def submit(self, statement: str) -> str:
-            return flink.submit(self.name)
+            return flink.submit(self.name, self.job_id)
+
+        @staticmethod
+        def end_of(gateway: Endpoint, handle: str) -> None:
+            pass
 
     monkeypatch.setattr(module, "Session", Session)
     state = State(tmp_path / "lab")
@@ -265,7 +270,7 @@ def test_what_flink_cannot_say_is_refused_before_it_is_written_down(life: Lifecy
 def test_what_flink_refuses_has_failed_with_its_reason(
     life: Lifecycle, flink: FakeFlink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(name: str) -> str:
+    def refuse(name: str, job_id: str) -> str:
         raise StatementError("flink: no such function")
 
     life.define("mine", [MINE])

@@ -22,7 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from rtap_lab.endpoints import Endpoint, Endpoints
 from rtap_lab.errors import JobError
-from rtap_lab.flink.properties import TERMINAL
+from rtap_lab.flink.properties import FIXED_JOB_ID, TERMINAL
 from rtap_lab.jobs import lifecycle as module
 from rtap_lab.jobs.lifecycle import Lifecycle
 from rtap_lab.jobs.model import Run
@@ -46,6 +46,7 @@ class Fate:
     def __init__(self) -> None:
         self.left: int | None = None
         self.after = False
+        self.while_submitting = False
 
     def step(self, act: Callable[[], Any]) -> Any:
         if self.left is None:
@@ -153,8 +154,8 @@ class Flink:
     def checkpoints(self, job_id: str) -> dict[str, Any]:
         return {"counts": {"completed": self.job(job_id)["completed"]}}
 
-    def submit(self, name: str, place: str, restore: str | None) -> str:
-        assert not self.active(name), "two jobs of one run at a time"
+    def submit(self, name: str, place: str, restore: str | None, job_id: str) -> str:
+        assert all(job["state"] in TERMINAL for job in self.known), "two jobs at a time would write the same rows"
         self.clock += 1
         if self.topics.pending:  # a job commits what its checkpoint promised, and ends all else under its prefix
             checkpoint, rows = self.topics.pending
@@ -165,11 +166,12 @@ class Flink:
         if restore is not None:
             assert "/drained/" not in restore, "a drained savepoint has its windows closed"
             content = (Path(restore.removeprefix("file:")) / "_metadata").read_bytes()
-            _, _, number, position = struct.unpack_from(">iiqq", content)
-            broken = content.endswith(b"spoilt")
+            broken = len(content) < 24 or content.endswith(b"spoilt")  # a late one may find it cut off
+            if len(content) >= 24:
+                _, _, number, position = struct.unpack_from(">iiqq", content)
         self.known.append(
             {
-                "jid": f"j{self.clock}",
+                "jid": job_id,
                 "name": name,
                 "state": "RESTARTING" if broken else "RUNNING",
                 "start-time": self.clock,
@@ -180,7 +182,7 @@ class Flink:
                 "broken": broken,
             }
         )
-        return f"j{self.clock}"
+        return job_id
 
     def cancel(self, job_id: str) -> None:
         self.job(job_id)["state"] = "CANCELED"
@@ -226,7 +228,7 @@ class Store:
         pass
 
 
-KILL = st.one_of(st.none(), st.tuples(st.integers(1, 25), st.booleans()))
+KILL = st.one_of(st.none(), st.tuples(st.integers(1, 40), st.booleans()))
 """At which step the process that is at work dies, and whether after it."""
 
 
@@ -237,12 +239,12 @@ class Machine(RuleBasedStateMachine):
         self.fate, self.topics = Fate(), Topics()
         self.flink = Flink(self.topics)
         self.version, self.removed = "1", False
-        flink = self.flink
-        fate = self.fate
+        flink, fate = self.flink, self.fate
+        begun = self.begun = {}  # type: ignore[var-annotated]
 
         class Session:
             def __init__(self, gateway: Endpoint, properties: dict[str, str]) -> None:
-                self.properties = properties
+                self.properties, self.handle = properties, properties[FIXED_JOB_ID]
 
             def __enter__(self) -> Session:
                 return self
@@ -256,10 +258,25 @@ class Machine(RuleBasedStateMachine):
             def submit(self, statement: str) -> str:
                 given = self.properties
                 place, restore = given["execution.checkpointing.dir"], given.get("execution.state-recovery.path")
-                return str(fate.step(lambda: flink.submit(given["pipeline.name"], place, restore)))
+                begun[self.handle] = (given["pipeline.name"], place, restore, given[FIXED_JOB_ID])
+                if fate.while_submitting:
+                    raise KilledError
+                return str(fate.step(lambda: flink.submit(*begun.pop(self.handle))))
+
+            @staticmethod
+            def end_of(gateway: Endpoint, handle: str) -> None:
+                def end() -> None:
+                    given = begun.pop(handle, None)
+                    if given and int(handle, 16) % 2:  # it was on its way to the JobManager already
+                        flink.submit(*given)
+
+                fate.step(end)
 
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(module, "Session", Session)
+        self.patch.setattr(module, "COMES_S", 0.0)
+        # a file's time is the machine's step here, not a clock's: nothing slept
+        self.patch.setattr(Lifecycle, "_outlives_ms", float("inf"))
         state = State(self.folder / "lab")
         state.create()
         endpoints = Endpoints(*[NOWHERE] * 7)
@@ -310,6 +327,15 @@ class Machine(RuleBasedStateMachine):
     def reconcile(self, kill: tuple[int, bool] | None) -> None:
         self.act(kill, self.life.reconcile_all)
 
+    @rule()
+    def die_while_submitting(self) -> None:
+        """Who asks for it dies while the gateway is at it."""
+        self.fate.while_submitting = True
+        try:
+            self.act(None, self.life.reconcile_all)
+        finally:
+            self.fate.while_submitting = False
+
     @rule(kill=KILL, drain=st.booleans())
     def stop(self, kill: tuple[int, bool] | None, drain: bool) -> None:
         self.act(kill, lambda: self.life.stop("mine", "live", drain=drain))
@@ -318,6 +344,7 @@ class Machine(RuleBasedStateMachine):
     def down(self, kill: tuple[int, bool] | None) -> None:
         self.act(kill, self.life.stop_all)
         self.flink.known.clear()
+        self.begun.clear()
 
     @rule(kill=KILL)
     def remove(self, kill: tuple[int, bool] | None) -> None:
@@ -343,6 +370,12 @@ class Machine(RuleBasedStateMachine):
         if harm:
             self.harm_the_newest_checkpoint(harm)
         self.flink.known.clear()
+
+    @rule()
+    def the_gateway_goes_on(self) -> None:
+        """What a dead command had begun reaches the JobManager, late."""
+        for handle in list(self.begun):
+            self.flink.submit(*self.begun.pop(handle))
 
     @rule()
     def upgrade(self) -> None:
