@@ -223,10 +223,7 @@ def interrupted_anyhow(*_: object, **__: object) -> None:
 
 
 def test_an_interrupted_verb_ends_in_one_line(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("rtap_lab.lab.checking.verify", interrupted)
+    monkeypatch.setattr("rtap_lab.lab.checking.verify", interrupted_anyhow)
     with pytest.raises(KeyboardInterrupt) as caught:
         Lab(state.folder).verify()
     monkeypatch.setattr(stack, "up", interrupted_anyhow)
