@@ -159,35 +159,76 @@ def up(
     state.create()
     with state.lock("up", timeout=timeout, busy=_BUSY):
         deadline = time.monotonic() + timeout
-        supervisor = find_supervisor(state)
-        was_up = supervisor is not None or bool(find_services(state.folder))
-        was_running = False
-        if was_up:
-            _check_version(state)
-            before = settings_document(state).read()
-            if chosen and before != replace(settings, java=before.java):
-                raise SettingsError(
-                    f"this lab is up with profile {before.profile}, store {before.store}, a retention of "
-                    f"{_shown(before.retention_ms)} and {before.hubs} hub(s)",
-                    hint="`rtap down`, then `rtap up` with the others",
+        while True:
+            try:
+                return _bring_up(
+                    context,
+                    settings,
+                    ports=ports,
+                    job=job,
+                    chosen=chosen,
+                    deadline=deadline,
+                    on_status=on_status,
+                    on_note=on_note,
                 )
-            if supervisor is None:
-                _launch(state)
-        else:
-            _prepare(state, settings, ports)
+            except _EndedError:  # a `down` that died had told it to end: all is down now, and is started
+                if time.monotonic() >= deadline:
+                    raise
+
+
+def _bring_up(
+    context: Context,
+    settings: Settings,
+    *,
+    ports: Mapping[str, int],
+    job: Mapping[str, Any] | None,
+    chosen: bool,
+    deadline: float,
+    on_status: StatusListener,
+    on_note: Callable[[str], None],
+) -> bool:
+    """Start what is not up, and wait until all is; see `up`."""
+    state = context.state
+    supervisor = find_supervisor(state)
+    was_up = supervisor is not None or bool(find_services(state.folder))
+    was_running = False
+    if was_up:
+        _check_version(state)
+        before = settings_document(state).read()
+        if chosen and before != replace(settings, java=before.java):
+            raise SettingsError(
+                f"this lab is up with profile {before.profile}, store {before.store}, a retention of "
+                f"{_shown(before.retention_ms)} and {before.hubs} hub(s)",
+                hint="`rtap down`, then `rtap up` with the others",
+            )
+        if supervisor is None:
             _launch(state)
-        try:
-            _await_ready(state, _core, deadline, on_status, founded=True)
-            if job is not None:
-                was_running = _run_standard(context, job, deadline, on_note)
-            _await_ready(state, lambda name: True, deadline, on_status)
-            if job is not None:
-                _await_answers(context, deadline)
-        except BaseException:
-            if not was_up:  # no partial stack is left; one that others use is not touched
-                _down(state, on_status)
-            raise
-        return not (was_up and (was_running or job is None))
+    else:
+        _prepare(state, settings, ports)
+        _launch(state)
+    try:
+        _await_ready(state, _core, deadline, on_status, founded=True)
+        if job is not None:
+            was_running = _run_standard(context, job, deadline, on_note)
+        _await_ready(state, lambda name: True, deadline, on_status)
+        if job is not None:
+            _await_answers(context, deadline)
+    except BaseException as error:
+        if not was_up:  # no partial stack is left; one that others use is not touched
+            _down(state, on_status)
+        if isinstance(error, _EndedError) and supervisor is None:  # it was ours, and nobody told it to
+            raise ServiceError(error.message, service="supervisor", log_tail=error.log_tail) from error
+        raise
+    return not (was_up and (was_running or job is None))
+
+
+class _EndedError(ServiceError):
+    """The supervisor has ended while it was waited for."""
+
+
+def _check_supervised(state: State) -> None:
+    if find_supervisor(state) is None:
+        raise _EndedError("the supervisor ended", service="supervisor", log_tail=state.log_tail("supervisor"))
 
 
 def _prepare(state: State, settings: Settings, ports: Mapping[str, int]) -> None:
@@ -208,7 +249,7 @@ def _run_standard(
     context: Context, changes: Mapping[str, Any], deadline: float, on_note: Callable[[str], None]
 ) -> bool:
     """Let the standard job run; whether it did already."""
-    lifecycle, flink = context.lifecycle, context.site.flink
+    state, lifecycle, flink = context.state, context.lifecycle, context.site.flink
     current = context.runs.read().get(run_key(JOB, LIVE))
     words = replacement(context, JOB, LIVE, changes)
     if words:
@@ -216,15 +257,18 @@ def _run_standard(
     asked = lifecycle.request(JOB, LIVE, dict(changes))
     was_running = current is not None and current.state == "running" and current.run == asked.run
     refused: list[JobError] = []
+    reconciled(lifecycle, JOB, LIVE, refused)
 
     def running() -> bool:
+        _check_supervised(state)
         # by the run, not by one job id: the supervisor may resubmit it meanwhile
         run = context.runs.read()[asked.key]
-        if run.job_id is None and run.state != "failed":
-            return reconciled(lifecycle, JOB, LIVE, refused) is not None
         if run.state == "failed":
             lifecycle.reconcile(JOB, LIVE)
             raise ServiceError(f"the standard job failed: {run.error}", service="taskmanager")
+        if run.state != "running":
+            reconciled(lifecycle, JOB, LIVE, refused)
+            return False
         try:
             return run.job_id is not None and run.state == "running" and flink.is_running(run.job_id)
         except JobError:  # the JobManager is away, or knows the job no more: the supervisor resubmits it
@@ -269,6 +313,7 @@ def _await_answers(context: Context, deadline: float) -> None:
     flink = context.site.flink
 
     def move() -> bool:
+        _check_supervised(context.state)
         run = context.runs.read()[run_key(JOB, LIVE)]
         try:
             completed = run.job_id is not None and flink.checkpoints(run.job_id)["counts"]["completed"]
@@ -371,8 +416,7 @@ def _await_ready(
         waiting.update({n: each for n, each in table.items() if wanted(n) and each.state != "ready"})
         if table and not waiting and (not founded or schema.read() is not None):
             return True
-        if find_supervisor(state) is None:
-            raise ServiceError("the supervisor ended", service="supervisor", log_tail=state.log_tail("supervisor"))
+        _check_supervised(state)
         return False
 
     def otherwise() -> ServiceNotReadyError:
