@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -239,3 +240,42 @@ def test_an_interrupted_verb_ends_in_one_line(state: State, monkeypatch: pytest.
         list(Lab(state.folder).watch("sessions"))
     render: Callable[[], list[str]] = caught.value._render_traceback_  # type: ignore[attr-defined]
     assert render() == ["interrupted: verify() was stopped; the lab goes on"]
+
+
+@pytest.mark.parametrize("ours", [False, True])
+def test_up_starts_what_a_dead_down_was_ending_and_says_that_ours_ended(
+    state: State, monkeypatch: pytest.MonkeyPatch, ours: bool
+) -> None:
+    """The supervisor that was there ends while `up` waits for it; one that `up` itself has started, for no reason of ours."""
+    done: list[str] = []
+    there: list[Any] = [] if ours else [object()]
+
+    def await_ready(*_: object, **__: object) -> None:
+        if ours or there:
+            there.clear()
+            stack._check_supervised(state)
+
+    monkeypatch.setattr(stack, "find_supervisor", lambda _: there[0] if there else None)
+    monkeypatch.setattr(stack, "find_services", lambda _: {})
+    monkeypatch.setattr(stack, "_prepare", lambda *_: done.append("prepared"))
+    monkeypatch.setattr(stack, "_launch", lambda _: done.append("launched"))
+    monkeypatch.setattr(stack, "_down", lambda *_: done.append("down"))
+    monkeypatch.setattr(stack, "_await_ready", await_ready)
+    up = partial(
+        stack.up,
+        Context(state),
+        Settings(),
+        ports={},
+        job=None,
+        chosen=False,
+        timeout=5,
+        on_status=lambda table: None,
+        on_note=lambda words: None,
+    )
+    if ours:
+        with pytest.raises(ServiceError, match="the supervisor ended"):
+            up()
+        assert done == ["prepared", "launched", "down"]
+    else:
+        assert up()
+        assert done == ["prepared", "launched"]
