@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import hashlib
 import io
+import logging
 import os
 import pickle
 import time
@@ -22,6 +23,8 @@ from rtap_lab.reference.windowing import BEGIN
 from rtap_lab.verification.comparing import Row
 from rtap_lab.verification.recomputing import Recomputation
 from rtap_lab.verification.report import Subject
+
+log = logging.getLogger("rtap")
 
 _HALF_S = 600
 """Seconds after which a file that was not written to its end goes."""
@@ -127,11 +130,19 @@ class Standings:
             "recomputation": standing.recomputation.state,
             "rest": rest,
         }
-        self.folder.mkdir(mode=0o700, exist_ok=True)
         beside = path.with_suffix(f".{os.getpid()}")
-        with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            pickle.dump(kept, file, protocol=5)
-        beside.replace(path)
+        try:
+            self.folder.mkdir(mode=0o700, exist_ok=True)
+            with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+                pickle.dump(kept, file, protocol=5)
+            beside.replace(path)
+        except OSError as error:  # the verdict stands all the same
+            for each in (beside, path):
+                with suppress(OSError):
+                    each.unlink()
+            log.warning(
+                "verify: how far %s is verified could not be kept, the next begins anew: %s", subject.key, error
+            )
 
     def keep_only(self, keys: set[str]) -> None:
         """Remove the standings of runs other than these (`JOB/SOURCE`)."""

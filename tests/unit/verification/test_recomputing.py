@@ -140,3 +140,13 @@ def test_a_standing_belongs_to_one_run_and_is_plain_data(tmp_path: Path) -> None
     standings.keep_only({"mine/live"})
     assert not path.exists()
     standings.write(subject, None)
+
+
+def test_a_standing_that_cannot_be_written_is_told_and_begins_anew(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "standings").write_text("a file where the folder would be")
+    subject, standings = subject_of(standard_queries()), Standings(tmp_path / "standings")
+    standings.write(subject, anew(subject, {0: 0}, shared={}, kept_ms=5))
+    assert "could not be kept" in caplog.text
+    assert standings.read(subject) is None
