@@ -33,13 +33,6 @@ if TYPE_CHECKING:
 SHOWN = 20
 """Rows that are shown of many."""
 
-_BUNDLED = {
-    "table.exec.mini-batch.enabled": "true",
-    "table.exec.mini-batch.allow-latency": "500 ms",
-    "table.exec.mini-batch.size": "20000",
-}
-"""Of rows that may be revised: one change of a key for many events, not one for each, which the gateway would hand over one by one."""
-
 Ending = Literal["reading", "complete", "rows", "seconds", "interrupted"]
 """Why a look ended: it has not; it has read its piece; it has so many rows; its time was over; Ctrl-C or the stop button."""
 
@@ -234,10 +227,6 @@ def look(
         found.revised = _is_revised(session, statement) if revised is None else revised
         if changelog:  # what has changed once has changed for good
             found.revised, found.changelog = False, True
-        elif found.revised:
-            for key, value in _BUNDLED.items():
-                if key not in kept.settings:
-                    session.configure(f"SET '{key}' = '{value}'")
         _fetch(context, session, statement, found, seconds, rows, wanted, on_rows)
     return found
 

@@ -69,12 +69,10 @@ SETTINGS = (
     "table.optimizer.agg-phase-strategy",
     "table.optimizer.distinct-agg.split.enabled",
     "table.optimizer.join-reorder-enabled",
-    "table.exec.mini-batch.enabled",
-    "table.exec.mini-batch.allow-latency",
-    "table.exec.mini-batch.size",
 )
 """Flink's settings that may be set: how a query is planned, not what it may reach or use, nor what its rows say. (With another
-local time zone the gateway's instants are local times with a Z behind them: CONVERT_TZ in the query does not lie.)"""
+local time zone the gateway's instants are local times with a Z behind them: CONVERT_TZ in the query does not lie. With mini-batches
+an aggregate over a bounded piece gave no row at all, and called it complete.)"""
 
 _OURS = ("events", "events_raw", "arrived_events", "judged_events", "unique_events")
 """Names of the catalog, which no view may hide."""

@@ -160,7 +160,7 @@ def test_a_temporary_view_is_there_for_the_cells_after_it(stack: Lab, sql: Cells
         ("CREATE TEMPORARY VIEW v AS SELECT 1 AS x; CREATE TEMPORARY VIEW views AS SELECT 1 AS x", "a word of SQL"),
         ("CREATE TEMPORARY VIEW t AS SELECT * FROM nowhere", "'nowhere' not found"),
         ("DROP TEMPORARY VIEW t", "there is no temporary view t"),
-        ("SET 'table.exec.mini-batch.size' = 'many'", "cannot be 'many'"),
+        ("SET 'table.optimizer.agg-phase-strategy' = 'many'", "cannot be 'many'"),
     ):
         reply, _ = sql.run(refused)
         assert words in "\n".join(reply["traceback"]), (refused, reply)
