@@ -26,6 +26,7 @@ from rtap_lab.lab.pieces import Piece, piece_of
 from rtap_lab.lab.rows import Row
 from rtap_lab.settings import LIVE
 from rtap_lab.tables import Table, Text
+from rtap_lab.waiting import until
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,6 +36,9 @@ SHOWN = 20
 
 Ending = Literal["reading", "complete", "rows", "seconds", "interrupted"]
 """Why a look ended: it has not; it has read its piece; it has so many rows; its time was over; Ctrl-C or the stop button."""
+
+STARTS_S = 1.5
+"""Seconds in which the tasks of a job that was accepted run: so long its end waits for them."""
 
 PLANNING_S = 60.0
 """A statement that has not begun by then never will."""
@@ -293,6 +297,7 @@ def _fetch(
         if not ended:
             with uninterrupted():
                 found.read = _read_so_far(context, job_id, found.piece)
+                _await_tasks(context, job_id)
                 session.end(operation)
                 if job_id and context.site.flink.job(job_id)["state"] not in TERMINAL:
                     context.site.flink.cancel(job_id)
@@ -302,6 +307,25 @@ def _fetch(
             found.ended_by = "rows"
             del found.rows[rows:]
             found.revised = False  # they are final, and the first of them
+
+
+def _await_tasks(context: Context, job_id: str | None) -> None:
+    """Wait until all tasks of a job run, before it is cancelled.
+
+    A sink of rows that is cancelled while it is restored has no lock yet, and its NullPointerException ends the whole TaskManager
+    with all its jobs (Flink 2.3, `CollectSinkFunction.accumulateFinalResults`).
+    """
+    if job_id is None:
+        return
+    flink = context.site.flink
+
+    def past_it() -> bool:
+        try:
+            return flink.is_running(job_id) or flink.job(job_id)["state"] in TERMINAL
+        except JobError:  # the JobManager is away, or knows it no more
+            return True
+
+    until(past_it, STARTS_S, every=0.05)
 
 
 def _take(found: Look, page: Rows, wanted: Callable[[Row], bool]) -> None:
