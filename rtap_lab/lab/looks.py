@@ -40,6 +40,9 @@ Ending = Literal["reading", "complete", "rows", "seconds", "interrupted"]
 STARTS_S = 1.5
 """Seconds in which the tasks of a job that was accepted run: so long its end waits for them."""
 
+_NOT_BEGUN = ("CREATED", "SCHEDULED", "DEPLOYING", "INITIALIZING")
+"""States of a task before it runs."""
+
 PLANNING_S = 60.0
 """A statement that has not begun by then never will."""
 
@@ -321,7 +324,9 @@ def _await_tasks(context: Context, job_id: str | None) -> None:
 
     def past_it() -> bool:
         try:
-            return flink.is_running(job_id) or flink.job(job_id)["state"] in TERMINAL
+            job = flink.job(job_id)
+            begun = all(each["status"] not in _NOT_BEGUN for each in job["vertices"])
+            return job["state"] in TERMINAL or (job["state"] == "RUNNING" and begun)
         except JobError:  # the JobManager is away, or knows it no more
             return True
 
