@@ -6,7 +6,6 @@ import json
 import time
 from typing import TYPE_CHECKING, Annotated
 
-import orjson
 import typer
 
 from rtap_lab.cli.app import AsJson, Form, Source, counting, notes, open_lab, print_json, until_interrupt
@@ -107,7 +106,7 @@ def _keep_verifying(lab: Lab, source: str, full: bool, every: float, as_json: bo
             report = lab.verify(source, full=full)
             exact = exact and report.exact
             if as_json:
-                print(orjson.dumps(report.as_json()).decode(), flush=True)
+                print(json.dumps(report.as_json(), default=str), flush=True)
             elif report.exact:
                 print("\n".join(run.verdict for run in report.runs), flush=True)
             else:

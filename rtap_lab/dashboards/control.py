@@ -1,8 +1,8 @@
 """What the dashboard shows of the lab itself, and what may be done from it: a plugin's handlers for `panel serve`.
 
-`GET /control/module/NAME-VERSION.js` gives what the page's components run; `GET /control/facts` says how things are; `POST /control/act` with `{"act": NAME, …}` as JSON does something, for who came by
-an address that `rtap dash` printed, not by one of `rtap dash --view`. A POST of another page is refused by its Origin, and its
-content type, which no form can send.
+`GET /control/module/NAME-VERSION.js` gives what the page's components run; `GET /control/facts` says how things are;
+`POST /control/act` with `{"act": NAME, …}` as JSON does something, for who came by an address that `rtap dash` printed, not by
+one of `rtap dash --view`. A POST of another page is refused by its Origin, and its content type, which no form can send.
 """
 
 from __future__ import annotations

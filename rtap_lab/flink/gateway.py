@@ -66,10 +66,7 @@ class Session:
         try:
             answer = self._http.request(method, path, **arguments)
         except httpx.HTTPError as error:
-            raise JobError(
-                f"flink: the SQL Gateway does not answer ({type(error).__name__})",
-                hint="`rtap status` shows it; it is restarted by itself",
-            ) from error
+            raise _silent(error) from error
         if answer.is_error:
             why = cause(answer.text)
             raise StatementError(f"flink: {why}", sql=sql, hint=advice(why, sql), trace=answer.text)
@@ -88,10 +85,7 @@ class Session:
             except httpx.ConnectError:
                 return  # its process is gone, and all sessions with it
             except httpx.HTTPError as error:
-                raise JobError(
-                    f"flink: the SQL Gateway does not answer ({type(error).__name__})",
-                    hint="`rtap status` shows it; it is restarted by itself",
-                ) from error
+                raise _silent(error) from error
 
     def configure(self, sql: str) -> None:
         """Run a statement that starts no job: CREATE, USE, SET, DROP.
@@ -157,3 +151,8 @@ class Session:
     def end(self, operation: str) -> None:
         """End a statement before its end; the gateway cancels the job behind it."""
         self._call("DELETE", f"/sessions/{self.handle}/operations/{operation}/close")
+
+
+def _silent(error: httpx.HTTPError) -> JobError:
+    words = f"flink: the SQL Gateway does not answer ({type(error).__name__})"
+    return JobError(words, hint="`rtap status` shows it; it is restarted by itself")

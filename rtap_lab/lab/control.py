@@ -95,11 +95,10 @@ class LabControl:
 
     def verify(self) -> str:
         """Recompute every answer of the live source."""
+        return self._begin("verify", self._prove)
 
-        def prove() -> str:
-            return "" if self.lab.verify().exact else "NOT EXACT: `rtap verify` says where"
-
-        return self._begin("verify", prove)
+    def _prove(self) -> str:
+        return "" if self.lab.verify().exact else "NOT EXACT: `rtap verify` says where"
 
     def keep_verifying(self, on: bool) -> str:
         """Verify the live source every minute, each time from where the time before ended; or no longer.
@@ -117,10 +116,10 @@ class LabControl:
         def keep() -> str:
             while not self._stop_verifying.is_set():
                 try:
-                    exact, words = self.lab.verify().exact, "NOT EXACT: `rtap verify` says where"
+                    words = self._prove()
                 except RtapLabError as error:
-                    exact, words = False, str(error).splitlines()[0]
-                self._ended["verify"] = (time.time(), "" if exact else words)
+                    words = str(error).splitlines()[0]
+                self._ended["verify"] = (time.time(), words)
                 self._stop_verifying.wait(VERIFIED_EVERY_S)
             return ""
 

@@ -14,13 +14,11 @@ from typing import Any
 
 from rtap_lab.events.limits import MAX_TEXT
 from rtap_lab.events.model import FUTURE_MS
-from rtap_lab.queries.query import Query
+from rtap_lab.queries.query import HOUR_MS, Query
 from rtap_lab.reference.engine import operator
 from rtap_lab.reference.fates import Fate, Ids, Judge, Judged, Place, judged_anew
 from rtap_lab.reference.watermarks import Watermarks
 from rtap_lab.reference.windowing import BEGIN, Row
-
-HOUR_MS = 3_600_000
 
 
 class RecentIds(Ids):

@@ -74,7 +74,12 @@ class Standing:
 
 
 def anew(
-    subject: Subject, starts: Mapping[int, int], *, shared: Mapping[str, int], kept_ms: int | None, first: Any = None
+    subject: Subject,
+    starts: Mapping[int, int],
+    *,
+    shared: Mapping[str, int],
+    kept_ms: int | None,
+    first: Mapping[str, int] | None = None,
 ) -> Standing:
     """The standing of a run of which nothing is verified.
 

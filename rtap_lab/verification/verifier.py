@@ -433,24 +433,23 @@ class Verifier:
         found = {query.name: self.store.rows(query, subject.source) for query in subject.queries}
         expected: dict[str, list[Row]] = {}
 
-        def compared_with(fates: Sequence[Judged]) -> list[Compared]:
+        def expect(fates: Sequence[Judged]) -> None:
             events = [j.event for j in fates if j.fate == "counted" and j.event]
-            compared = []
-            for query in subject.queries:
-                expected[query.name] = rows_of(query.definition, events)
-                wanted = {identity(query.schema, query.schema.normal(row)): row for row in expected[query.name]}
-                delivery = subject.parameters.delivery
-                compared.append(
-                    compare(query, "store", wanted, found[query.name], delivery=delivery, w_ms=w_ms, since_ms=since_ms)
-                )
-            return compared
+            expected.update({query.name: rows_of(query.definition, events) for query in subject.queries})
 
+        def differs(query: Query) -> bool:
+            wanted = {identity(query.schema, query.schema.normal(row)): row for row in expected[query.name]}
+            delivery, there = subject.parameters.delivery, found[query.name]
+            compared = compare(query, "store", wanted, there, delivery=delivery, w_ms=w_ms, since_ms=since_ms)
+            return compared.differences > 0
+
+        expect(judged)
         unsure = copies(judged)
-        if unsure and any(each.differences for each in compared_with(judged)):
+        if unsure and any(differs(query) for query in subject.queries):
             late = self._told_late(subject)
             first = choose(subject.queries, judged, unsure, found, late=late, w_ms=w_ms, since_ms=since_ms)
             judged = judged_anew(judged, first)
-        compared_with(judged)
+            expect(judged)
         result = score(subject, truths, judged, expected, found, w_ms=w_ms, since_ms=since_ms)
         result.seconds = time.monotonic() - began
         return result

@@ -31,7 +31,7 @@ class Proven:
 
 def ended(controls: LabControl, words: str) -> None:
     until(
-        lambda: words in controls._ended.get("verify", (0, "-"))[1],
+        lambda: controls._ended.get("verify", (0, "none yet"))[1] == words,
         5,
         lambda: AssertionError(str(controls._ended)),
         every=0.01,
@@ -56,7 +56,9 @@ def test_it_keeps_verifying_through_trouble_until_it_is_told_to_stop(monkeypatch
     controls.keep_verifying(False)
 
 
-@pytest.mark.parametrize(("end", "words"), [(False, "NOT EXACT"), (JobError("nothing moves"), "nothing moves")])
+@pytest.mark.parametrize(
+    ("end", "words"), [(False, "NOT EXACT: `rtap verify` says where"), (JobError("nothing moves"), "nothing moves")]
+)
 def test_how_the_newest_one_ended_is_said(monkeypatch: pytest.MonkeyPatch, end: bool | Exception, words: str) -> None:
     monkeypatch.setattr(control, "VERIFIED_EVERY_S", 60)
     lab: Any = Proven(end)

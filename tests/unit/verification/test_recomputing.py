@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rtap_lab.events.codec import encode
-from rtap_lab.queries.query import Query, query
+from rtap_lab.queries.query import HOUR_MS, Query, query
 from rtap_lab.queries.standard import standard_queries
 from rtap_lab.reference.engine import operator
 from rtap_lab.reference.fates import Judge, Place, copies, judged_anew
 from rtap_lab.settings import JobParameters
 from rtap_lab.testing import cases
-from rtap_lab.verification.recomputing import HOUR_MS, RecentIds, Recomputation
+from rtap_lab.verification.recomputing import RecentIds, Recomputation
 from rtap_lab.verification.report import Subject
 from rtap_lab.verification.standing import Standings, anew
 
