@@ -419,6 +419,7 @@ class Court:
             )
             out.poll(0)
         assert out.flush(30) == 0
+        assert None not in now.values(), "delivered without an offset: nobody knows whether it was written"
         return now
 
     def judge(self, spoil: Callable[[World], object]) -> RunReport:
