@@ -217,4 +217,4 @@ def lab_(
     """Open JupyterLab on a copy of the notebooks in this folder."""
     from rtap_lab.jupyter.server import run
 
-    raise typer.Exit(run(open_lab().state, Path.cwd(), port=port, browser=not no_browser))
+    run(open_lab().state, Path.cwd(), port=port, browser=not no_browser)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import panel as pn
 
 from rtap_lab.errors import LiveError
+from rtap_lab.stack.process import listens
 from rtap_lab.waiting import until
 
 
@@ -28,12 +28,7 @@ def served(make: Callable[[], pn.viewable.Viewable], port: int) -> Iterator[str]
     """
     server = pn.serve({"page": make}, port=port, address="127.0.0.1", threaded=True, show=False, verbose=False)
     try:
-        until(lambda: _listens(port), 30, lambda: LiveError(f"the page's server does not listen on port {port}"))
+        until(lambda: listens(port), 30, lambda: LiveError(f"the page's server does not listen on port {port}"))
         yield f"http://127.0.0.1:{port}/page"
     finally:
         server.stop()
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as asked:
-        return asked.connect_ex(("127.0.0.1", port)) == 0

@@ -7,15 +7,23 @@ import os
 import shutil
 import signal
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from rtap_lab.errors import SettingsError
+from rtap_lab.errors import ServiceError, SettingsError
 from rtap_lab.jupyter import kernelspec
-from rtap_lab.stack.process import Identity, free_port, spawn
+from rtap_lab.stack.process import free_port, listens, port_owner, spawn
 from rtap_lab.stack.state import State
+from rtap_lab.waiting import until
 
 QUIET = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}
 """JupyterLab's settings here: it asks nobody outside for news, and no person whether it may."""
+
+
+LOG = "jupyter"
+START_S = 120
+"""How long JupyterLab may take to listen; 2 s on an idle machine."""
 
 
 def notebooks_folder() -> Path:
@@ -53,14 +61,20 @@ def work_copy(work: Path) -> Path:
     return folder
 
 
-def run(state: State, work: Path, *, port: int | None, browser: bool) -> int:
-    """Run JupyterLab on a copy of the notebooks until it ends or Ctrl-C; its exit code.
+def run(state: State, work: Path, *, port: int | None, browser: bool) -> None:
+    """Run JupyterLab on a copy of the notebooks until Ctrl-C.
 
     Its token stays on: access to Jupyter is access to the machine. The address with the token goes to
-    stdout.
+    stdout, once somebody answers there.
+
+    Raises:
+        SettingsError: When the port is taken.
+        ServiceError: When JupyterLab does not start, or ends by itself.
     """
     state.create()
     folder = work_copy(work)
+    if port and listens(port):
+        raise SettingsError(f"port {port} is taken by {port_owner(port)}", hint="choose another with --port, or none")
     port = port or free_port()
     token = state.secret("jupyter.token")
     command = [
@@ -86,7 +100,7 @@ def run(state: State, work: Path, *, port: int | None, browser: bool) -> int:
     # the token goes by the environment: arguments can be read by other users
     server = spawn(
         command,
-        log=state.log("jupyter"),
+        log=state.log(LOG),
         cwd=folder,
         environment={
             "JUPYTER_TOKEN": token,
@@ -97,21 +111,28 @@ def run(state: State, work: Path, *, port: int | None, browser: bool) -> int:
             "JUPYTER_PATH": os.pathsep.join(filter(None, [str(kernels), os.environ.get("JUPYTER_PATH")])),
         },
     )
-    print(f"http://127.0.0.1:{port}/lab/tree/00_start_here.ipynb?token={token}", flush=True)
-    return _wait(server)
-
-
-def _wait(server: Identity) -> int:
-    stopped = False
-
-    def stop(*_: object) -> None:
-        nonlocal stopped
-        stopped = True
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
-    while not server.wait(1):
-        if stopped:
+    with _told_to_stop() as stopped:
+        try:
+            until(lambda: stopped() or server.wait(0) or listens(port), START_S)
+            if listens(port):
+                print(f"http://127.0.0.1:{port}/lab/tree/00_start_here.ipynb?token={token}", flush=True)
+                until(lambda: stopped() or server.wait(1), float("inf"), every=0)
+            if not stopped():
+                fate = "has ended" if server.wait(0) else f"does not listen on port {port} after {START_S} s"
+                raise ServiceError(f"JupyterLab {fate}", service=LOG, log_tail=state.log_tail(LOG, 5))
+        finally:
             server.stop(10)
-            return 0
-    return 1
+
+
+@contextmanager
+def _told_to_stop() -> Iterator[Callable[[], bool]]:
+    """Meanwhile SIGINT and SIGTERM end nothing by themselves; what is given tells whether one came."""
+    came: list[int] = []
+    before = {
+        each: signal.signal(each, lambda number, frame: came.append(number)) for each in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield lambda: bool(came)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

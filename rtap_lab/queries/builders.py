@@ -8,7 +8,9 @@ They make `WindowQuery` and `PatternQuery` values and nothing else: `rtap_lab.qu
 
 from __future__ import annotations
 
+import difflib
 from datetime import timedelta
+from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
 
@@ -94,6 +96,38 @@ def session(gap: Span) -> WindowBuilder:
     return WindowBuilder(SessionWindow(duration_ms(gap, name="session")))
 
 
+_ELSEWHERE = {
+    "aggregate": ".agg(…)",
+    "filter": ".where(…)",
+    "group_by": ".by(…)",
+    "groupby": ".by(…)",
+    "key_by": ".by(…)",
+    "not_followed_by": ".then_not(condition, within=…)",
+    "not_next": ".then_not(condition, within=…)",
+    "one_or_more": "the argument times=(1, None) of the step",
+    "optional": "the argument times=(0, 1) of the step",
+    "partition_by": ".by(…)",
+    "select": ".agg(…)",
+    "times": "the argument times= of the step",
+    "times_or_more": "the argument times=(least, None) of the step",
+}
+"""What pandas, SQL and FlinkCEP call it, and what it is here."""
+
+
+class UnknownMethodError(SettingsError, AttributeError):
+    """A builder has no such method; `hasattr` says so too."""
+
+
+def _unknown(builder: object, name: str, methods: list[str]) -> NoReturn:
+    if name.startswith("_"):  # asked for by displays and copies, not by a person
+        raise AttributeError(name)
+    snake = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)
+    near = difflib.get_close_matches(snake, methods, 1, 0.6)
+    here = _ELSEWHERE.get(snake) or (f".{near[0]}(…)" if near else "")
+    hint = f"here it is {here}" if here else f"it has {', '.join(methods)}"
+    raise UnknownMethodError(f"a {type(builder).__name__} has no {name}", hint=hint)
+
+
 class WindowBuilder(msgspec.Struct, frozen=True, eq=False):
     """Windows, and which events fall into them by what; `agg` makes the query."""
 
@@ -130,6 +164,11 @@ class WindowBuilder(msgspec.Struct, frozen=True, eq=False):
                 )
         return WindowQuery(self.window, dict(measures), dict(self.keys), self.condition)
 
+    if not TYPE_CHECKING:  # a type checker shall go on finding these mistakes by itself
+
+        def __getattr__(self, name: str) -> NoReturn:
+            _unknown(self, name, ["by", "where", "agg"])
+
 
 class PatternBuilder(Pattern, frozen=True, eq=False):
     """A pattern, and which events it looks at; `by` makes the query."""
@@ -155,6 +194,11 @@ class PatternBuilder(Pattern, frozen=True, eq=False):
         """
         pattern = Pattern(self.steps, self.within_ms, self.skip, self.skip_to, self.absence)
         return PatternQuery(pattern, told(pattern), _keys({}, fields, columns), self.condition)
+
+    if not TYPE_CHECKING:  # a type checker shall go on finding these mistakes by itself
+
+        def __getattr__(self, name: str) -> NoReturn:
+            _unknown(self, name, ["next", "followed_by", "then_not", "within", "where", "by"])
 
 
 def told(pattern: Pattern) -> dict[str, Measure]:

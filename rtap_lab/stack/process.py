@@ -195,6 +195,12 @@ def free_port(taken: Collection[int] = ()) -> int:
             return port
 
 
+def listens(port: int) -> bool:
+    """Whether somebody listens on a port of 127.0.0.1."""
+    with socket.socket() as asked:
+        return asked.connect_ex(("127.0.0.1", port)) == 0
+
+
 def port_owner(port: int) -> str:
     """Who listens on a port of 127.0.0.1, as far as we may know."""
     for each in psutil.net_connections("tcp"):

@@ -123,12 +123,7 @@ def opened(stack: Lab, page: Page, work: Path) -> Iterator[JupyterLab]:
         address = server.stdout.readline().strip()
         assert re.match(r"http://127\.0\.0\.1:\d+/lab/tree/00_start_here.ipynb\?token=[0-9a-f]{64}$", address)
         base, token = address.split("/lab/")[0], address.split("token=")[1]
-        for _ in range(100):
-            try:
-                page.goto(f"{base}/lab?token={token}&reset", timeout=5_000)
-                break
-            except Exception:
-                page.wait_for_timeout(300)
+        page.goto(f"{base}/lab?token={token}&reset")  # at once: an address that is printed is there
         page.wait_for_selector(".jp-Launcher, .jp-NotebookPanel", timeout=60_000)
         yield JupyterLab(page, base, token)
     except BaseException:

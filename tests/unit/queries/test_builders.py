@@ -187,3 +187,20 @@ def test_any_text_in_a_comparison_is_one_literal(text: str) -> None:
     assert isinstance(PRODUCT, Contains)
     sql = compile_query("q", tumble("1s").where(condition).agg(n=count())).views[0]
     assert sql.endswith(f" WHERE `page` = '{text.replace(chr(39), chr(39) * 2)}'")
+
+
+def test_a_word_of_elsewhere_is_told_what_it_is_here() -> None:
+    fail = begin("fail", CART)
+    mistakes: list[tuple[Callable[[], object], str]] = [
+        (lambda: fail.times(3), "the argument times= of the step"),  # type: ignore[attr-defined]
+        (lambda: fail.followedBy("buy", CART), r"\.followed_by\("),  # type: ignore[attr-defined]
+        (lambda: fail.not_followed_by(CART), r"\.then_not\("),  # type: ignore[attr-defined]
+        (lambda: tumble("1m").group_by("page"), r"\.by\("),  # type: ignore[attr-defined]
+        (lambda: tumble("1m").wher(VIEW), r"\.where\("),  # type: ignore[attr-defined]
+        (lambda: tumble("1m").plot(), "it has by, where, agg"),  # type: ignore[attr-defined]
+    ]
+    for mistake, told in mistakes:
+        with pytest.raises(SettingsError, match=told):
+            mistake()
+    assert not hasattr(fail, "times")
+    assert not hasattr(tumble("1m"), "_repr_html_")
