@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rtap_lab.cli import completing
 from rtap_lab.cli.app import AsJson, Form, Source, counting, notes, open_lab, print_json, until_interrupt
 from rtap_lab.errors import SettingsError, StatementError
 from rtap_lab.tables import plain
 
 if TYPE_CHECKING:
     from rtap_lab.lab import Lab
+
+Query = Annotated[str, typer.Argument(help="The query's name.", autocompletion=completing.queries)]
 
 
 def register(app: typer.Typer) -> None:
@@ -23,7 +26,7 @@ def register(app: typer.Typer) -> None:
 
 
 def results(
-    query: str,
+    query: Query,
     source: Source = "live",
     form: Form = "table",
     limit: Annotated[int | None, typer.Option(help="Only the first so many rows.")] = None,
@@ -128,7 +131,7 @@ def score(source: Source = "live", as_json: AsJson = False) -> None:
         raise typer.Exit(1)
 
 
-def watch(query: str, source: Source = "live", as_json: AsJson = False) -> None:
+def watch(query: Query, source: Source = "live", as_json: AsJson = False) -> None:
     """Follow a query's rows as the hub sends them, until Ctrl-C."""
     with until_interrupt() as stop:
         for message in open_lab().watch(query, source=source, stop=stop):

@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from rtap_lab import __version__
+from rtap_lab.cli import completing
 
 if TYPE_CHECKING:
     from rtap_lab.lab import Lab
@@ -33,7 +34,7 @@ app = typer.Typer(
 notes = Console(stderr=True, highlight=False, soft_wrap=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Source = Annotated[str, typer.Option(help='"live", or a recorded source.')]
+Source = Annotated[str, typer.Option(help='"live", or a recorded source.', autocompletion=completing.sources)]
 Gap = Annotated[str | None, typer.Option(help='Session gap, such as "30min".')]
 Within = Annotated[str | None, typer.Option(help="How far a purchase may follow an add to cart.")]
 Bound = Annotated[str | None, typer.Option(help="How far an event may arrive behind its time.")]

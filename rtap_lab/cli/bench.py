@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 
+from rtap_lab.cli import completing
 from rtap_lab.cli.app import HELP, AsJson, notes, open_lab, print_json
 from rtap_lab.cli.stack import fetch_components
 from rtap_lab.errors import SettingsError
@@ -45,7 +46,7 @@ def list_(as_json: AsJson = False) -> None:
 
 @group.command("run")
 def run(
-    name: str,
+    name: Annotated[str, typer.Argument(help="`rtap bench list` shows them.", autocompletion=completing.reports)],
     quick: Annotated[bool, typer.Option("--quick", help="A short run, to see that it works.")] = False,
     out: Reports = Path("reports"),
     file: Annotated[Path | None, typer.Option("-f", "--file", help="Parameters of the report, as YAML.")] = None,

@@ -8,10 +8,16 @@ from typing import Annotated
 import msgspec
 import typer
 
+from rtap_lab.cli import completing
 from rtap_lab.cli.app import HELP, AsJson, Bound, Delivery, Gap, Source, Within, counting, notes, open_lab, print_json
 
 group = typer.Typer(no_args_is_help=True, context_settings=HELP, help="The Flink jobs.")
-Name = Annotated[str, typer.Argument(help='The job: "standard", "audience", "watchlist", or a query of one\'s own.')]
+Name = Annotated[
+    str,
+    typer.Argument(
+        help='The job: "standard", "audience", "watchlist", or a query of one\'s own.', autocompletion=completing.jobs
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rtap_lab.cli import completing
 from rtap_lab.cli.app import HELP, AsJson, Bound, Delivery, Form, Source, counting, notes, open_lab, print_json
 
 if TYPE_CHECKING:
@@ -17,7 +18,8 @@ Asked = Annotated[
     str,
     typer.Argument(
         help="A query's name, a YAML file (query:, name:, title:), a .sql file, builders' words: "
-        "'tumble(\"1m\").agg(n=count())', or a SELECT."
+        "'tumble(\"1m\").agg(n=count())', or a SELECT.",
+        autocompletion=completing.queries,
     ),
 ]
 Since = Annotated[str | None, typer.Option(help='From when on: "5m", an instant, or "all".')]

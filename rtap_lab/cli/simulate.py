@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from rtap_lab.cli import completing
 from rtap_lab.cli.app import HELP, AsJson, counting, notes, open_lab, print_json, until_interrupt
 from rtap_lab.errors import SettingsError
 
@@ -25,7 +26,11 @@ def register(app: typer.Typer) -> None:
 def simulate(
     context: typer.Context,
     scenario: Annotated[
-        str, typer.Option(help="The website's story (`rtap simulate scenarios` lists them), or a YAML file.")
+        str,
+        typer.Option(
+            help="The website's story (`rtap simulate scenarios` lists them), or a YAML file.",
+            autocompletion=completing.scenarios,
+        ),
     ] = "brisk",
     rate: Annotated[
         float | None, typer.Option(help="Messages a second: the story then passes faster or slower than it is told.")
@@ -131,7 +136,7 @@ def status(as_json: AsJson = False) -> None:
 @group.command("set")
 def set_(
     rate: Annotated[float | None, typer.Option(help="Messages a second.")] = None,
-    scenario: Annotated[str | None, typer.Option(help="Another scenario.")] = None,
+    scenario: Annotated[str | None, typer.Option(help="Another scenario.", autocompletion=completing.scenarios)] = None,
 ) -> None:
     """Change the running simulator's rate or scenario."""
     if rate is None and scenario is None:

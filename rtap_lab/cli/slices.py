@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rtap_lab.cli import completing
 from rtap_lab.cli.app import HELP, AsJson, Source, counting, notes, open_lab, print_json, until_interrupt
 from rtap_lab.events.times import instant_text
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from rtap_lab.lab.slices import Slice
 
 group = typer.Typer(no_args_is_help=True, context_settings=HELP, help="Recorded pieces of the event log.")
+
+Name = Annotated[str, typer.Argument(help="The slice's name.", autocompletion=completing.slices)]
 
 
 def register(app: typer.Typer) -> None:
@@ -62,7 +65,9 @@ def list_(as_json: AsJson = False) -> None:
 
 
 @group.command("show")
-def show(name: str, rows: Annotated[int, typer.Option(help="How many records.")] = 10, as_json: AsJson = False) -> None:
+def show(
+    name: Name, rows: Annotated[int, typer.Option(help="How many records.")] = 10, as_json: AsJson = False
+) -> None:
     """Show a slice and its first records; checks its digest."""
     of = open_lab().slice(name)
     records = of.records()
@@ -76,7 +81,7 @@ def show(name: str, rows: Annotated[int, typer.Option(help="How many records.")]
 
 @group.command("replay")
 def replay(
-    name: str,
+    name: Name,
     into: Annotated[str | None, typer.Option(help="The fresh source's name; the slice's when left out.")] = None,
     speed: Annotated[str, typer.Option(help="max, or how much faster than it arrived: 1, 10.")] = "max",
     as_json: AsJson = False,
@@ -93,7 +98,7 @@ def replay(
 
 
 @group.command("export")
-def export(name: str, path: Annotated[Path, typer.Argument(help="A file or folder.")]) -> None:
+def export(name: Name, path: Annotated[Path, typer.Argument(help="A file or folder.")]) -> None:
     """Copy a slice's file, to share it."""
     notes.print(f"written to {open_lab().slice(name).export(path)}")
 
@@ -109,7 +114,7 @@ def import_(
 
 
 @group.command("remove")
-def remove(name: str) -> None:
+def remove(name: Name) -> None:
     """Delete a slice; sources that were made of it stay."""
     open_lab().slice(name).remove()
     notes.print(f"{name} is removed")

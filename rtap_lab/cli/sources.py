@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from rtap_lab.cli import completing
 from rtap_lab.cli.app import HELP, AsJson, counting, notes, open_lab, print_json
 from rtap_lab.errors import SettingsError
 
@@ -70,7 +71,7 @@ def list_(as_json: AsJson = False) -> None:
 
 
 @group.command("remove")
-def remove(source: str) -> None:
+def remove(source: Annotated[str, typer.Argument(autocompletion=completing.sources)]) -> None:
     """Delete a recorded source: events, results and points."""
     open_lab().remove_source(source)
     notes.print(f"{source} is removed")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
+from rtap_lab.cli import completing
 from rtap_lab.cli.app import HELP, AsJson, Bound, Delivery, Gap, Watcher, Within, notes, open_lab, print_json
 from rtap_lab.errors import SettingsError
 from rtap_lab.settings import MOST_HUBS
@@ -152,7 +153,9 @@ def reset(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = Fals
 
 
 def logs(
-    service: Annotated[str, typer.Argument(help="A service's name, or supervisor.")],
+    service: Annotated[
+        str, typer.Argument(help="A service's name, or supervisor.", autocompletion=completing.services)
+    ],
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on as it grows.")] = False,
     lines: Annotated[int, typer.Option("-n", help="How many of the last lines.")] = 50,
 ) -> None:

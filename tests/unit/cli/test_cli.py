@@ -58,6 +58,32 @@ def test_the_version_and_completion_are_there() -> None:
     assert "--install-completion" in RUNNER.invoke(app, ["--help"]).stdout
 
 
+@pytest.mark.parametrize(
+    ("typed", "names"),
+    [
+        ("results tr", ["traffic_by_source", "traffic_cumulate", "traffic_hop"]),
+        ("query check page", ["page_views_1m"]),
+        ("jobs stop ", ["audience", "standard", "watchlist"]),
+        ("logs k", ["kafka"]),
+        ("verify --source ", ["live"]),
+        ("simulate --scenario chec", ["checkout_outage"]),
+        ("bench run star", ["start_up"]),
+        ("slices show ", []),
+    ],
+)
+def test_the_shell_completes_names_without_a_stack(
+    typed: str, names: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = State(tmp_path / "lab")
+    state.create()
+    state.log("kafka").touch()
+    monkeypatch.setenv("RTAP_STATE", str(state.folder))
+    words = f"rtap {typed}"
+    shell = {"_RTAP_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    done = RUNNER.invoke(app, [], prog_name="rtap", env=shell)
+    assert done.stdout.split() == names
+
+
 @pytest.fixture
 def down_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A lab whose stack is down, with three rows in its store."""
