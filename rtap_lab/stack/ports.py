@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping
 
 from rtap_lab.errors import SettingsError
-from rtap_lab.stack.process import free_port, is_free, port_owner
+from rtap_lab.stack.process import free_port, is_free, port_holder, port_owner
 from rtap_lab.stack.state import Document, State
+from rtap_lab.waiting import until
 
 Ports = dict[str, int]
+
+LINGER_S = 10.0
+"""The sockets of a process that was killed are still there for a moment, for seconds where the machine is busy."""
 
 
 def ports_document(state: State) -> Document[Ports]:
@@ -18,6 +23,8 @@ def ports_document(state: State) -> Document[Ports]:
 
 def choose_ports(state: State, names: Collection[str], wanted: Mapping[str, int]) -> Ports:
     """Choose the ports of a lab that is about to start: those of last time where they are free, else new ones.
+
+    A client that is connected keeps to the port that it knows, so one that nobody is seen to hold is waited for.
 
     Args:
         state: The lab.
@@ -38,9 +45,15 @@ def choose_ports(state: State, names: Collection[str], wanted: Mapping[str, int]
                 hint="stop that program, or let the lab choose: leave out --port",
             )
         chosen[name] = port
-    chosen = {name: port for name, port in chosen.items() if is_free(port)}
+    deadline = time.monotonic() + LINGER_S
+    chosen = {name: port for name, port in chosen.items() if _comes_free(port, deadline)}
     for name in names:
         if name not in chosen:
             chosen[name] = free_port(set(chosen.values()))
     document.write(chosen)
     return chosen
+
+
+def _comes_free(port: int, deadline: float) -> bool:
+    until(lambda: is_free(port) or port_holder(port) is not None, deadline - time.monotonic())
+    return is_free(port)

@@ -201,13 +201,21 @@ def listens(port: int) -> bool:
         return asked.connect_ex(("127.0.0.1", port)) == 0
 
 
+def port_holder(port: int) -> psutil.Process | None:
+    """The process that listens on a port of 127.0.0.1; None too where we may not know, and while it is dying."""
+    for each in psutil.net_connections("tcp"):
+        if each.status == psutil.CONN_LISTEN and each.laddr and each.laddr.port == port and each.pid:
+            with contextlib.suppress(psutil.Error):
+                return psutil.Process(each.pid)
+    return None
+
+
 def port_owner(port: int) -> str:
     """Who listens on a port of 127.0.0.1, as far as we may know."""
-    for each in psutil.net_connections("tcp"):
-        if each.status == psutil.CONN_LISTEN and each.laddr and each.laddr.port == port:
-            with contextlib.suppress(psutil.Error):
-                if each.pid:
-                    return f"{psutil.Process(each.pid).name()} (pid {each.pid})"
+    holder = port_holder(port)
+    with contextlib.suppress(psutil.Error):
+        if holder is not None:
+            return f"{holder.name()} (pid {holder.pid})"
     return "another program"
 
 

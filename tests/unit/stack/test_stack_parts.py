@@ -8,6 +8,7 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from msgspec import structs
 from rtap_lab.errors import ComponentError, ServiceError, SettingsError
 from rtap_lab.stack import components, process
 from rtap_lab.stack.java import find_java, java_version
+from rtap_lab.stack.ports import choose_ports
 from rtap_lab.stack.process import Identity
 from rtap_lab.stack.service import Service
 from rtap_lab.stack.state import Document, State
@@ -138,6 +140,23 @@ def test_ports_are_free_and_their_owner_is_named() -> None:
         assert not process.is_free(port)
         assert str(os.getpid()) in process.port_owner(port)
     assert 20_000 <= process.free_port() < 32_000
+
+
+def test_ports_of_last_time_stay_while_nobody_else_holds_them(tmp_path: Path) -> None:
+    """What was killed holds its port for a moment longer (here: bound, and nobody listens); a program that runs keeps it."""
+    state = State(tmp_path)
+    state.create()
+    first = choose_ports(state, ["kafka", "hub"], {})
+    with socket.socket() as dying, socket.socket() as other:
+        dying.bind(("127.0.0.1", first["kafka"]))
+        other.bind(("127.0.0.1", first["hub"]))
+        other.listen()
+        release = threading.Timer(0.5, dying.close)
+        release.start()
+        again = choose_ports(state, ["kafka", "hub"], {})
+        release.join()
+    assert again["kafka"] == first["kafka"]
+    assert again["hub"] != first["hub"]
 
 
 def test_the_lock_names_versions_and_digests_and_no_address() -> None:
