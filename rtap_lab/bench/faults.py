@@ -11,6 +11,7 @@ transactions may not be committed yet.
 from __future__ import annotations
 
 import random
+import shutil
 import signal
 import sys
 import threading
@@ -261,6 +262,7 @@ class Campaign:
         say: Told what happens, in a line.
         profile: One broker (`core`) or three (`full`).
         each: How many faults a schedule has; None: one or two.
+        evidence: Where the logs of a lab whose schedule was not exact are kept, by seed; None: nowhere.
 
     Raises:
         SettingsError: When no fault is left.
@@ -274,8 +276,10 @@ class Campaign:
         *,
         profile: Profile = "core",
         each: int | None = None,
+        evidence: Path | None = None,
     ) -> None:
         self.folder = folder
+        self.evidence = evidence
         self.profile = profile
         self.each = each
         self.faults = [fault for fault in faults if fault.fits(profile)]
@@ -295,8 +299,10 @@ class Campaign:
                 outcomes.append(outcome)
                 keep(outcome)
                 self.say(_line(outcome))
-                if not outcome.exact:  # what it left must not colour the next
-                    self._renew()
+                if not outcome.exact:
+                    if self.evidence is not None:
+                        shutil.copytree(self.lab.state.logs, self.evidence / str(seed), dirs_exist_ok=True)
+                    self._renew()  # what it left must not colour the next
         finally:
             self.lab.reset()
         return outcomes
