@@ -7,7 +7,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from rtap_lab.jobs.lifecycle import OTHER_SQL, Lifecycle
 from rtap_lab.jobs.model import Run, job_queries, need_run, run_key
 from rtap_lab.lab.context import Context
 from rtap_lab.lab.migration import migrate
+from rtap_lab.queries.query import PatternQuery, Query
 from rtap_lab.queries.standard import JOB
 from rtap_lab.services import working_files
 from rtap_lab.services.daemon import port_names, supervisor_of
@@ -41,6 +42,8 @@ StatusListener = Callable[[Statuses], None]
 NEEDED_MEMORY = {"core": 1_800_000_000, "full": 3_000_000_000}
 CATCH_UP_PER_S = 15_000
 """Events a second that a new live run of the standard job reads on two cores, about."""
+PATTERNS_PER_S = 1_800
+"""The same where a pattern looks at every event: Flink's CEP operator seeks in RocksDB for each (docs/open-points.md)."""
 _BUSY = "another `rtap up`, `down` or `reset` is at work on this lab; wait for it"
 _ALIASES = {"kafka-1": "kafka", "jobmanager": "flink"}
 """Services whose port has another name."""
@@ -351,7 +354,7 @@ def replacement(context: Context, job: str, source: str, changes: Mapping[str, A
             for name in differing
         ]
         why = ", ".join(words) or "its definition is another"
-    return f"job {job} on {source} begins a new run ({why}): {_costs(context, current)}"
+    return f"job {job} on {source} begins a new run ({why}): {_costs(context, current, queries)}"
 
 
 def _shown(value: Any) -> str:
@@ -360,11 +363,13 @@ def _shown(value: Any) -> str:
     return f"{value / 60_000:g} min" if value % 60_000 == 0 else f"{value / 1000:g} s"
 
 
-def _costs(context: Context, run: Run) -> str:
+def _costs(context: Context, run: Run, queries: Iterable[Query]) -> str:
     topics = context.topics
     starts, ends = topics.starts([run.events]), topics.ends([run.events])
     records = sum(ends.values()) - sum(starts.values())
-    seconds = 5 + records / CATCH_UP_PER_S
+    patterns = [query.definition for query in queries if isinstance(query.definition, PatternQuery)]
+    slow = any(pattern.where is None for pattern in patterns)
+    seconds = 5 + records / (PATTERNS_PER_S if slow else CATCH_UP_PER_S)
     return f"its rows are removed, and the log is read again from its beginning ({records:,} records, about {seconds:.0f} s)"
 
 
