@@ -150,7 +150,7 @@ def test_up_says_what_other_parameters_will_replace(
 ) -> None:
     runs_document(state).write({"standard/live": run_of()})
     monkeypatch.setattr("rtap_lab.lab.context.find_services", lambda folder: {"kafka": Identity.of(os.getpid())})
-    monkeypatch.setattr(stack, "_costs", lambda context, run: "7 records are read again, about 5 s")
+    monkeypatch.setattr(stack, "_costs", lambda context, run, queries: "7 records are read again, about 5 s")
     found = stack.replacement(Context(state), "standard", "live", changes)
     assert (words in found) if words else found == ""
     assert ("about 5 s" in found) == bool(words)
@@ -166,7 +166,7 @@ def test_another_definition_of_ones_own_is_a_new_run_and_said(state: State, monk
     context.jobs.write({"mine": Job("mine", (asked(1000),))})
     context.runs.write({"mine/live": structs.replace(run_of(), job="mine", queries=(asked(1000),))})
     monkeypatch.setattr("rtap_lab.lab.context.find_services", lambda folder: {"kafka": Identity.of(os.getpid())})
-    monkeypatch.setattr(stack, "_costs", lambda context, run: "")
+    monkeypatch.setattr(stack, "_costs", lambda context, run, queries: "")
     assert stack.replacement(context, "mine", "live", {}) == ""
     context.jobs.write({"mine": Job("mine", (asked(2000),))})
     assert "its definition is another" in stack.replacement(context, "mine", "live", {})
