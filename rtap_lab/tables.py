@@ -20,7 +20,7 @@ def plain(value: Any) -> str:
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Table:
     """Rows under headings; numbers stand to the right.
 
@@ -63,6 +63,8 @@ class Table:
         )
         return "\n".join(line.rstrip() for line in lines)
 
+    __repr__ = __str__
+
     def _repr_html_(self) -> str:
         right = self._numeric()
         style = ["text-align:right" if r else "text-align:left" for r in right]
@@ -74,7 +76,7 @@ class Table:
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Text:
     """A text of several lines, such as a plan: each line is shown as a table's cell would be."""
 
@@ -82,6 +84,8 @@ class Text:
 
     def __str__(self) -> str:
         return "\n".join(plain(line) for line in self.text.split("\n"))
+
+    __repr__ = __str__
 
     def _repr_html_(self) -> str:
         return f'<pre style="overflow-x:auto">{escape(str(self))}</pre>'

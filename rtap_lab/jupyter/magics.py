@@ -15,6 +15,7 @@ from IPython.display import display
 from rtap_lab.errors import SettingsError
 from rtap_lab.lab.looks import SHOWN
 from rtap_lab.lab.sql import split
+from rtap_lab.tables import Table
 
 if TYPE_CHECKING:
     from rtap_lab.lab import Lab
@@ -53,7 +54,7 @@ class LabMagics(Magics):
             case "down":
                 print("down" if lab.down() else "nothing was up")
             case "doctor":
-                return lab.doctor()
+                return Table.of(["verdict", "what", "found", "fix"], [vars(each) for each in lab.doctor()])
             case "verify":
                 return lab.verify()
         return None

@@ -311,6 +311,13 @@ def as_lines(facts: dict[str, Any], folder: Path) -> list[str]:
     ]
 
 
+def as_text(context: Context) -> str:
+    """The lab as a notebook shows it where there are no pictures: what `rtap status` prints."""
+    if not context.is_up:
+        return f"rtap lab at {context.state.folder}: nothing is up"
+    return "\n".join(as_lines(status(context), context.state.folder))
+
+
 def as_html(context: Context) -> str:
     """The lab as a notebook shows it."""
     if not context.is_up:

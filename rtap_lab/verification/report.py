@@ -121,7 +121,7 @@ class RunReport:
         return f"{words}: {job}{self.source}, run {self.run}, {upto}, {self.seconds:.1f} s{again}"
 
 
-@dataclass
+@dataclass(repr=False)
 class Report:
     """The outcome of a verification: every run on a source."""
 
@@ -189,6 +189,8 @@ class Report:
         for run in self.runs:
             parts += [str(run.table), *run.notes, run.verdict]
         return "\n".join(parts + [f"not compared: {words}" for words in self.not_compared])
+
+    __repr__ = __str__
 
     def _repr_html_(self) -> str:
         parts = []

@@ -207,7 +207,10 @@ def test_magics_ask_preview_check_and_run(stack: Lab, tmp_path: Path, monkeypatc
     cells = Cells(manager)
     try:
         assert cells.run("%load_ext rtap_lab")[0]["status"] == "ok"
-        assert cells.run("%rtap status")[0]["status"] == "ok"
+        for verb, told in (("status", "job standard on live: RUNNING"), ("doctor", "OK       python")):
+            reply, messages = cells.run(f"%rtap {verb}")
+            assert reply["status"] == "ok"
+            assert told in shown(messages), "in text, too: a terminal has no HTML"
         stack.simulate(rate=100, seconds=8, seed=43)
         reply, messages = cells.run("%%flink --since 5m --into found\nSELECT page FROM events LIMIT 2; SELECT 1 AS x")
         assert reply["status"] == "ok", reply
