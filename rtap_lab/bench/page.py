@@ -50,7 +50,6 @@ def page(
         code: Whether the cells' code is shown.
     """
     title, lead, cells = _parts(notebook)
-    versions = ", ".join(f"{name} {version}" for name, version in environment.get("versions", {}).items())
     stamp = [environment.get("time", ""), f"{environment.get('cpus', '?')} cores, {environment.get('system', '')}"]
     stamp += [f"commit {environment['commit']}"] if environment.get("commit") else []
     stamp += [f"{name} {value}" for name, value in environment.get("parameters", {}).items()]
@@ -63,9 +62,7 @@ def page(
         *_figures(found),
         *(part for cell in cells for part in _cell(cell, code)),
         "<h2>Machine</h2>",
-        f"<p class='environment'>{escape(versions)}. Load before {environment.get('load_before')}, after {environment.get('load_after')}; "
-        f"a fixed loop of Python took {environment.get('loop_before_s')} s before and {environment.get('loop_after_s')} s after. "
-        f"Seed {environment.get('seed')}.</p>",
+        f"<p class='environment'>{escape('. '.join(_machine(environment)))}.</p>",
     ]
     head = f"<meta charset='utf-8'><meta name='viewport' content='width=device-width'><title>{escape(title)}</title>"
     return f"<!doctype html><html lang='en'><head>{head}<style>{_STYLE}</style></head><body>{''.join(body)}</body></html>\n"
@@ -76,6 +73,18 @@ def _parts(notebook: Mapping[str, Any]) -> tuple[str, str, list[Mapping[str, Any
     first, *cells = notebook["cells"]
     heading, _, rest = "".join(first["source"]).partition("\n")
     return heading.lstrip("# ").strip(), markdown2html(rest), cells
+
+
+def _machine(environment: Mapping[str, Any]) -> Iterator[str]:
+    """What is known of it: older reports noted less."""
+    yield ", ".join(f"{name} {version}" for name, version in environment.get("versions", {}).items())
+    if "load_after" in environment:
+        yield f"Load before {environment['load_before']}, after {environment['load_after']}"
+    if "loop_after_s" in environment:
+        loops = f"{environment['loop_before_s']} s before and {environment['loop_after_s']} s after"
+        yield f"A fixed loop of Python took {loops}"
+    if "seed" in environment:
+        yield f"Seed {environment['seed']}"
 
 
 def _flags(found: Measurements) -> Iterator[str]:
