@@ -81,13 +81,25 @@ def run_job(
     return found
 
 
+REPLACED_S = 30.0
+"""A TaskManager that died is back by then (15 s is the goal)."""
+
+
 def _check_slots(context: Context, job: str, source: str) -> None:
     """Refuse a job for which Flink has no room: it would wait for ever and look as if it ran.
 
+    A TaskManager that has just died is replaced within seconds: it is waited for.
+
     Raises:
-        JobError: When there are too few free slots.
+        JobError: When there is no TaskManager, or there are too few free slots.
     """
     flink = context.site.flink
+    until(
+        flink.slots,
+        REPLACED_S,
+        lambda: JobError("flink: there is no TaskManager", hint="it is restarted by itself: `rtap status`"),
+        every=0.2,
+    )
     current = context.runs.read().get(run_key(job, source))
     needed = 1 if source == LIVE else 2
     free = flink.free_slots()

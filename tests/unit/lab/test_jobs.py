@@ -1,0 +1,43 @@
+"""Whether Flink has room for a job, asked before it is given one."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from rtap_lab.errors import JobError
+from rtap_lab.lab import jobs
+
+
+class Flink:
+    """A cluster by the slots that it tells of, one answer after the other; the last one stays."""
+
+    def __init__(self, registered: list[int], free: int) -> None:
+        self.registered, self.free = registered, free
+
+    def slots(self) -> int:
+        return self.registered.pop(0) if len(self.registered) > 1 else self.registered[0]
+
+    def free_slots(self) -> int:
+        return self.free if self.registered[0] else 0
+
+    def jobs(self) -> list[dict[str, str]]:
+        return [{"name": "standard on live", "state": "RUNNING"}]
+
+
+def context(flink: Flink) -> Any:
+    return SimpleNamespace(site=SimpleNamespace(flink=flink), runs=SimpleNamespace(read=dict))
+
+
+def test_a_taskmanager_that_is_being_replaced_is_waited_for() -> None:
+    jobs._check_slots(context(Flink([0, 0, 8], 7)), "mine", "live")
+
+
+def test_no_room_and_no_taskmanager_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "REPLACED_S", 0.5)
+    with pytest.raises(JobError, match="there is no TaskManager"):
+        jobs._check_slots(context(Flink([0], 0)), "mine", "live")
+    with pytest.raises(JobError, match=r"0 are free; these run: standard on live"):
+        jobs._check_slots(context(Flink([8], 0)), "mine", "live")
