@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -160,45 +160,39 @@ def up(
     """
     state = context.state
     state.create()
+    wanted = _Wanted(settings, ports, job, chosen)
     with state.lock("up", timeout=timeout, busy=_BUSY):
         deadline = time.monotonic() + timeout
         while True:
             try:
-                return _bring_up(
-                    context,
-                    settings,
-                    ports=ports,
-                    job=job,
-                    chosen=chosen,
-                    deadline=deadline,
-                    on_status=on_status,
-                    on_note=on_note,
-                )
+                return _bring_up(context, wanted, deadline, on_status, on_note)
             except _EndedError:  # a `down` that died had told it to end: all is down now, and is started
                 if time.monotonic() >= deadline:
                     raise
 
 
+@dataclass(frozen=True)
+class _Wanted:
+    """What `up` was asked for; see there."""
+
+    settings: Settings
+    ports: Mapping[str, int]
+    job: Mapping[str, Any] | None
+    chosen: bool
+
+
 def _bring_up(
-    context: Context,
-    settings: Settings,
-    *,
-    ports: Mapping[str, int],
-    job: Mapping[str, Any] | None,
-    chosen: bool,
-    deadline: float,
-    on_status: StatusListener,
-    on_note: Callable[[str], None],
+    context: Context, wanted: _Wanted, deadline: float, on_status: StatusListener, on_note: Callable[[str], None]
 ) -> bool:
     """Start what is not up, and wait until all is; see `up`."""
-    state = context.state
+    state, job = context.state, wanted.job
     supervisor = find_supervisor(state)
     was_up = supervisor is not None or bool(find_services(state.folder))
     was_running = False
     if was_up:
         _check_version(state)
         before = settings_document(state).read()
-        if chosen and before != replace(settings, java=before.java):
+        if wanted.chosen and before != replace(wanted.settings, java=before.java):
             raise SettingsError(
                 f"this lab is up with profile {before.profile}, store {before.store}, a retention of "
                 f"{_shown(before.retention_ms)} and {before.hubs} hub(s)",
@@ -207,7 +201,7 @@ def _bring_up(
         if supervisor is None:
             _launch(state)
     else:
-        _prepare(state, settings, ports)
+        _prepare(state, wanted.settings, wanted.ports)
         _launch(state)
     try:
         _await_ready(state, _core, deadline, on_status, founded=True)
