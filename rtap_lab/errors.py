@@ -1,7 +1,9 @@
-"""The whole exception tree. Every message says what, where, and what to do; every class whether it may pass by itself.
+"""The exception tree; the two leaves of queries are defined there. Every message says what, where, and what to do; every class whether it may pass by itself.
 
 RtapLabError
   SettingsError            a setting or option has no usable value (exit 2)
+    UnknownMethodError     a builder has no such method (an AttributeError, too)
+    NoDefinitionError      SQL text that is no window or pattern of the builders
   ComponentError           a jar, wheel or binary is missing or not the pinned one
   ServiceError             a service of the stack does not run
     ServiceNotReadyError   it did not become ready in time

@@ -1,9 +1,12 @@
-"""Waiting for a condition: the one loop with a deadline that everything else uses."""
+"""Waiting: for a condition, with the one loop that has a deadline, and for the wish of a person to end."""
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
 Found = TypeVar("Found")
@@ -54,3 +57,15 @@ def until(
 def backoff(failures: int, *, first: float = 0.2, longest: float = 10.0) -> float:
     """Seconds to wait before the next try, after so many failures in a row."""
     return min(longest, first * float(2 ** min(max(failures - 1, 0), 16)))
+
+
+@contextmanager
+def until_interrupt() -> Iterator[threading.Event]:
+    """An event that Ctrl-C and SIGTERM set, so that what runs ends in order."""
+    stop = threading.Event()
+    before = {n: signal.signal(n, lambda *_: stop.set()) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

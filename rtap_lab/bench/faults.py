@@ -300,12 +300,23 @@ class Campaign:
                 keep(outcome)
                 self.say(_line(outcome))
                 if not outcome.exact:
-                    if self.evidence is not None:
-                        shutil.copytree(self.lab.state.logs, self.evidence / str(seed), dirs_exist_ok=True)
+                    self._keep_logs(str(seed))
                     self._renew()  # what it left must not colour the next
+        except Exception:
+            self._keep_logs("broken-off")
+            raise
         finally:
             self.lab.reset()
         return outcomes
+
+    def _keep_logs(self, name: str) -> None:
+        """Copy the lab's logs to where they outlive it; a campaign does not end because that fails."""
+        if self.evidence is None:
+            return
+        try:
+            shutil.copytree(self.lab.state.logs, self.evidence / name, dirs_exist_ok=True)
+        except (OSError, shutil.Error) as error:
+            self.say(f"the logs were not kept: {error}")
 
     def _renew(self) -> None:
         self.lab.reset()

@@ -77,11 +77,12 @@ def _parts(notebook: Mapping[str, Any]) -> tuple[str, str, list[Mapping[str, Any
 
 def _machine(environment: Mapping[str, Any]) -> Iterator[str]:
     """What is known of it: older reports noted less."""
-    yield ", ".join(f"{name} {version}" for name, version in environment.get("versions", {}).items())
+    if versions := environment.get("versions"):
+        yield ", ".join(f"{name} {version}" for name, version in versions.items())
     if "load_after" in environment:
-        yield f"Load before {environment['load_before']}, after {environment['load_after']}"
+        yield f"Load before {environment.get('load_before')}, after {environment['load_after']}"
     if "loop_after_s" in environment:
-        loops = f"{environment['loop_before_s']} s before and {environment['loop_after_s']} s after"
+        loops = f"{environment.get('loop_before_s')} s before and {environment['loop_after_s']} s after"
         yield f"A fixed loop of Python took {loops}"
     if "seed" in environment:
         yield f"Seed {environment['seed']}"

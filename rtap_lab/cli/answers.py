@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rtap_lab.cli import completing
-from rtap_lab.cli.app import AsJson, Form, Source, counting, notes, open_lab, print_json, until_interrupt
+from rtap_lab.cli.app import AsJson, Form, Source, counting, notes, open_lab, print_json
 from rtap_lab.errors import SettingsError, StatementError
 from rtap_lab.tables import plain
+from rtap_lab.waiting import until_interrupt
 
 if TYPE_CHECKING:
     from rtap_lab.lab import Lab

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -76,18 +74,6 @@ def counting(words: str, total: float | None = None) -> Iterator[Callable[[float
     with Progress(*columns, console=notes, transient=True, disable=not notes.is_terminal) as bar:
         task = bar.add_task(words, total=total)
         yield lambda done: bar.update(task, completed=done)
-
-
-@contextmanager
-def until_interrupt() -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set, so that what runs ends in order."""
-    stop = threading.Event()
-    before = {n: signal.signal(n, lambda *_: stop.set()) for n in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 class Watcher:

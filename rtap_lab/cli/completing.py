@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from rtap_lab.errors import RtapLabError
+from rtap_lab.settings import LIVE
 
 if TYPE_CHECKING:
     from rtap_lab.lab import Lab
@@ -41,7 +42,7 @@ def _beginning(names: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]
     def complete(incomplete: str) -> list[str]:
         try:
             return sorted({name for name in names() if name.startswith(incomplete)})
-        except RtapLabError:  # the command would say it; in the middle of a line there is nobody to tell
+        except (RtapLabError, OSError):  # the command would say it; in the middle of a line there is nobody to tell
             return []
 
     return complete
@@ -53,4 +54,5 @@ reports = _beginning(_reports)
 scenarios = _beginning(_scenarios)
 services = _beginning(lambda: [log.stem for log in _lab().state.logs.glob("*.log")])
 slices = _beginning(lambda: _lab().slices())
-sources = _beginning(lambda: ["live", *_lab().sources()])
+recorded = _beginning(lambda: _lab().sources())
+sources = _beginning(lambda: [LIVE, *_lab().sources()])

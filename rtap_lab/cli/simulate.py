@@ -11,8 +11,9 @@ from typing import Annotated
 import typer
 
 from rtap_lab.cli import completing
-from rtap_lab.cli.app import HELP, AsJson, counting, notes, open_lab, print_json, until_interrupt
+from rtap_lab.cli.app import HELP, AsJson, counting, notes, open_lab, print_json
 from rtap_lab.errors import SettingsError
+from rtap_lab.waiting import until_interrupt
 
 group = typer.Typer(context_settings=HELP)
 

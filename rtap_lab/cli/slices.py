@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rtap_lab.cli import completing
-from rtap_lab.cli.app import HELP, AsJson, Source, counting, notes, open_lab, print_json, until_interrupt
+from rtap_lab.cli.app import HELP, AsJson, Source, counting, notes, open_lab, print_json
 from rtap_lab.events.times import instant_text
+from rtap_lab.waiting import until_interrupt
 
 if TYPE_CHECKING:
     from rtap_lab.lab.slices import Slice

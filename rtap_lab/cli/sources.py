@@ -71,7 +71,7 @@ def list_(as_json: AsJson = False) -> None:
 
 
 @group.command("remove")
-def remove(source: Annotated[str, typer.Argument(autocompletion=completing.sources)]) -> None:
+def remove(source: Annotated[str, typer.Argument(autocompletion=completing.recorded)]) -> None:
     """Delete a recorded source: events, results and points."""
     open_lab().remove_source(source)
     notes.print(f"{source} is removed")

@@ -215,7 +215,7 @@ def dash(
 
 def lab_(
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address.")] = False,
-    port: Annotated[int | None, typer.Option(help="A port; a free one when left out.")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="A port; a free one when left out.")] = None,
 ) -> None:
     """Open JupyterLab on a copy of the notebooks in this folder."""
     from rtap_lab.jupyter.server import run

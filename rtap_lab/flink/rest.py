@@ -60,9 +60,10 @@ class FlinkRest:
         found = self._call("GET", "/taskmanagers", timeout=patience)["taskmanagers"]
         return sum(int(each["slotsNumber"]) for each in found if each["id"] == of)
 
-    def free_slots(self) -> int:
-        """How many task slots no job has."""
-        return int(self._call("GET", "/overview")["slots-available"])
+    def free_slots(self) -> tuple[int, int]:
+        """How many task slots no job has, and how many are registered."""
+        found = self._call("GET", "/overview")
+        return int(found["slots-available"]), int(found["slots-total"])
 
     def jobs(self) -> list[dict[str, Any]]:
         """All jobs the JobManager knows: `jid`, `name`, `state`, `start-time` and more."""

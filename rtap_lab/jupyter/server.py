@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from rtap_lab.errors import ServiceError, SettingsError
 from rtap_lab.jupyter import kernelspec
 from rtap_lab.stack.process import free_port, listens, port_owner, spawn
 from rtap_lab.stack.state import State
-from rtap_lab.waiting import until
+from rtap_lab.waiting import until, until_interrupt
 
 QUIET = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}
 """JupyterLab's settings here: it asks nobody outside for news, and no person whether it may."""
@@ -69,7 +66,7 @@ def run(state: State, work: Path, *, port: int | None, browser: bool) -> None:
 
     Raises:
         SettingsError: When the port is taken.
-        ServiceError: When JupyterLab does not start, or ends by itself.
+        ServiceError: When JupyterLab does not start.
     """
     state.create()
     folder = work_copy(work)
@@ -98,41 +95,29 @@ def run(state: State, work: Path, *, port: int | None, browser: bool) -> None:
     overrides.parent.mkdir(parents=True, exist_ok=True)
     overrides.write_text(json.dumps(QUIET))
     # the token goes by the environment: arguments can be read by other users
-    server = spawn(
-        command,
-        log=state.log(LOG),
-        cwd=folder,
-        environment={
-            "JUPYTER_TOKEN": token,
-            "RTAP_STATE": str(state.folder),
-            "JUPYTER_CONFIG_PATH": os.pathsep.join(
-                filter(None, [str(kernels / "config"), os.environ.get("JUPYTER_CONFIG_PATH")])
-            ),
-            "JUPYTER_PATH": os.pathsep.join(filter(None, [str(kernels), os.environ.get("JUPYTER_PATH")])),
-        },
-    )
-    with _told_to_stop() as stopped:
+    environment = {
+        "JUPYTER_TOKEN": token,
+        "RTAP_STATE": str(state.folder),
+        "JUPYTER_CONFIG_PATH": _path(kernels / "config", "JUPYTER_CONFIG_PATH"),
+        "JUPYTER_PATH": _path(kernels, "JUPYTER_PATH"),
+    }
+    with until_interrupt() as stop:
+        server = spawn(command, log=state.log(LOG), cwd=folder, environment=environment)
         try:
-            until(lambda: stopped() or server.wait(0) or listens(port), START_S)
-            if listens(port):
-                print(f"http://127.0.0.1:{port}/lab/tree/00_start_here.ipynb?token={token}", flush=True)
-                until(lambda: stopped() or server.wait(1), float("inf"), every=0)
-            if not stopped():
-                fate = "has ended" if server.wait(0) else f"does not listen on port {port} after {START_S} s"
+            found = until(lambda: stop.is_set() or server.wait(0) or listens(port), START_S)
+            if stop.is_set():
+                return
+            if not found or server.wait(0):
+                fate = "has ended" if found else f"does not listen on port {port} after {START_S} s"
                 raise ServiceError(f"JupyterLab {fate}", service=LOG, log_tail=state.log_tail(LOG, 5))
+            print(f"http://127.0.0.1:{port}/lab/tree/00_start_here.ipynb?token={token}", flush=True)
+            until(lambda: stop.is_set() or server.wait(1), float("inf"), every=0)
+            if not stop.is_set():  # "Shut Down" in its menu, most often
+                print("JupyterLab has ended: `rtap logs jupyter` tells how", file=sys.stderr)
         finally:
             server.stop(10)
 
 
-@contextmanager
-def _told_to_stop() -> Iterator[Callable[[], bool]]:
-    """Meanwhile SIGINT and SIGTERM end nothing by themselves; what is given tells whether one came."""
-    came: list[int] = []
-    before = {
-        each: signal.signal(each, lambda number, frame: came.append(number)) for each in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield lambda: bool(came)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _path(first: Path, name: str) -> str:
+    """A search path: ours first, then what a person has set."""
+    return os.pathsep.join(filter(None, [str(first), os.environ.get(name)]))

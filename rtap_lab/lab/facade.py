@@ -776,8 +776,5 @@ class Lab:
     def __repr__(self) -> str:
         return f"Lab({str(self.state.folder)!r})"
 
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        printer.text(status.as_text(self._context))
-
-    def _repr_html_(self) -> str:
-        return status.as_html(self._context)
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        return status.as_shown(self._context)

@@ -40,7 +40,7 @@ def run_job(
     lifecycle = context.lifecycle
     if words := replacement(context, job, source, changes):
         on_note(words)
-    _check_slots(context, job, source)
+    _check_slots(context, job, source, timeout)
     asked = lifecycle.request(job, source, changes, anew=source != LIVE)
     total = sum(asked.ends.values())
     begun = time.monotonic()
@@ -85,7 +85,7 @@ REPLACED_S = 30.0
 """A TaskManager that died is back by then (15 s is the goal)."""
 
 
-def _check_slots(context: Context, job: str, source: str) -> None:
+def _check_slots(context: Context, job: str, source: str, timeout: float) -> None:
     """Refuse a job for which Flink has no room: it would wait for ever and look as if it ran.
 
     A TaskManager that has just died is replaced within seconds: it is waited for.
@@ -94,15 +94,22 @@ def _check_slots(context: Context, job: str, source: str) -> None:
         JobError: When there is no TaskManager, or there are too few free slots.
     """
     flink = context.site.flink
+    found = (0, 0)
+
+    def registered() -> int:
+        nonlocal found
+        found = flink.free_slots()
+        return found[1]
+
     until(
-        flink.slots,
-        REPLACED_S,
+        registered,
+        min(REPLACED_S, timeout),
         lambda: JobError("flink: there is no TaskManager", hint="it is restarted by itself: `rtap status`"),
         every=0.2,
     )
     current = context.runs.read().get(run_key(job, source))
     needed = 1 if source == LIVE else 2
-    free = flink.free_slots()
+    free, _ = found
     if free < needed and not (current and flink.active(current.name)):
         running = ", ".join(sorted(each["name"] for each in flink.jobs() if each["state"] == "RUNNING"))
         raise JobError(
@@ -159,7 +166,7 @@ def define_and_run(
             f"job {name!r} would have {len(joined) + len(queries)} queries: no more fit into one than {MOST_QUERIES}",
             hint="name another job for some of them",
         )
-    _check_slots(context, name, source)
+    _check_slots(context, name, source, REPLACED_S)
     context.lifecycle.define(name, [*joined, *queries], source)
     return run_job(context, name, source, changes, **options)
 

@@ -311,17 +311,15 @@ def as_lines(facts: dict[str, Any], folder: Path) -> list[str]:
     ]
 
 
-def as_text(context: Context) -> str:
-    """The lab as a notebook shows it where there are no pictures: what `rtap status` prints."""
+def as_shown(context: Context) -> dict[str, str]:
+    """The lab as a notebook shows it, by MIME type; asked once."""
+    place = str(context.state.folder)
     if not context.is_up:
-        return f"rtap lab at {context.state.folder}: nothing is up"
-    return "\n".join(as_lines(status(context), context.state.folder))
-
-
-def as_html(context: Context) -> str:
-    """The lab as a notebook shows it."""
-    if not context.is_up:
-        return f"<b>rtap lab</b> at <code>{escape(str(context.state.folder))}</code>: nothing is up"
+        words = f"rtap lab at {place}: nothing is up"
+        return {"text/plain": words, "text/html": f"<b>rtap lab</b> at <code>{escape(place)}</code>: nothing is up"}
     facts = status(context)
     jobs = "".join(f"<div>{escape(job_words(job))}</div>" for job in facts["jobs"])
-    return f"<b>rtap lab</b>{services_table(facts)._repr_html_()}{jobs}"
+    return {
+        "text/plain": "\n".join(as_lines(facts, context.state.folder)),
+        "text/html": f"<b>rtap lab</b>{services_table(facts)._repr_html_()}{jobs}",
+    }

@@ -96,36 +96,50 @@ def session(gap: Span) -> WindowBuilder:
     return WindowBuilder(SessionWindow(duration_ms(gap, name="session")))
 
 
-_ELSEWHERE = {
+_WINDOW_WORDS = {
     "aggregate": ".agg(…)",
     "filter": ".where(…)",
     "group_by": ".by(…)",
     "groupby": ".by(…)",
+    "key_by": ".by(…)",
+    "partition_by": ".by(…)",
+    "select": ".agg(…)",
+}
+_PATTERN_WORDS = {
+    "filter": ".where(…)",
+    "group_by": ".by(…)",
     "key_by": ".by(…)",
     "not_followed_by": ".then_not(condition, within=…)",
     "not_next": ".then_not(condition, within=…)",
     "one_or_more": "the argument times=(1, None) of the step",
     "optional": "the argument times=(0, 1) of the step",
     "partition_by": ".by(…)",
-    "select": ".agg(…)",
+    "select": ".by(…).telling(column=Measure(…))",
+    "skip_to_next": ".skip_to_next_row()",
+    "then": ".followed_by(…), or .next(…) for one right after the other",
     "times": "the argument times= of the step",
     "times_or_more": "the argument times=(least, None) of the step",
 }
-"""What pandas, SQL and FlinkCEP call it, and what it is here."""
+"""What pandas, SQL and FlinkCEP call it, and what it is here; of windows, of patterns."""
 
 
 class UnknownMethodError(SettingsError, AttributeError):
     """A builder has no such method; `hasattr` says so too."""
 
 
-def _unknown(builder: object, name: str, methods: list[str]) -> NoReturn:
+def _unknown(builder: object, name: str, words: dict[str, str]) -> NoReturn:
+    kind = type(builder).__name__
     if name.startswith("_"):  # asked for by displays and copies, not by a person
-        raise AttributeError(name)
+        raise AttributeError(f"{kind!r} object has no attribute {name!r}")
     snake = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)
-    near = difflib.get_close_matches(snake, methods, 1, 0.6)
-    here = _ELSEWHERE.get(snake) or (f".{near[0]}(…)" if near else "")
+    methods = [
+        each for each in dir(type(builder)) if not each.startswith("_") and callable(getattr(type(builder), each))
+    ]
+    here = words.get(snake)
+    if here is None and (near := difflib.get_close_matches(snake, methods, 1, 0.75)):
+        here = f".{near[0]}(…)"
     hint = f"here it is {here}" if here else f"it has {', '.join(methods)}"
-    raise UnknownMethodError(f"a {type(builder).__name__} has no {name}", hint=hint)
+    raise UnknownMethodError(f"a {kind} has no {name}", hint=hint)
 
 
 class WindowBuilder(msgspec.Struct, frozen=True, eq=False):
@@ -167,7 +181,7 @@ class WindowBuilder(msgspec.Struct, frozen=True, eq=False):
     if not TYPE_CHECKING:  # a type checker shall go on finding these mistakes by itself
 
         def __getattr__(self, name: str) -> NoReturn:
-            _unknown(self, name, ["by", "where", "agg"])
+            _unknown(self, name, _WINDOW_WORDS)
 
 
 class PatternBuilder(Pattern, frozen=True, eq=False):
@@ -198,7 +212,7 @@ class PatternBuilder(Pattern, frozen=True, eq=False):
     if not TYPE_CHECKING:  # a type checker shall go on finding these mistakes by itself
 
         def __getattr__(self, name: str) -> NoReturn:
-            _unknown(self, name, ["next", "followed_by", "then_not", "within", "where", "by"])
+            _unknown(self, name, _PATTERN_WORDS)
 
 
 def told(pattern: Pattern) -> dict[str, Measure]:

@@ -36,16 +36,16 @@ def choose_ports(state: State, names: Collection[str], wanted: Mapping[str, int]
     """
     document = ports_document(state)
     chosen = dict(document.read())
+    deadline = time.monotonic() + LINGER_S
     for name, port in wanted.items():
         if name not in names:
             raise SettingsError(f"--port {name}: nothing of that name has a port", hint=f"one of {', '.join(names)}")
-        if not is_free(port):
+        if not _comes_free(port, deadline):
             raise SettingsError(
                 f"port {port}, wanted for {name}, is taken by {port_owner(port)}",
                 hint="stop that program, or let the lab choose: leave out --port",
             )
         chosen[name] = port
-    deadline = time.monotonic() + LINGER_S
     chosen = {name: port for name, port in chosen.items() if _comes_free(port, deadline)}
     for name in names:
         if name not in chosen:

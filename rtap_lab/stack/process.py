@@ -198,14 +198,15 @@ def free_port(taken: Collection[int] = ()) -> int:
 def listens(port: int) -> bool:
     """Whether somebody listens on a port of 127.0.0.1."""
     with socket.socket() as asked:
+        asked.settimeout(1)
         return asked.connect_ex(("127.0.0.1", port)) == 0
 
 
 def port_holder(port: int) -> psutil.Process | None:
     """The process that listens on a port of 127.0.0.1; None too where we may not know, and while it is dying."""
-    for each in psutil.net_connections("tcp"):
-        if each.status == psutil.CONN_LISTEN and each.laddr and each.laddr.port == port and each.pid:
-            with contextlib.suppress(psutil.Error):
+    with contextlib.suppress(psutil.Error):  # macOS tells nobody but root
+        for each in psutil.net_connections("tcp"):
+            if each.status == psutil.CONN_LISTEN and each.laddr and each.laddr.port == port and each.pid:
                 return psutil.Process(each.pid)
     return None
 

@@ -6,9 +6,11 @@ import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from rtap_lab import Lab
 from rtap_lab.errors import NotRunningError, ServiceError, SettingsError
@@ -17,7 +19,7 @@ from rtap_lab.jobs.model import Job, Run
 from rtap_lab.lab import stack
 from rtap_lab.lab.context import Context
 from rtap_lab.lab.simulator import _Player, simulators_document
-from rtap_lab.queries.aggregates import count
+from rtap_lab.queries.builders import begin, count, field
 from rtap_lab.queries.catalogue import packaged
 from rtap_lab.queries.query import Query, WindowQuery, query
 from rtap_lab.queries.standard import standard_queries
@@ -157,8 +159,6 @@ def test_up_says_what_other_parameters_will_replace(
 
 
 def test_another_definition_of_ones_own_is_a_new_run_and_said(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
-    from msgspec import structs
-
     def asked(size_ms: int) -> Query:
         return query("mine", WindowQuery(TumbleWindow(size_ms), {"n": count()}))
 
@@ -170,6 +170,18 @@ def test_another_definition_of_ones_own_is_a_new_run_and_said(state: State, monk
     assert stack.replacement(context, "mine", "live", {}) == ""
     context.jobs.write({"mine": Job("mine", (asked(2000),))})
     assert "its definition is another" in stack.replacement(context, "mine", "live", {})
+
+
+def test_what_a_new_run_costs_is_told_by_what_it_asks() -> None:
+    """A pattern of one's own may look at every event: its backlog is read eight times slower."""
+    ends = {("events", partition): 15_000 for partition in range(12)}
+    there: Any = SimpleNamespace(topics=SimpleNamespace(starts=lambda names: {}, ends=lambda names: ends))
+    pattern = query("mine", begin("buy", field("name") == "purchase").by("visitor_id"))
+    window = query("mine", WindowQuery(TumbleWindow(1000), {"n": count()}))
+    own = structs.replace(run_of(), job="mine")
+    assert "180,000 records, about 17 s" in stack._costs(there, own, [window])
+    assert "180,000 records, about 105 s" in stack._costs(there, own, [pattern, window])
+    assert "about 17 s" in stack._costs(there, run_of(), standard_queries(JobParameters()))
 
 
 def test_an_entry_of_one_source_leaves_the_others(state: State) -> None:

@@ -17,11 +17,9 @@ class Flink:
     def __init__(self, registered: list[int], free: int) -> None:
         self.registered, self.free = registered, free
 
-    def slots(self) -> int:
-        return self.registered.pop(0) if len(self.registered) > 1 else self.registered[0]
-
-    def free_slots(self) -> int:
-        return self.free if self.registered[0] else 0
+    def free_slots(self) -> tuple[int, int]:
+        registered = self.registered.pop(0) if len(self.registered) > 1 else self.registered[0]
+        return min(self.free, registered), registered
 
     def jobs(self) -> list[dict[str, str]]:
         return [{"name": "standard on live", "state": "RUNNING"}]
@@ -32,12 +30,11 @@ def context(flink: Flink) -> Any:
 
 
 def test_a_taskmanager_that_is_being_replaced_is_waited_for() -> None:
-    jobs._check_slots(context(Flink([0, 0, 8], 7)), "mine", "live")
+    jobs._check_slots(context(Flink([0, 0, 8], 7)), "mine", "live", 30)
 
 
-def test_no_room_and_no_taskmanager_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "REPLACED_S", 0.5)
+def test_no_room_and_no_taskmanager_are_told_apart() -> None:
     with pytest.raises(JobError, match="there is no TaskManager"):
-        jobs._check_slots(context(Flink([0], 0)), "mine", "live")
+        jobs._check_slots(context(Flink([0], 0)), "mine", "live", 0.5)
     with pytest.raises(JobError, match=r"0 are free; these run: standard on live"):
-        jobs._check_slots(context(Flink([8], 0)), "mine", "live")
+        jobs._check_slots(context(Flink([8], 0)), "mine", "live", 30)

@@ -190,17 +190,23 @@ def test_any_text_in_a_comparison_is_one_literal(text: str) -> None:
 
 
 def test_a_word_of_elsewhere_is_told_what_it_is_here() -> None:
-    fail = begin("fail", CART)
-    mistakes: list[tuple[Callable[[], object], str]] = [
-        (lambda: fail.times(3), "the argument times= of the step"),  # type: ignore[attr-defined]
-        (lambda: fail.followedBy("buy", CART), r"\.followed_by\("),  # type: ignore[attr-defined]
-        (lambda: fail.not_followed_by(CART), r"\.then_not\("),  # type: ignore[attr-defined]
-        (lambda: tumble("1m").group_by("page"), r"\.by\("),  # type: ignore[attr-defined]
-        (lambda: tumble("1m").wher(VIEW), r"\.where\("),  # type: ignore[attr-defined]
-        (lambda: tumble("1m").plot(), "it has by, where, agg"),  # type: ignore[attr-defined]
+    fail, minute = begin("fail", CART), tumble("1m")
+    mistakes = [
+        (fail, "times", r"the argument times= of the step"),
+        (fail, "followedBy", r"\.followed_by\("),
+        (fail, "not_followed_by", r"\.then_not\("),
+        (fail, "then", r"\.followed_by\(…\), or \.next\("),
+        (fail, "skipToNext", r"\.skip_to_next_row\("),
+        (fail, "select", r"\.telling\("),
+        (fail, "agg", r"it has .*by, .*followed_by, .*skip_to_first"),
+        (minute, "group_by", r"\.by\("),
+        (minute, "wher", r"\.where\("),
+        (minute, "times", r"it has agg, by, where"),
+        (minute, "plot", r"it has agg, by, where"),
     ]
-    for mistake, told in mistakes:
+    for builder, name, told in mistakes:
         with pytest.raises(SettingsError, match=told):
-            mistake()
-    assert not hasattr(fail, "times")
-    assert not hasattr(tumble("1m"), "_repr_html_")
+            getattr(builder, name)
+        assert not hasattr(builder, name)
+    with pytest.raises(AttributeError, match="has no attribute '_repr_html_'"):
+        minute._repr_html_  # type: ignore[attr-defined]  # noqa: B018

@@ -159,6 +159,25 @@ def test_ports_of_last_time_stay_while_nobody_else_holds_them(tmp_path: Path) ->
     assert again["hub"] != first["hub"]
 
 
+def test_a_port_that_was_asked_for_is_waited_for_too_where_nobody_may_see_its_holder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(kind: str) -> None:
+        raise psutil.AccessDenied  # macOS, to all but root
+
+    monkeypatch.setattr(psutil, "net_connections", refused)
+    state = State(tmp_path)
+    state.create()
+    port = process.free_port()
+    assert process.port_owner(port) == "another program"
+    with socket.socket() as dying:
+        dying.bind(("127.0.0.1", port))
+        release = threading.Timer(0.5, dying.close)
+        release.start()
+        assert choose_ports(state, ["kafka"], {"kafka": port}) == {"kafka": port}
+        release.join()
+
+
 def test_the_lock_names_versions_and_digests_and_no_address() -> None:
     text = (Path(components.__file__).parent / "components.lock.json").read_text()
     assert "://" not in text
