@@ -11,9 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rtap_lab.simulator.draws import Ints
-from rtap_lab.simulator.site import PRODUCTS, START, says
+from rtap_lab.simulator.site import PRODUCTS, says
 from rtap_lab.simulator.trace import MALFORMED, Trace
 from rtap_lab.simulator.visits import Columns
+
+LANDING = 1
+"""The step of a visit at which it lands on a page; the one before is its start."""
 
 # made when they are first needed: pyarrow imports pandas for its first array, which nobody should wait for who only
 # wants a status
@@ -104,9 +107,9 @@ class Encoder:
         return pc.replace_with_mask(joined, pa.array(messages["bad"] > 0), pa.array(spoilt, pa.binary()))
 
     def _who(self, messages: Columns) -> pa.Array:
-        """Device, country, campaign and (at the start) referrer: there are few combinations."""
+        """Device, country, campaign and (at the start and on the page that it landed on) referrer: there are few combinations."""
         visitors = self.trace.visitors
-        referrer = np.where(messages["node"] == START, messages["referrer"], 0)
+        referrer = np.where(messages["step"] <= LANDING, messages["referrer"], 0)
         sizes = [len(x) for x in (visitors.devices, visitors.countries, visitors.campaigns, visitors.referrers)]
         code = np.ravel_multi_index((messages["device"], messages["country"], messages["campaign"], referrer), sizes)
         found, at = np.unique(code, return_inverse=True)

@@ -45,7 +45,26 @@ def test_the_bytes_are_those_of_every_machine() -> None:
     import hashlib
 
     digest = hashlib.sha256(b"\n".join(values("bot_attack", 1, 30_000))).hexdigest()
-    assert digest == "1ef86af23d6e439273b1da2eb3ba446ad7fc47dd2bd772519650286af0de9105"
+    assert digest == "21a9b2a5fac3ce2a4ef4b2d0ebaa9c7310972f8f6289ac93c54d84bf6a0463f0"
+
+
+def test_the_page_that_a_visit_lands_on_says_where_it_came_from() -> None:
+    """Else views by referrer have none, as a website's log has one."""
+    came: dict[str, list[tuple[str, str | None]]] = {}
+    for value in values("steady", 3, 4000):
+        try:
+            event = json.loads(value)
+        except ValueError:  # a broken one
+            continue
+        if isinstance(event, dict) and event.get("session_id") and isinstance(event.get("event_id"), str):
+            step = int(event["event_id"].rpartition("-")[2])
+            if step <= 2:
+                came.setdefault(event["session_id"], [])
+                came[event["session_id"]].append((str(step), event.get("referrer")))
+    whole = [dict(steps) for steps in came.values() if {step for step, _ in steps} >= {"0", "1", "2"}]
+    assert len(whole) > 50
+    assert all(steps["0"] == steps["1"] and steps["2"] is None for steps in whole)
+    assert len({steps["1"] for steps in whole}) == 4
 
 
 @settings(max_examples=15, deadline=None)
