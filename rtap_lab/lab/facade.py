@@ -776,5 +776,8 @@ class Lab:
     def __repr__(self) -> str:
         return f"Lab({str(self.state.folder)!r})"
 
+    def _repr_html_(self) -> str:
+        return self._repr_mimebundle_()["text/html"]
+
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         return status.as_shown(self._context)
