@@ -1,4 +1,6 @@
-"""The exception tree; the two leaves of queries are defined there. Every message says what, where, and what to do; every class whether it may pass by itself.
+"""The exception tree; the two leaves of queries are defined there.
+
+Every message says what, where, and what to do; every class whether it may pass by itself.
 
 RtapLabError
   SettingsError            a setting or option has no usable value (exit 2)

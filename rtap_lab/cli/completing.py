@@ -1,4 +1,7 @@
-"""The names that the shell completes: of queries, jobs, services, sources, slices, scenarios and reports. Read from files: no service is asked."""
+"""The names that the shell completes: of queries, jobs, services, sources, slices, scenarios and reports.
+
+They are read from files: no service is asked.
+"""
 
 from __future__ import annotations
 

@@ -10,17 +10,16 @@ from pathlib import Path
 
 from rtap_lab.errors import ServiceError, SettingsError
 from rtap_lab.jupyter import kernelspec
-from rtap_lab.stack.process import free_port, listens, port_owner, spawn
+from rtap_lab.stack.process import free_port, is_free, listens, port_owner, spawn
 from rtap_lab.stack.state import State
 from rtap_lab.waiting import until, until_interrupt
 
 QUIET = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}
 """JupyterLab's settings here: it asks nobody outside for news, and no person whether it may."""
 
-
 LOG = "jupyter"
 START_S = 120
-"""How long JupyterLab may take to listen; 2 s on an idle machine."""
+"""How long JupyterLab may take to listen."""
 
 
 def notebooks_folder() -> Path:
@@ -70,7 +69,7 @@ def run(state: State, work: Path, *, port: int | None, browser: bool) -> None:
     """
     state.create()
     folder = work_copy(work)
-    if port and listens(port):
+    if port and not is_free(port):
         raise SettingsError(f"port {port} is taken by {port_owner(port)}", hint="choose another with --port, or none")
     port = port or free_port()
     token = state.secret("jupyter.token")

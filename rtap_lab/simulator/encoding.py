@@ -107,7 +107,7 @@ class Encoder:
         return pc.replace_with_mask(joined, pa.array(messages["bad"] > 0), pa.array(spoilt, pa.binary()))
 
     def _who(self, messages: Columns) -> pa.Array:
-        """Device, country, campaign and (at the start and on the page that it landed on) referrer: there are few combinations."""
+        """Device, country, campaign and, up to the landing, referrer: there are few combinations."""
         visitors = self.trace.visitors
         referrer = np.where(messages["step"] <= LANDING, messages["referrer"], 0)
         sizes = [len(x) for x in (visitors.devices, visitors.countries, visitors.campaigns, visitors.referrers)]
