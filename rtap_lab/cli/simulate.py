@@ -60,7 +60,8 @@ def simulate(
     from rtap_lab.lab.simulator import chosen_scenario, pace_words
 
     website = chosen_scenario(scenario, visitors)
-    notes.print(f"scenario {scenario}, seed {seed}, {pace_words(website, None if out else rate)}")
+    pace = f", {pace_words(website, None)}" if out is not None or rate is None else ""  # another one is said by the lab
+    notes.print(f"scenario {scenario}, seed {seed}{pace}")
     if out is not None:
         _to_file(out, scenario, visitors, seed, seconds, events)
         return
@@ -76,7 +77,7 @@ def simulate(
             events=events,
             stop=stop,
             progress=progress,
-            on_note=lambda words: None,  # said above
+            on_note=notes.print,
         )
     notes.print(
         f"{fed.sent} messages in {fed.seconds:.1f} s ({fed.sent / max(fed.seconds, 1e-9):.0f}/s), "

@@ -49,7 +49,7 @@ def simulator(lab: Lab) -> Any:
 
     def play() -> None:
         try:
-            fed = lab.simulate(scenario.value, rate=rate.value, on_note=lambda words: None)
+            fed = lab.simulate(scenario.value, rate=rate.value, on_note=say)
             say(f"{fed.sent} messages in {fed.seconds:.0f} s, slip p99 {fed.slip_ms(0.99):.2f} ms")
         except RtapLabError as error:
             say(str(error))

@@ -28,6 +28,39 @@ LEAD_NS = 300 * NS
 """The run begins so long from now, so that its first block is there in time."""
 
 
+SILENT_S = 5.0
+"""Seconds without an acknowledgement, while messages wait for one, after which it is said."""
+
+
+class Silence:
+    """Tells once when nothing is acknowledged any more, and once when it is again. Pure.
+
+    Args:
+        now: Seconds on a steady clock.
+    """
+
+    def __init__(self, now: float) -> None:
+        self._accepted, self._heard, self._told = 0, now, False
+
+    def note(self, accepted: int, waiting: int, now: float) -> str:
+        """What is to be said; empty when nothing is.
+
+        Args:
+            accepted: Messages acknowledged so far.
+            waiting: Messages that wait for it.
+            now: Seconds on the same clock.
+        """
+        if accepted != self._accepted or not waiting:
+            self._accepted, self._heard = accepted, now
+            if self._told:
+                self._told = False
+                return "kafka accepts messages again; what waited was sent late"
+        elif not self._told and now - self._heard >= SILENT_S:
+            self._told = True
+            return f"kafka has accepted nothing for {SILENT_S:.0f} s; {waiting:,} messages wait (`rtap status` shows the broker)"
+        return ""
+
+
 Control = Callable[[Playback, int], bool]
 """Told the run and the time since its beginning (ns); changes the run; True while it is to pause."""
 
@@ -43,6 +76,7 @@ def feed(
     progress: Callable[[int], None] = lambda sent: None,
     control: Control = lambda run, now_ns: False,
     on_sent: Callable[[Fed], None] = lambda fed: None,
+    on_note: Callable[[str], None] = lambda words: None,
 ) -> Fed:
     """Send a run's messages as if they happened now, each at its intended time.
 
@@ -56,15 +90,19 @@ def feed(
         progress: Told now and then how many were sent.
         control: Asked before each block is made, from another thread.
         on_sent: Called about once a second with what was sent so far.
+        on_note: Told when nothing is acknowledged any more, and when it is again.
 
     Raises:
         ServiceError: When the broker refused a message for good.
     """
     stop = stop or threading.Event()
-    result, errors = Fed(), list[str]()
+    result, errors, accepted = Fed(), list[str](), 0
 
     def delivered(error: KafkaError | None, message: Message) -> None:
-        if error is not None:
+        nonlocal accepted
+        if error is None:
+            accepted += 1
+        else:
             result.failed += 1
             errors.append(str(error))
 
@@ -107,7 +145,7 @@ def feed(
     switch = sys.getswitchinterval()
     sys.setswitchinterval(0.0003)  # making a block must not hold up the sending of the one before
     maker.start()
-    next_call = 0.0
+    next_call, silence = 0.0, Silence(time.monotonic())
     end_ns = None if seconds is None else int(seconds * 1e9)
     try:
         going = True
@@ -154,6 +192,8 @@ def feed(
             if time.monotonic() > next_call:
                 on_sent(result)
                 next_call = time.monotonic() + 1
+                if words := silence.note(accepted, len(out), time.monotonic()):
+                    on_note(words)
     finally:
         over.set()
         maker.join(10)

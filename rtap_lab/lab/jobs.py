@@ -82,31 +82,31 @@ def run_job(
 
 
 REPLACED_S = 30.0
-"""A TaskManager that died is back by then (15 s is the goal)."""
+"""A JobManager or a TaskManager that died is back by then (15 s is the goal of the latter; the former answers before its jobs run)."""
 
 
 def _check_slots(context: Context, job: str, source: str, timeout: float) -> None:
     """Refuse a job for which Flink has no room: it would wait for ever and look as if it ran.
 
-    A TaskManager that has just died is replaced within seconds: it is waited for.
+    A JobManager or a TaskManager that has just died is replaced within seconds: it is waited for.
 
     Raises:
-        JobError: When there is no TaskManager, or there are too few free slots.
+        JobError: When the JobManager does not answer, there is no TaskManager, or there are too few free slots.
     """
     flink = context.site.flink
-    found = (0, 0)
+    found, missing = (0, 0), JobError("")
 
     def registered() -> int:
-        nonlocal found
-        found = flink.free_slots()
+        nonlocal found, missing
+        try:
+            found = flink.free_slots()
+        except JobError as error:
+            missing = error
+            return 0
+        missing = JobError("flink: there is no TaskManager", hint="it is restarted by itself: `rtap status`")
         return found[1]
 
-    until(
-        registered,
-        min(REPLACED_S, timeout),
-        lambda: JobError("flink: there is no TaskManager", hint="it is restarted by itself: `rtap status`"),
-        every=0.2,
-    )
+    until(registered, min(REPLACED_S, timeout), lambda: missing, every=0.2)
     current = context.runs.read().get(run_key(job, source))
     needed = 1 if source == LIVE else 2
     free, _ = found

@@ -320,6 +320,7 @@ def simulate(
             schema_id=context.schema_id,
             control=player.control,
             on_sent=player.on_sent,
+            on_note=on_note,
         )
     finally:
         player.end()
