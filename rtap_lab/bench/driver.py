@@ -1,7 +1,7 @@
 """Load from a process of its own: what measures must not take the time of what drives (and a kernel has other things to do).
 
-Each message has a moment at which it is due; how much later it left is its slip. Latencies
-count from when it left, so a report must say so where the slip is large.
+Each message has a moment at which it is due; how much later it left is its slip. Latencies count from when it was due (the
+header `created`), so that nothing hides what waits; a report says so where the slip is large (`Measurements.find_late`).
 """
 
 from __future__ import annotations
@@ -15,9 +15,6 @@ from types import TracebackType
 from rtap_lab.lab import Lab
 from rtap_lab.lab.scenarios import load_scenario
 from rtap_lab.simulator.fed import Fed
-
-SLIP_MS = 1.0
-"""p99 of the slip above which a run must say so (wrk2's rule: what leaves late hides what waits)."""
 
 
 class Driver:

@@ -20,6 +20,9 @@ Better = Literal["lower", "higher", ""]
 Verdict = Literal["wrong", "void", "floor missed", "goal missed", "met", "measured"]
 """`measured`: nothing was promised."""
 
+SLIP_MS = 1.0
+"""p99 of how much later than due messages leave, above which a run must say so (wrk2's rule: what leaves late hides what waits)."""
+
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
@@ -136,6 +139,19 @@ class Measurements:
         """Say something that the figures mean."""
         self.findings.append(words)
 
+    def find_late(self, slips_ms: Mapping[str, float]) -> None:
+        """Say where messages left later than they were due: what was measured from then on holds that lateness.
+
+        Args:
+            slips_ms: p99 of the slip, milliseconds, by what was sent.
+        """
+        late = [f"{slip:.1f} ms ({name})" for name, slip in slips_ms.items() if slip > SLIP_MS]
+        if late:
+            self.find(
+                f"The driver shares the cores with what it drives: messages left late, p99 {', '.join(late)}. "
+                "Times count from when a record was due, so this lateness is in them."
+            )
+
     def prove(self, report: Any) -> None:
         """Take the verdict of a verification (`verification.report.Report`): rows compared, or what differs."""
         if report.exact:
@@ -158,19 +174,19 @@ class Measurements:
         return "met" if promised else "measured"
 
     def as_json(self) -> dict[str, Any]:
-        """As plain data; of a wrong run without figures."""
+        """As plain data; of a wrong run without figures, and what was found by them."""
         figures = {} if self.wrong else {name: asdict(each) for name, each in self.figures.items()}
         histograms = {} if self.wrong else {name: each.as_json() for name, each in self.histograms.items()}
         return {
             "report": self.report,
             "verdict": self.verdict,
-            "findings": self.findings,
+            "findings": [] if self.wrong else self.findings,
             "flags": self.flags,
             "wrong": self.wrong,
             "void": self.void,
             "proven": self.proven,
             "figures": figures,
-            "details": self.details,
+            "details": {} if self.wrong else self.details,
             "histograms": histograms,
         }
 

@@ -60,7 +60,7 @@ def page(
         lead,
         *_findings(found),
         *_figures(found),
-        *(part for cell in cells for part in _cell(cell, code)),
+        *(part for cell in cells for part in _cell(cell, code, shows=not (found.wrong or found.void))),
         "<h2>Machine</h2>",
         f"<p class='environment'>{escape('. '.join(_machine(environment)))}.</p>",
     ]
@@ -95,13 +95,13 @@ def _flags(found: Measurements) -> Iterator[str]:
 
 
 def _findings(found: Measurements) -> Iterator[str]:
-    said = [*found.wrong, *found.void, *found.findings]
+    said = [*found.wrong, *found.void, *(() if found.wrong or found.void else found.findings)]
     if said:
         yield f"<ul>{''.join(f'<li>{escape(each)}</li>' for each in said)}</ul>"
 
 
 def _figures(found: Measurements) -> Iterator[str]:
-    if found.wrong or not found.figures:
+    if found.wrong or found.void or not found.figures:
         return
     heads = ("figure", "value", "floor", "goal", "from, to", "")
     yield "<h2>Figures</h2><table><tr>" + "".join(f"<th>{each}</th>" for each in heads) + "</tr>"
@@ -124,7 +124,8 @@ def _mark(each: Figure, mark: float | None) -> str:
     return f"<td class='n{'' if reached else ' missed'}'>{sign} {mark:,.10g} {'✓' if reached else '✗'}</td>"
 
 
-def _cell(cell: Mapping[str, Any], code: bool) -> Iterator[str]:
+def _cell(cell: Mapping[str, Any], code: bool, *, shows: bool) -> Iterator[str]:
+    """A cell's text, and what it `shows`: pictures and tables are figures, too."""
     tags = cell["metadata"].get("tags", [])
     source = "".join(cell["source"])
     if cell["cell_type"] == "markdown":
@@ -132,7 +133,7 @@ def _cell(cell: Mapping[str, Any], code: bool) -> Iterator[str]:
         return
     if code and "injected-parameters" not in tags:
         yield f"<pre>{escape(source)}</pre>"
-    for output in cell.get("outputs", []):
+    for output in cell.get("outputs", []) if shows else ():
         yield _output(output)
 
 

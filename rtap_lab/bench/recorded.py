@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,11 +57,24 @@ class Recorded:
 
 def record(lab: Lab, name: str, events: int, *, scenario: str = "brisk", seed: int = 1) -> Recorded:
     """Make a recorded source of so many simulated messages."""
-    with tempfile.TemporaryDirectory(prefix="rtap-bench-") as folder:
-        path = Path(folder) / "events.jsonl"
+
+    def simulated(path: Path) -> None:
         with path.open("wb") as file:
             story = load_scenario(scenario)
             write_file(path, file, story, seed, seconds=None, events=events, progress=lambda done: None)
+
+    return _recorded(lab, name, simulated)
+
+
+def record_lines(lab: Lab, name: str, lines: Iterable[bytes]) -> Recorded:
+    """Make a recorded source of these events, one JSON object each."""
+    return _recorded(lab, name, lambda path: path.write_bytes(b"".join(line + b"\n" for line in lines)))
+
+
+def _recorded(lab: Lab, name: str, write: Callable[[Path], object]) -> Recorded:
+    with tempfile.TemporaryDirectory(prefix="rtap-bench-") as folder:
+        path = Path(folder) / "events.jsonl"
+        write(path)
         size, began = path.stat().st_size / 1e6, time.monotonic()
         imported = lab.import_jsonl(path, source=name).imported
         return Recorded(name, imported, size, time.monotonic() - began)

@@ -50,7 +50,7 @@ class Clock:
         return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=380)
 
     def verify(self) -> dict[str, Any]:
-        done = self.rtap("verify", "--json")
+        done = self.rtap("verify", "--json", "--full")
         assert done.stdout, done.stderr
         report: dict[str, Any] = json.loads(done.stdout)
         assert report["exact"], (report["problems"], [c for c in report["compared"] if c["differences"]])
@@ -82,10 +82,10 @@ def test_ten_minutes_forward_back_and_forward_again(clock: Clock) -> None:
         clock.set(600)
         wait_for_new_results(lab, 90)
         wait_for(clock.ok, 90, "an ok status after ten minutes forward")
-        forward = clock.verify(full=True)
+        forward = clock.verify()
         clock.set(0)
         watching.wait(10)  # events under the earlier time
-        back = clock.verify(full=True)
+        back = clock.verify()
         assert back["ledger"]["late"] > forward["ledger"]["late"] + 200, "what comes under the earlier time is late"
         clock.set(600)
         wait_for_new_results(lab, 90)
@@ -96,7 +96,7 @@ def test_ten_minutes_forward_back_and_forward_again(clock: Clock) -> None:
     finally:
         shop.terminate()
         shop.wait(60)
-    again = clock.verify(full=True)
+    again = clock.verify()
     assert again["ledger"]["counted"] > back["ledger"]["counted"]
     rolled_up = {each["name"]: each["rows"] for each in again["compared"] if each["where"] == "rollup"}
     assert rolled_up["page_views_1m"] > 0, "the hour that is over was compared with its rollup"

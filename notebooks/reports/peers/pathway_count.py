@@ -1,9 +1,8 @@
 """pathway: its Kafka reader (static: it ends), tumbling windows by event time."""
 
-import json
 
 import pathway as pw
-from common import ADDRESS, RECORDS, TOPIC, Clock, minute
+from common import ADDRESS, TOPIC, Clock, minute
 
 clock, counts = Clock("pathway"), {}
 

@@ -63,6 +63,17 @@ def test_of_a_wrong_run_no_figure_is_kept(tmp_path: Path) -> None:
     html = page(notebook(), read(tmp_path), STAMP)
     assert "sessions differ" in html
     assert "<h2>Figures" not in html
+    assert "<svg" not in html, "a picture is a figure, too"
+    assert "<svg" in page(notebook(), some(), STAMP)
+
+
+def test_a_driver_that_was_late_is_told() -> None:
+    found = some()
+    found.find_late({"200/s": 0.9})
+    assert not any("late" in each for each in found.findings)
+    found.find_late({"200/s": 0.9, "5000/s": 37.6})
+    assert "37.6 ms (5000/s)" in found.findings[-1]
+    assert "in them" in found.findings[-1]
 
 
 def test_what_was_written_is_read_again(tmp_path: Path) -> None:
