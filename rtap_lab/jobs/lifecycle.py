@@ -343,7 +343,9 @@ class Lifecycle:
                     return self._update(run.key, state="finished", job_id=job_id)
                 case GiveUp(job_id=job_id):
                     reason = self.flink.root_exception(job_id)
-                    self._update(run.key, state="failed", failures=run.failures + 1, error=reason)
+                    run = self._update(run.key, state="failed", failures=run.failures + 1, error=reason)
+                    if run.bounded:  # asked for again, it begins anew; a live one goes on from its checkpoint
+                        self._abort_transactions(run)
                     raise JobError(f"flink: job {job!r} on {source} failed: {reason}")
                 case Stop(job_id=job_id):
                     return self._stop(run, job_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rtap_lab.errors import RtapLabError, ServiceError
@@ -73,4 +74,13 @@ def _transactions(context: Context) -> list[Finding]:
         for each in found
         if each.owner is None or each.transaction.age_s > OLD_S
     ]
-    return findings or [Finding("OK", "transactions", f"{len(found)} open, each of somebody at work")]
+    return findings or [Finding("OK", "transactions", _at_work(found))]
+
+
+def _at_work(found: Sequence[Owned]) -> str:
+    """Who has how many open, and for how long."""
+    ages: dict[str, list[float]] = {}
+    for each in found:
+        ages.setdefault(str(each.owner), []).append(each.transaction.age_s)
+    whose = [f"{owner}: {len(open_)}, the oldest for {max(open_):.0f} s" for owner, open_ in sorted(ages.items())]
+    return f"{len(found)} open" + (f", each of somebody at work ({'; '.join(whose)})" if whose else "")

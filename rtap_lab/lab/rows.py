@@ -37,7 +37,7 @@ def as_text(columns: Sequence[str], rows: list[Row], form: str) -> str:
     Args:
         columns: Their columns, in order.
         rows: The rows.
-        form: "table", "csv" or "json".
+        form: "table", "csv" (a text that a spreadsheet would run has a `'` before it) or "json".
 
     Raises:
         SettingsError: When the form is none of these.
@@ -50,8 +50,13 @@ def as_text(columns: Sequence[str], rows: list[Row], form: str) -> str:
     out = io.StringIO()
     writer = csv.DictWriter(out, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: _harmless(value) for name, value in row.items()} for row in rows)
     return out.getvalue().rstrip("\n")
+
+
+def _harmless(value: Any) -> Any:
+    """A text that a spreadsheet would take for a formula, as a text: an event's fields are whatever a visitor sent (OWASP, CSV injection)."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
 def check_form(form: str) -> None:

@@ -86,7 +86,20 @@ class RunReport:
 
     def as_json(self) -> dict[str, Any]:
         table = [vars(each) | {"differences": each.differences} for each in self.compared]
-        return vars(self) | {"exact": self.exact, "differences": self.differences, "compared": table}
+        about = {"exact": self.exact, "differences": self.differences, "unproven": self.unproven}
+        return vars(self) | about | {"compared": table}
+
+    @property
+    def unproven(self) -> str:
+        """Why no row of a query was compared though there are some; empty where some were, or there are none.
+
+        Rows that depend on records which the log has forgotten cannot be recomputed; that is no proof.
+        """
+        of_queries = [each for each in self.compared if each.where == "topic" and each.name not in ("late", "rejected")]
+        expired = sum(each.expired for each in of_queries)
+        if not expired or any(each.rows for each in of_queries):
+            return ""
+        return f"no row of a query was compared: all {expired:,} depend on records that the log has forgotten"
 
     @property
     def table(self) -> Table:
@@ -116,6 +129,7 @@ class RunReport:
         """One line."""
         upto = f"up to {self.upto}" if self.upto else "whole"
         words = "EXACT" if self.exact else "NOT EXACT"
+        words += f" ({self.unproven})" if self.unproven else ""
         job = "" if self.job == JOB else f"job {self.job} on "
         again = f"; rows up to {self.before} were compared before (--full: again)" if self.before else ""
         return f"{words}: {job}{self.source}, run {self.run}, {upto}, {self.seconds:.1f} s{again}"

@@ -112,15 +112,17 @@ def test_killed_services_come_back_and_verification_is_exact(stack: Lab) -> None
 @pytest.mark.parametrize(
     "names",
     [
-        OURS,
-        pytest.param(("taskmanager",), marks=pytest.mark.long),
-        pytest.param(("jobmanager",), marks=pytest.mark.long),
-        pytest.param(("kafka",), marks=pytest.mark.long),
+        pytest.param(OURS, id="ours"),
+        *[
+            pytest.param((name,), id=name, marks=pytest.mark.long)
+            for name in (*OURS, "store", "taskmanager", "jobmanager", "kafka")
+        ],
     ],
-    ids=lambda names: names[0],
 )
 def test_a_service_that_hangs_is_seen_and_replaced(stack: Lab, names: tuple[str, ...]) -> None:
     """SIGSTOP: the process is there, its port takes connections, and nothing answers."""
+    if missing := set(names) - set(find_services(stack.state.folder)):
+        pytest.fail(f"there is no {missing} to stop")
     with traffic(stack):
         wait_for_new_results(stack, 60)
         victims = {name: find_services(stack.state.folder)[name] for name in names}
@@ -140,6 +142,20 @@ def test_a_service_that_hangs_is_seen_and_replaced(stack: Lab, names: tuple[str,
         assert seconds < 90, "far beyond the goal of 30 s; the figure is printed, the machine is noisy"
     report = stack.verify(full=True)
     assert report.exact, str(report)
+
+
+def test_a_supervisor_that_is_stopped_is_told(stack: Lab) -> None:
+    """Nobody heals it; what it watches over goes on, and the status is not ok until it goes on."""
+    supervisor = find_supervisor(stack.state)
+    assert supervisor is not None
+    assert stack.status()["ok"]
+    try:
+        assert supervisor.signal(signal.SIGSTOP)
+        wait_for(lambda: not stack.status()["ok"], 15, "seeing that the supervisor is stopped")
+        assert any("the supervisor" in words for words in stack.status()["problems"]), stack.status()["problems"]
+    finally:
+        supervisor.signal(signal.SIGCONT)
+    healed(stack, 30)
 
 
 @pytest.mark.long

@@ -71,7 +71,9 @@ def test_garbage_one_key_many_visitors_a_short_log_and_a_partition_more(tmp_path
         until(forgot, 90, lambda: AssertionError(f"nothing has expired: {topics.starts([LIVE_EVENTS])}"), every=1)
         report = lab.verify(full=True)
         assert report.exact, str(report)
-        assert report.rows > 100
+        assert report.runs[0].unproven, "of a log of a minute no window can be recomputed, and that is said"
+        rejected = sum(each.rows for each in report.compared if (each.name, each.where) == ("rejected", "topic"))
+        assert rejected > 100
         assert lab.runs()["standard/live"].job_id == job_id, "the job was never resubmitted"
         assert min(good, bad) > RATE * SECONDS / 3
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from rtap_lab.jobs import lifecycle as module
 from rtap_lab.jobs.lifecycle import OUTSLEPT, Lifecycle
 from rtap_lab.jobs.model import catalog
 from rtap_lab.jobs.reconcile import TRIES
+from rtap_lab.kafka.names import transactional_prefix
+from rtap_lab.kafka.transactions import Transaction
 from rtap_lab.queries.aggregates import count, distinct, last
 from rtap_lab.queries.query import WindowQuery, query
 from rtap_lab.queries.windows import TumbleWindow
@@ -33,7 +35,7 @@ class FakeTopics:
         self.kafka = NOWHERE
         self.found: dict[str, int] = {"events": 0, "events.weblog": 7}
         self.trimmed: list[dict[str, int]] = []
-        self.aborted: list[object] = []
+        self.open: list[Transaction] = []
         self.number = 1
 
     def partitions(self, topic: str) -> list[int]:
@@ -56,9 +58,10 @@ class FakeTopics:
     def last_written_ms(self, topics: Iterable[str]) -> int:
         return -1
 
-    def abort(self, belongs: object) -> list[object]:
-        self.aborted.append(belongs)
-        return []
+    def abort(self, belongs: Callable[[Transaction], bool]) -> list[Transaction]:
+        ended = [each for each in self.open if belongs(each)]
+        self.open = [each for each in self.open if not belongs(each)]
+        return ended
 
     def trim(self, begins: dict[str, int]) -> None:
         self.trimmed.append(dict(begins))
@@ -228,6 +231,36 @@ def test_a_stopped_job_stays_stopped_and_goes_on_when_asked(life: Lifecycle, fli
     assert len(flink.known) == 2
     with pytest.raises(JobError, match="has not run"):
         life.stop("standard", "weblog")
+
+
+def test_what_a_run_left_open_ends_with_it_and_nothing_else_does(life: Lifecycle, flink: FakeFlink) -> None:
+    """Open, it would hide what others write to the shared topics for a day."""
+    topics: FakeTopics = life.topics  # type: ignore[assignment]
+
+    def opened(job: str, source: str) -> Transaction:
+        topics.open.append(Transaction(f"{transactional_prefix(job, source)}late.0", "Ongoing", 0, ("events.late",)))
+        return topics.open[-1]
+
+    life.define("mine", [MINE])
+    for job in ("standard", "mine"):
+        life.request(job, "live")
+    life.request("standard", "weblog")
+    life.reconcile_all()
+    others = opened("mine", "live")
+    given_up = opened("standard", "live")
+    life.request("standard", "live", {"gap_ms": 5})  # another run
+    assert given_up not in topics.open
+    failed = opened("standard", "weblog")
+    for _ in range(TRIES):
+        next(job for job in reversed(flink.known) if "weblog" in job["name"])["state"] = "FAILED"
+        for _ in range(2):
+            with contextlib.suppress(JobError):  # of the last one
+                life.reconcile_all()
+    assert life.runs.read()["standard/weblog"].state == "failed"
+    assert failed not in topics.open
+    assert topics.open == [others]
+    life.forget(life.runs.read()["mine/live"])
+    assert topics.open == []
 
 
 def test_a_query_of_ones_own_comes_and_goes(life: Lifecycle, flink: FakeFlink) -> None:

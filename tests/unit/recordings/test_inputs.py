@@ -25,10 +25,23 @@ def test_inputs_are_read_plain_and_packed_with_one_digest(tmp_path: Path) -> Non
     )
     plain.close()
     packed.close()
-    (tmp_path / "bad.gz").write_bytes(b"no gzip")
-    for path in ("none.log", "bad.gz"):
-        with pytest.raises(SourceError, match=path):
-            files.open_input(str(tmp_path / path))
+
+
+def test_a_packed_file_that_is_damaged_anywhere_is_one_clear_error(tmp_path: Path) -> None:
+    whole = gzip.compress(b"".join(b"%d\n" % (number * number) for number in range(100_000)))
+    damaged = {
+        "none.log": None,
+        "no.gz": b"no gzip",
+        "cut.gz": whole[: len(whole) // 2],
+        "flipped.gz": whole[:5000] + bytes(255 - each for each in whole[5000:5004]) + whole[5004:],
+        "sum.gz": whole[:-8] + b"\0" * 8,
+        "more.gz": whole + b"garbage",
+    }
+    for name, data in damaged.items():
+        if data is not None:
+            (tmp_path / name).write_bytes(data)
+        with pytest.raises(SourceError, match=f"{name} cannot be read"):
+            files.open_input(str(tmp_path / name))
 
 
 def test_a_common_log_gets_one_message() -> None:
