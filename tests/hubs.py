@@ -16,8 +16,9 @@ from rtap_lab.live.hub import Hub
 from rtap_lab.live.protocol import Events, History, Row
 from rtap_lab.live.server import Answering, LiveServer
 from rtap_lab.queries.catalogue import packaged
-from rtap_lab.queries.query import Query
+from rtap_lab.queries.query import Catalog, Query
 from rtap_lab.queries.schema import Schema
+from rtap_lab.queries.waits import first_row
 from rtap_lab.reference.engine import rows_of
 from rtap_lab.reference.fates import Event
 from rtap_lab.services.past import behind
@@ -82,16 +83,23 @@ class ShopHub:
         seconds: How long it was played.
         ahead_s: How long from now the newest event happens: so long its rows are news.
         left_out: Queries that no run answers.
+        own: Queries beside the packaged ones.
     """
 
-    def __init__(self, scenario: str, seconds: float, left_out: Collection[str] = (), ahead_s: float = 0) -> None:
-        self.queries = packaged(JobParameters(gap_ms=20_000, within_ms=30_000))
+    def __init__(
+        self,
+        scenario: str,
+        seconds: float,
+        left_out: Collection[str] = (),
+        ahead_s: float = 0,
+        own: Collection[Query] = (),
+    ) -> None:
+        self.queries = Catalog([*packaged(JobParameters(gap_ms=20_000, within_ms=30_000)), *own])
         self.events = played(scenario, seconds, ahead_s)
         self.now_ms = self.events[-1].event_time
         self.rows = {query.name: self._rows(query) for query in self.queries if query.name not in left_out}
         self._times = {name: [self._time(name, row) for row in rows] for name, rows in self.rows.items()}
         self.endpoint = Endpoint(f"ws://127.0.0.1:{free_port()}", secret=SECRET)
-        self.server = LiveServer(Hub("a shop", {q.name: q.schema for q in self.queries}), SECRET, self._answer)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
@@ -118,15 +126,21 @@ class ShopHub:
     def start(self) -> None:
         """Serve all rows, each query verified."""
         self._thread.start()
+        self.back()
+
+    def back(self) -> None:
+        """Serve again, by a hub that knows nothing of the one before."""
 
         async def serve() -> None:
+            self.server = LiveServer(Hub("a shop", {q.name: q.schema for q in self.queries}), SECRET, self._answer)
             name = "traffic_hop"  # the same again, as another source
             self.server.begin(name, "again", "run 2", 0)
             self.server.publish(name, "again", list(enumerate(self.rows[name], 1)), appended_ms=1, received_ms=2)
             self.server.loaded(name, "again")
             for name, rows in self.rows.items():
-                due_ms = self.queries[name].schema.absent_ms
-                self.server.begin(name, "live", "run 1", 0, due_ms=due_ms)
+                query = self.queries[name]
+                about = {"first_row": first_row(query.definition), "first_row_ms": self.now_ms + 1_800_000}
+                self.server.begin(name, "live", "run 1", 0, due_ms=query.schema.absent_ms, **about)
                 self.server.publish(name, "live", list(enumerate(rows, 1)), appended_ms=1, received_ms=2)
                 self.server.loaded(name, "live")
                 verdict = {
@@ -141,8 +155,12 @@ class ShopHub:
 
         asyncio.run_coroutine_threadsafe(serve(), self._loop).result(30)
 
-    def stop(self) -> None:
+    def away(self) -> None:
+        """Serve no longer, until `back`."""
         asyncio.run_coroutine_threadsafe(self.server.stop(), self._loop).result(60)  # what is asked is answered first
+
+    def stop(self) -> None:
+        self.away()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
 

@@ -13,7 +13,7 @@ from typing import Any
 import panel as pn
 from panel_material_ui.template import Page
 
-from rtap_lab.dashboards import plans
+from rtap_lab.dashboards import control, plans
 from rtap_lab.dashboards.charts import LiveChart
 from rtap_lab.dashboards.components import Board, token_of
 from rtap_lab.dashboards.plans import ChartPlan
@@ -27,6 +27,9 @@ TITLE = "Website, live"
 MINUTE = 60_000
 RANGES = [5 * MINUTE, 15 * MINUTE, 60 * MINUTE, 360 * MINUTE]
 
+MOST_CHARTS = 12
+"""Queries of one's own that have a chart; the others have their rows."""
+
 QUERIES = packaged()
 
 Cards = list[dict[str, Any]]
@@ -34,7 +37,9 @@ Cards = list[dict[str, Any]]
 
 def page(hub: Endpoint) -> Page:
     """The dashboard of one hub."""
-    mine = [_board(hub, [_card("mine", packaged=list(QUERIES.names), keep=8)])]
+    own = control.own_queries()[:MOST_CHARTS]
+    tiles = _card("mine", packaged=list(QUERIES.names), charted=[each.name for each in own], keep=8)
+    mine = [_side_by_side([LiveChart(hub, each, height=240) for each in own]), _board(hub, [tiles])]
     sections = {
         "Overview": _overview(hub),
         "Visits and funnel": _visits(hub),
@@ -63,7 +68,7 @@ def _overview(hub: Endpoint) -> list[pn.viewable.Viewable]:
         "keep": 2_000,
         "step": MINUTE,
     }
-    views = _instead(audience.AUDIENCE, ys=["views"], step=MINUTE)
+    views = [_instead(each, ys=["views"], step=MINUTE) for each in (audience.AUDIENCE, standard.PAGE_VIEWS)]
     charts = [
         _chart(
             hub, standard.TRAFFIC, _titled(traffic, "Traffic: views and visitors of the last minute"), instead=views
@@ -81,7 +86,7 @@ def _overview(hub: Endpoint) -> list[pn.viewable.Viewable]:
             "views",
             colour=1,
             filter="campaign",
-            instead=_instead(audience.AUDIENCE),
+            instead=[_instead(audience.AUDIENCE)],
         ),
         _ranking(audience.AUDIENCE, "Countries", "country", "views", colour=3, filter="country"),
         _ranking(audience.AUDIENCE, "Devices", "device", "views", colour=3, filter="device"),
@@ -184,16 +189,28 @@ def _numbers() -> Cards:
     bought: dict[str, Any] = {"how": "sum", "colour": 2, "where": [["goal", "purchase"]], "x": "window_end"}
     now: dict[str, Any] = {"how": "last", "x": "window_end"}
 
-    def grouped(y: str) -> dict[str, Any]:
-        return _instead(audience.AUDIENCE, y=y, where=[])
+    def grouped(y: str, name: str = audience.AUDIENCE) -> dict[str, Any]:
+        return _instead(name, y=y, where=[])
 
+    views = [grouped("views"), grouped("views", standard.PAGE_VIEWS)]
     return [
         _card("number", standard.TRAFFIC, label="Visitors in the last minute", y="visitors", colour=1, **now),
-        _card("number", standard.TRAFFIC, label="Views in the last minute", y="views", instead=grouped("views"), **now),
+        _card("number", standard.TRAFFIC, label="Views in the last minute", y="views", instead=views, **now),
         _card(
-            "number", standard.CONVERSIONS, label="Purchases", y="conversions", instead=grouped("purchases"), **bought
+            "number", standard.CONVERSIONS, label="Purchases", y="conversions", instead=[grouped("purchases")], **bought
         ),
-        _card("number", standard.CONVERSIONS, label="Revenue", y="value", instead=grouped("revenue"), **bought),
+        _card(
+            "share",
+            standard.CONVERSIONS,
+            label="Purchases per visit",
+            x="window_end",
+            y="conversions",
+            where=bought["where"],
+            other=_fed(standard.VISITS),
+            of="other",
+            digits=1,
+        ),
+        _card("number", standard.CONVERSIONS, label="Revenue", y="value", instead=[grouped("revenue")], **bought),
         _card("share", standard.ABANDONED, label="Carts left behind", x="cart_time", other=_fed(standard.BOUGHT)),
     ]
 
@@ -207,9 +224,7 @@ def _instead(name: str, **options: Any) -> dict[str, Any]:
     return _fed(name) | {"options": options}
 
 
-def _card(
-    kind: str, name: str | None = None, *, instead: dict[str, Any] | None = None, **options: Any
-) -> dict[str, Any]:
+def _card(kind: str, name: str | None = None, *, instead: Cards | None = None, **options: Any) -> dict[str, Any]:
     wide = kind in ("choices", "story", "tabs", "mine", "pipeline", "offer")
     card = {"kind": kind, "options": options, "wide": wide} | (_fed(name) if name else {})
     return card | ({"instead": instead} if instead else {})
@@ -228,11 +243,9 @@ def _titled(plan: ChartPlan, title: str) -> ChartPlan:
     return ChartPlan(plan.kind, plan.options, title)
 
 
-def _chart(
-    hub: Endpoint, name: str, plan: ChartPlan, *, instead: dict[str, Any] | None = None, height: int = 280
-) -> LiveChart:
+def _chart(hub: Endpoint, name: str, plan: ChartPlan, *, instead: Cards | None = None, height: int = 280) -> LiveChart:
     query: Query = QUERIES[name]
-    return LiveChart(hub, query, plan=plan, height=height, instead=instead)
+    return LiveChart(hub, query, plan=plan, height=height, instead=instead or ())
 
 
 def _side_by_side(charts: list[LiveChart], least: int = 420) -> pn.viewable.Viewable:

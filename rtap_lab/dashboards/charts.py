@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import panel as pn
@@ -43,7 +43,7 @@ class LiveChart(pn.viewable.Viewer):
         plan: How it is drawn; what fits the query's rows when left out.
         rows: Rows for the first picture, or what gives them when it is first shown.
         height: Pixels.
-        instead: Another query that is shown while the page is narrowed by a column that this one does not have.
+        instead: Other queries: one is shown while the page is narrowed by columns of which it lacks fewer than this one.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class LiveChart(pn.viewable.Viewer):
         plan: ChartPlan | None = None,
         rows: Rows | Callable[[], Rows] = (),
         height: int = 260,
-        instead: Mapping[str, Any] | None = None,
+        instead: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         super().__init__()
         self.hub, self.query, self.source, self.height = hub, query, source, height
@@ -168,7 +168,7 @@ class LiveChart(pn.viewable.Viewer):
             reduce=plan.reduce,
             options=plan.options,
             overlay=plan.overlay or {},
-            instead=dict(self._instead or {}),
+            instead=[dict(each) for each in self._instead],
             sizing_mode="stretch_width",
             min_height=24,
         )
@@ -179,10 +179,10 @@ class LiveChart(pn.viewable.Viewer):
         if self.hub is None:
             return pn.pane.HTML(still_html(plan, drawn(plan, rows)), sizing_mode="stretch_width")
         about = fed(self.hub, self.query, self.source)
-        card = {"kind": plan.kind, "options": plan.options | {"label": plan.title}, "wide": True}
+        card: dict[str, Any] = {"kind": plan.kind, "options": plan.options | {"label": plan.title}, "wide": True}
         card |= {name: about[name] for name in ("channel", "time", "columns")}
         if self._instead:
-            card["instead"] = dict(self._instead)
+            card["instead"] = [dict(each) for each in self._instead]
         return Board(
             url=about["url"],
             token=about["token"],

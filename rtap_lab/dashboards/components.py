@@ -71,9 +71,7 @@ class HubFeed(_Fed):
     kind = param.String(doc="How it is drawn")
     reduce = param.Selector(objects=list(REDUCTIONS))
     overlay = param.Dict(default={}, doc="What is drawn behind it: shift_ms, or another source")
-    instead = param.Dict(
-        default={}, doc="A query that is shown while the page is narrowed by what this one does not have"
-    )
+    instead = param.List(doc="Queries of which one is shown while the page is narrowed by what this one does not have")
 
     _name = "chart"
     _esm = module("chart")

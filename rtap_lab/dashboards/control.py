@@ -20,6 +20,7 @@ from tornado.web import HTTPError, RequestHandler
 
 from rtap_lab.dashboards import access, components
 from rtap_lab.errors import RtapLabError
+from rtap_lab.queries.query import Query
 
 FRESH_S = 2.0
 """Facts that are younger are told again: all who look share them."""
@@ -36,6 +37,18 @@ class Control(Protocol):
     def facts(self) -> dict[str, Any]:
         """How things are now; it may take its time."""
         ...
+
+    def queries(self) -> list[Query]:
+        """The queries of one's own that run on the live source."""
+        ...
+
+
+def _no_queries() -> list[Query]:
+    return []
+
+
+own_queries: Callable[[], list[Query]] = _no_queries
+"""The queries of one's own that run, for a page that is made; none where no plugin tells."""
 
 
 class _Shared:
@@ -148,7 +161,8 @@ def _refused(code: int, words: str) -> HTTPError:
 
 def routes(control: Control) -> list[tuple[str, type[RequestHandler], dict[str, Any]]]:
     """As `panel serve --plugins` takes them."""
-    shared = _Shared(control)
+    global own_queries
+    shared, own_queries = _Shared(control), control.queries
     components.served_below = "control/module"
     modules = rf"/control/module/({'|'.join(components.MODULES)})-([0-9a-f]+)\.js"
     return [

@@ -16,6 +16,7 @@ from rtap_lab.jobs.model import Runs, run_key
 from rtap_lab.lab.facade import Lab
 from rtap_lab.lab.scenarios import list_scenarios
 from rtap_lab.queries.catalogue import PACKAGED_JOBS
+from rtap_lab.queries.query import Query
 from rtap_lab.queries.standard import JOB
 from rtap_lab.services.auditor import counts_document
 from rtap_lab.settings import LIVE
@@ -82,6 +83,15 @@ class LabControl:
             "ended": {name: words for name, (_, words) in self._ended.items()},
             "at": time.time(),
         }
+
+    def queries(self) -> list[Query]:
+        """The queries of one's own that run on the live source; none while the lab cannot tell."""
+        try:
+            runs = self.lab.runs().values()
+        except RtapLabError:  # the page is shown all the same
+            return []
+        own = [run for run in runs if run.source == LIVE and run.job not in (JOB, *PACKAGED_JOBS)]
+        return [query for run in own if run.desired == "running" for query in run.queries]
 
     def _left_out(self, runs: Runs) -> dict[str, int]:
         """How many live records were rejected or late, by reason, as the auditor counted them."""

@@ -122,6 +122,7 @@ class Hub:
         schema: Schema | None = None,
         provisional: bool = False,
         first_row: str = "",
+        first_row_ms: int = 0,
         due_ms: int = 0,
     ) -> set[object]:
         """A run answers from now on; nothing of it is shown before `loaded`.
@@ -134,6 +135,7 @@ class Hub:
             schema: Of its rows, where they may differ from what its job asks by now.
             provisional: Whether rows may come again after a failure.
             first_row: When its first row can be there, in words.
+            first_row_ms: And as a time, milliseconds since the epoch, if events came since the run began; 0: not known.
             due_ms: How long after its time a row is due.
 
         Returns:
@@ -147,7 +149,8 @@ class Hub:
             self._forget({place})
             found = self._channels[place] = _channel_of(schema)
         found.begin(epoch, seq)
-        found.provisional, found.first_row, found.due_ms, found.loaded = provisional, first_row, due_ms, False
+        found.provisional, found.due_ms, found.loaded = provisional, due_ms, False
+        found.first_row, found.first_row_ms = first_row, first_row_ms
         for view in self._views_of(place):
             view.renew()
         return told | self._behind(place, "another run answers now")

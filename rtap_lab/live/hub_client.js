@@ -252,6 +252,7 @@ class View {
       return;
     }
     this.firstRow = message.first_row;
+    this.firstRowMs = message.first_row_ms;
     this.provisional = message.provisional;
     this.dueMs = message.due_ms;
     this.at = { appended: message.appended_ms, received: message.received_ms };
@@ -261,8 +262,8 @@ class View {
   }
 
   change(kind, rows) {
-    const { firstRow, provisional, dueMs, at, epoch, seq, identity, time } = this;
-    return { kind, rows, all: () => this.rows(), seqs: () => this.seqs(), firstRow, provisional, dueMs, appendedMs: at?.appended, receivedMs: at?.received, epoch, seq, identity, time };
+    const { firstRow, firstRowMs, provisional, dueMs, at, epoch, seq, identity, time } = this;
+    return { kind, rows, all: () => this.rows(), seqs: () => this.seqs(), firstRow, firstRowMs, provisional, dueMs, appendedMs: at?.appended, receivedMs: at?.received, epoch, seq, identity, time };
   }
 
   put(seq, row) {

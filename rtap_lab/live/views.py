@@ -135,6 +135,8 @@ class Channel:
     """Whether rows may come again after a failure (`low_latency`): those that are held already are passed over."""
     first_row: str = ""
     """When the first row can be there, in words."""
+    first_row_ms: int = 0
+    """The same as a time, milliseconds since the epoch, if events came since the run began; 0: not known."""
     due_ms: int = 0
     """How long after its time a row is due: of what says that something did not happen."""
     appended_ms: int = 0
@@ -252,6 +254,7 @@ class View:
             "checksum": self.held.checksum,
             "provisional": channel.provisional,
             "first_row": channel.first_row,
+            "first_row_ms": channel.first_row_ms,
             "due_ms": channel.due_ms,
         }
         return Message(about | body)

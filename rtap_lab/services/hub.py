@@ -19,7 +19,7 @@ from rtap_lab.live.hub import Hub
 from rtap_lab.live.protocol import HISTORY
 from rtap_lab.live.server import LiveServer
 from rtap_lab.queries.schema import Schema
-from rtap_lab.queries.waits import first_row
+from rtap_lab.queries.waits import first_row, waits_ms
 from rtap_lab.services.past import Past
 from rtap_lab.services.process import ServiceProcess, log, own_service
 from rtap_lab.services.site import Site
@@ -190,6 +190,7 @@ class _Follower:
         if wanted == self.followed:
             return
         ends = self.process.site.topics.ends(wanted, committed=True)
+        runs = {run.run: run for run in self.process.runs().values()}
         for topic in self.followed.keys() - wanted.keys():
             self.awaited.pop(topic, None)
             self._call(self.server.end, self.followed[topic])
@@ -200,10 +201,12 @@ class _Follower:
             # a row takes two places at most where each is a transaction of its own
             self.final.forget(topic)
             self.positions[topic] = start = max(feed.begins, end - 2 * HISTORY)
+            run, waits = runs.get(feed.run), waits_ms(feed.query)
             about = {
                 "schema": feed.query.schema,  # what the run answers, whatever its job asks by now
                 "provisional": feed.provisional,
                 "first_row": first_row(feed.query.definition),
+                "first_row_ms": int(run.started * 1000) + waits + run.parameters.bound_ms if run and waits else 0,
                 "due_ms": feed.query.schema.absent_ms,
             }
             self._call(self.server.begin, feed, feed.run, start, **about)

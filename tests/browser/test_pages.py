@@ -19,6 +19,8 @@ from rtap_lab.dashboards import app
 from rtap_lab.dashboards.charts import LiveChart
 from rtap_lab.dashboards.control import routes
 from rtap_lab.queries.audience import AUDIENCE, FUNNEL
+from rtap_lab.queries.builders import begin, count, field, tumble
+from rtap_lab.queries.query import Query, query
 from rtap_lab.queries.watchlist import BOTS
 from rtap_lab.stack.process import free_port
 from rtap_lab.waiting import until
@@ -29,7 +31,8 @@ from tests.pages import shot
 class Controls:
     """Facts that are told, and what was asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, own: list[Query]) -> None:
+        self.own = own
         self.asked: list[Any] = []
         self.working: list[str] = []
         self.acts = {"verify": self.verify, "keep_verifying": self.keep_verifying, "job_run": self.job_run}
@@ -50,6 +53,9 @@ class Controls:
         self.asked.append(name)
         self.working.append(f"run {name}")
         return "begun"
+
+    def queries(self) -> list[Query]:
+        return self.own
 
     def facts(self) -> dict[str, Any]:
         ledger = {"read": 1200, "counted": 1100, "duplicate": 20, "late": 30, "rejected": 50}
@@ -79,6 +85,19 @@ class Controls:
         }
 
 
+OWN = [
+    query("views_by_device", tumble("1m").by("device").agg(n=count()), title="Views by device"),
+    query(
+        "never",
+        begin("a", field("name") == "no such thing")
+        .followed_by("b", field("name") == "nor this")
+        .within("30s")
+        .by("visitor_id"),
+    ),
+]
+"""Queries of one's own; the second one has no row."""
+
+
 class Site:
     """A hub and a Panel server of our own process.
 
@@ -88,7 +107,7 @@ class Site:
     """
 
     def __init__(self, shop: ShopHub) -> None:
-        self.shop, self.control, self.port = shop, Controls(), free_port()
+        self.shop, self.control, self.port = shop, Controls(OWN), free_port()
         hub, queries = shop.endpoint, shop.queries
 
         def charts() -> pn.viewable.Viewable:
@@ -127,7 +146,7 @@ class Site:
 @pytest.fixture(scope="module")
 def site(page: Page) -> Iterator[Site]:
     # the outage begins at second 300: whatever the clock says, two whole minutes of it have ended
-    shop = ShopHub("checkout_outage", 535, left_out=[BOTS], ahead_s=900)
+    shop = ShopHub("checkout_outage", 535, left_out=[BOTS], ahead_s=900, own=OWN)
     shop.start()
     made = Site(shop)
 
@@ -177,7 +196,13 @@ def test_a_stranger_sees_what_stopped_and_all_sections_show_what_the_rows_say(
     expect(shown.first).to_be_visible(timeout=15_000)
     shot(page, "patterns", settled_ms=1_500)
     page.get_by_role("tab", name="My queries").click()
-    expect(page.get_by_text("No query of your own runs here")).to_be_visible()
+    expect(tile(page, "views_by_device")).to_contain_text("✓ verified", timeout=15_000)
+    titles = [title for title, lengths in drawn(page) if lengths and min(lengths)]
+    assert any(title.startswith("Views by device") for title in titles), titles
+    none = tile(page, "never").locator(".fresh")
+    expect(none).to_contain_text("the first one can be there at")
+    expect(none).to_contain_text(re.compile(r"none to \d\d:\d\d:\d\d UTC"))  # as far as the others of its job
+    shot(page, "own", settled_ms=1_500)
     assert "tab=4" in page.url, "a section can be shared"
     assert errors == []
     assert foreign == []
@@ -202,6 +227,39 @@ def test_filters_act_on_what_knows_the_column_and_the_rest_says_so(site: Site, p
     assert "country=" not in page.url
     everybody = [row for row in site.shop.rows["conversions_1m"] if row["goal"] == "purchase"]
     expect(bought).to_have_text(f"{total(everybody, 'conversions'):,}", timeout=15_000)
+    assert errors == []
+
+
+def test_a_page_narrows_the_traffic_too(site: Site, page: Page, errors: list[str]) -> None:
+    site.open(page, words="#range=900000")
+    rows = site.shop.rows["page_views_1m"]
+    best = max({row["page"] for row in rows}, key=lambda name: total([r for r in rows if r["page"] == name], "views"))
+    page.get_by_role("button", name=best, exact=True).click(timeout=15_000)
+    newest = max(row["window_end"] for row in rows)
+    shown = total([row for row in rows if row["page"] == best and row["window_end"] == newest], "views")
+    views = tile(page, "Views in the last minute")
+    expect(views.locator(".value")).to_have_text(f"{shown:,}", timeout=15_000)
+    expect(views.locator(".change")).not_to_contain_text("of every page")
+    expect(tile(page, "Visitors in the last minute").locator(".change")).to_have_text("of every page")
+    page.get_by_title("no filter").click()
+    assert errors == []
+
+
+def test_big_numbers_say_how_they_changed_and_that_they_are_proven(site: Site, page: Page, errors: list[str]) -> None:
+    site.open(page, words="#range=300000")
+    for label in ("Visitors in the last minute", "Purchases", "Purchases per visit", "Carts left behind"):
+        expect(tile(page, label).locator(".label span")).to_have_text("✓", timeout=15_000)
+        expect(tile(page, label).locator(".label span")).to_have_attribute("title", re.compile("✓ verified to"))
+    expect(tile(page, "Visitors in the last minute").locator(".change")).to_contain_text(
+        re.compile(r"[▲▼] [\d,]+ % against the mean of the 5 min before")
+    )
+    expect(tile(page, "Purchases").locator(".change")).to_contain_text(re.compile(r"▼ \d+ % against the 5 min before"))
+    page.get_by_role("button", name="15 min", exact=True).click()
+    bought = [row for row in site.shop.rows["conversions_1m"] if row["goal"] == "purchase"]
+    sold, visits = total(bought, "conversions"), len(site.shop.rows["sessions"])
+    rate = tile(page, "Purchases per visit")
+    expect(rate.locator(".change")).to_contain_text(f"{sold:,} of {visits:,}", timeout=15_000)
+    expect(rate.locator(".value")).to_have_text(f"{100 * sold / visits:.1f} %")
     assert errors == []
 
 
@@ -267,7 +325,46 @@ def test_the_pipeline_shows_the_ledger_and_does_what_it_is_told(site: Site, page
     assert errors == []
 
 
-def test_in_the_dark_on_a_phone_and_when_the_hub_goes_away(site: Site, page: Page, errors: list[str]) -> None:
+def test_nothing_looks_alive_while_the_hub_is_away(site: Site, page: Page) -> None:
+    site.open(page)  # what the console says of connections that fail is no error of ours
+    chart, number = page.locator(".rtap-state").first, tile(page, "Visitors in the last minute")
+    expect(number).not_to_have_class(re.compile("stale"), timeout=15_000)
+    site.shop.away()
+    try:
+        expect(chart).to_contain_text(re.compile(r"stale since \d\d:\d\d:\d\d UTC"), timeout=20_000)
+        expect(chart).to_have_attribute("data-state", "away")
+        expect(number).to_have_class(re.compile("stale"))
+        expect(page.locator(".story")).to_be_hidden()
+        shot(page, "away", settled_ms=1_500)
+    finally:
+        site.shop.back()
+    expect(chart).to_have_attribute("data-state", "live", timeout=30_000)
+    expect(number).not_to_have_class(re.compile("stale"))
+    expect(page.locator(".story")).to_be_visible(timeout=15_000)
+
+
+def test_a_chart_that_is_paused_stands_still(site: Site, page: Page, errors: list[str]) -> None:
+    site.open(page, "charts")
+    until(
+        lambda: waited(page) and all(lengths and min(lengths) > 0 for _, lengths in drawn(page)),
+        20,
+        lambda: AssertionError(str(drawn(page))),
+    )
+    pause = page.get_by_title("stop and go on").nth(1)  # of the area
+    pause.click()
+    expect(pause).to_have_text("go on")
+    expect(page.locator(".rtap-state").nth(1)).to_contain_text("paused")
+    before = drawn(page)
+    page.get_by_title("earlier", exact=True).nth(1).click()
+    until(lambda: waited(page) and drawn(page)[2:] != before[2:], 20, lambda: AssertionError("the others go on"))
+    assert drawn(page)[1] == before[1]
+    pause.click()
+    until(lambda: waited(page) and drawn(page)[1] != before[1], 20, lambda: AssertionError("it does not go on"))
+    page.get_by_title("back to now", exact=True).first.click()
+    assert errors == []
+
+
+def test_in_the_dark_and_on_a_phone(site: Site, page: Page, errors: list[str]) -> None:
     site.open(page, words="#range=900000&theme=dark")
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
     shot(page, "dark", settled_ms=1_500)
@@ -281,6 +378,12 @@ def test_in_the_dark_on_a_phone_and_when_the_hub_goes_away(site: Site, page: Pag
     assert errors == []
 
 
+def waited(page: Page) -> bool:
+    """A moment passes in which the page goes on."""
+    page.wait_for_timeout(250)
+    return True
+
+
 def drawn(page: Page) -> list[tuple[str, list[int]]]:
     """How long the columns of each chart's source are, by the title of its figure."""
     script = """() => JSON.stringify(Bokeh.documents.flatMap(d => [...d._all_models.values()]
@@ -292,11 +395,10 @@ def test_every_kind_of_chart_is_drawn_from_the_hub(
     site: Site, page: Page, errors: list[str], foreign: list[str]
 ) -> None:
     site.open(page, "charts")
-    page.wait_for_function("document.querySelectorAll('.rtap-state[data-state=live]').length >= 0")
     expect(tile(page, "Visitors who saw a page").locator(".step")).to_have_count(4, timeout=15_000)
     expect(tile(page, "Purchases after an add to cart").locator("tr.opens").first).to_be_visible(timeout=15_000)
     until(
-        lambda: page.wait_for_timeout(250) or all(lengths and min(lengths) > 0 for _, lengths in drawn(page)),
+        lambda: waited(page) and all(lengths and min(lengths) > 0 for _, lengths in drawn(page)),
         20,
         lambda: AssertionError(str(drawn(page))),
     )
@@ -309,7 +411,7 @@ def test_every_kind_of_chart_is_drawn_from_the_hub(
     page.get_by_title("back to now", exact=True).first.click()
     expect(charts.first).not_to_contain_text("shown to")
     until(
-        lambda: page.wait_for_timeout(250) or all(lengths and min(lengths) > 0 for _, lengths in drawn(page)),
+        lambda: waited(page) and all(lengths and min(lengths) > 0 for _, lengths in drawn(page)),
         20,
         lambda: AssertionError(f"nothing is drawn after a rewind: {drawn(page)}"),
     )

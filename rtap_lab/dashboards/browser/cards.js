@@ -102,6 +102,41 @@ const opens = (line, act) => {
   };
 };
 
+// A card's title, and beside it the place of the newest verdict.
+const labelled = (text) => {
+  const label = make("div", "label", text);
+  const mark = make("span");
+  label.append(mark);
+  return [label, mark];
+};
+
+// ✓ where verification found all of these right, ✗ where it did not; how far is in the tooltip.
+const prove = (mark, sources) => {
+  const verdicts = sources.map(({ notices }) => notices.verdict);
+  const known = verdicts.every(Boolean);
+  const exact = verdicts.every((each) => each?.exact !== false);
+  mark.textContent = !exact ? "✗" : known ? "✓" : "";
+  mark.className = exact ? "ok" : "notok";
+  mark.title = [...new Set(sources.map((each) => each.verified()))].join(" · ");
+};
+
+const total = (values) => values.reduce((sum, each) => sum + each, 0);
+const arrow = (difference) => (difference >= 0 ? "▲" : "▼");
+
+// The same length of time before a span, if all of it is known.
+const earlier = (sources, span) => {
+  if (!span) return null;
+  const [begin, end] = span;
+  const before = [begin - (end - begin), begin];
+  return sources.every((each) => each.knows(before[0])) ? before : null;
+};
+
+const changed = (now, then, of = "the ") => {
+  if (!then) return "none before";
+  const percent = (now / then - 1) * 100;
+  return `${arrow(percent)} ${shortly(Math.abs(percent))} % against ${of}${spanWords(pageState.range)} before`;
+};
+
 const fresh = (box, source) => box.classList.toggle("stale", source.word !== "live" || pageState.isOld());
 
 const cards = {
@@ -204,15 +239,16 @@ const cards = {
   // a big number, how it was before, and its course
   number(model, box) {
     const card = make("div", "tile");
+    const [label, mark] = labelled(model.options.label);
     const value = make("div", "value", "–");
     const change = make("div", "change");
     const course = make("div");
-    card.append(make("div", "label", model.options.label), value, change, course);
+    card.append(label, value, change, course);
     box.append(card);
     return [
       showRows(model, (source, { y, how, x, where = [] }) => {
-        const total = (rows) => rows.reduce((sum, row) => sum + (row[y] ?? 0), 0);
         fresh(card, source);
+        prove(mark, [source]);
         value.title = source.words();
         if (!source.newest) {
           value.textContent = "–";
@@ -221,59 +257,73 @@ const cards = {
         }
         const span = source.span();
         const chosen = source.all().filter((row) => where.every(([name, wanted]) => row[name] === wanted));
-        const now = within(chosen, x, span);
         // a time without a row that passes the filters counts as none, where there are rows of others
-        const times = new Set(within(source.everything(), x, span).map((row) => timeOf(row[x])));
-        const sums = new Map([...times].sort((a, b) => a - b).map((at) => [at, 0]));
-        for (const row of now) sums.set(timeOf(row[x]), sums.get(timeOf(row[x])) + (row[y] ?? 0));
-        const values = [...sums.values()];
-        const whole = !span || source.knows(span[0]);
-        if (how === "last") {
-          value.textContent = shortly(values[values.length - 1] ?? 0);
-          const mean = values.reduce((sum, each) => sum + each, 0) / (values.length || 1);
-          const unfiltered = source.unfiltered().length ? `of every ${source.unfiltered().join(" and ")}` : "";
-          change.textContent = pageState.isOld() ? source.words() : unfiltered || (values.length > 2 ? `mean of the range ${shortly(mean)}` : "");
-        } else {
-          value.textContent = shortly(total(now));
-          change.textContent = !whole || source.unfiltered().length ? source.words() : span ? before(source, span, chosen, total, x) : "";
-        }
+        const valuesOf = (range) => {
+          const times = new Set(within(source.everything(), x, range).map((row) => timeOf(row[x])));
+          const sums = new Map([...times].sort((a, b) => a - b).map((at) => [at, 0]));
+          for (const row of within(chosen, x, range)) sums.set(timeOf(row[x]), sums.get(timeOf(row[x])) + (row[y] ?? 0));
+          return [...sums.values()];
+        };
+        const values = valuesOf(span);
+        const before = earlier([source], span);
+        const shown = how === "last" ? values.at(-1) ?? 0 : total(values);
+        value.textContent = shortly(shown);
         course.replaceChildren(sparkline(values));
+        const part = span && !source.knows(span[0]);
+        if (pageState.isOld() || (part && how !== "last")) change.textContent = source.words();
+        else if (source.unfiltered().length) change.textContent = `of every ${source.unfiltered().join(" and ")}`;
+        else if (!before) change.textContent = how === "last" ? (values.length > 2 ? `mean of the range ${shortly(total(values) / values.length)}` : "") : span ? `in ${spanWords(pageState.range)}` : "";
+        else {
+          const then = valuesOf(before);
+          change.textContent = how === "last" ? changed(shown, total(then) / then.length, "the mean of the ") : changed(shown, total(then));
+        }
       }),
     ];
-
-    // against the same length of time before, if all of it is known
-    function before(source, [begin, end], chosen, total, x) {
-      const now = total(within(chosen, x, [begin, end]));
-      const length = end - begin;
-      if (!source.knows(begin - length)) return `in ${spanWords(pageState.range)}`;
-      const earlier = total(within(chosen, x, [begin - length, begin]));
-      if (!earlier) return "none before";
-      const ratio = (now / earlier - 1) * 100;
-      return `${ratio >= 0 ? "▲" : "▼"} ${shortly(Math.abs(ratio))} % against the ${spanWords(pageState.range)} before`;
-    }
   },
 
-  // how much of two kinds of rows is of the second
+  // how much of two queries' rows, or of their numbers, is of the first; or how many of the first there are to one of the second
   share(model, box) {
-    const { label, x, other } = model.options;
+    const { label: title, x, y, where, other, of = "both", digits = 0 } = model.options;
     const card = make("div", "tile");
+    const [label, mark] = labelled(title);
     const value = make("div", "value", "–");
     const change = make("div", "change");
-    card.append(make("div", "label", label), value, change);
+    card.append(label, value, change);
     box.append(card);
+    const measures = { part: { x, y, where }, rest: { x: other.time, y: other.y, where: other.where } };
     const found = {};
-    const show = (name, at) => (source) => {
+    const amount = (name, span) => {
+      const { x: at, y: column, where: wanted = [] } = measures[name];
+      const rows = within(found[name].all(), at, span).filter((row) => wanted.every(([key, one]) => row[key] === one));
+      return column ? total(rows.map((row) => row[column] ?? 0)) : rows.length;
+    };
+    const shareOf = (spanOf) => {
+      const [part, rest] = [amount("part", spanOf("part")), amount("rest", spanOf("rest"))];
+      const whole = of === "both" ? part + rest : rest;
+      return { part, whole, percent: whole ? (100 * part) / whole : null };
+    };
+    const show = (name) => (source) => {
+      found[name] = source;
+      const sources = Object.values(found);
       fresh(card, source);
-      found[name] = { n: within(source.all(), at, source.span()).length, source };
-      const [good, bad] = [found.good?.n ?? 0, found.bad?.n ?? 0];
-      value.textContent = good + bad ? `${shortly((100 * bad) / (good + bad), 0)} %` : "–";
-      const about = found.bad?.source;
-      const parts = good + bad ? [`${shortly(bad)} of ${shortly(good + bad)}`] : [about?.words() ?? ""];
-      if (good + bad && about?.unfiltered().length) parts.push(`of every ${about.unfiltered().join(" and ")}`);
-      if (good + bad && [found.good, found.bad].some((each) => each && source.span() && !each.source.knows(each.source.span()[0]))) parts.push("a part of the range");
+      prove(mark, sources);
+      if (sources.length < 2) return;
+      const now = shareOf((each) => found[each].span());
+      value.textContent = now.percent === null ? "–" : `${shortly(now.percent, digits)} %`;
+      value.title = found.part.words();
+      if (now.percent === null) return void (change.textContent = found.part.words());
+      const parts = [`${shortly(now.part)} of ${shortly(now.whole)}`];
+      const unfiltered = [...new Set(sources.flatMap((each) => each.unfiltered()))];
+      if (unfiltered.length) parts.push(`of every ${unfiltered.join(" and ")}`);
+      if (sources.some((each) => each.span() && !each.knows(each.span()[0]))) parts.push("a part of the range");
+      else if (earlier(sources, found.part.span())) {
+        const then = shareOf((each) => earlier(sources, found[each].span()));
+        if (then.percent !== null) parts.push(`${arrow(now.percent - then.percent)} ${shortly(Math.abs(now.percent - then.percent), 1)} points against the ${spanWords(pageState.range)} before`);
+      }
       change.textContent = parts.join(" · ");
     };
-    return [showRows(model, show("bad", x)), showRows({ url: model.url, token: model.token, source: model.source, el: model.el, ...other }, show("good", other.time))];
+    const { url, token, source, el } = model;
+    return [showRows(model, show("part")), showRows({ url, token, source, el, ...other }, show("rest"))];
   },
 
   // the greatest keys, with bars; a click narrows the page to one, where it can be narrowed by it
@@ -372,7 +422,7 @@ const cards = {
 
   // queries of one's own: the course and the newest rows of each, without a line of code
   mine(model, box) {
-    const { packaged, keep } = model.options;
+    const { packaged, charted, keep } = model.options;
     box.style.flexWrap = "wrap";
     box.style.gap = "14px";
     const none = make("div", "none", "No query of your own runs here. In a notebook: lab.query(…).run(\"name\"); in a terminal: rtap query run FILE");
@@ -385,7 +435,8 @@ const cards = {
         const course = make("div");
         const table = make("table");
         const words = make("div", "fresh");
-        tile.append(make("h3", "", name), course, table, words);
+        const later = make("div", "none", charted.includes(name) ? "" : "It came after this page: loaded again, the page has its chart.");
+        tile.append(make("h3", "", name), course, table, words, later);
         box.append(tile);
         const fed = { url: model.url, token: model.token, source: model.source, channel: name };
         const ended = showRows(fed, (source) => {

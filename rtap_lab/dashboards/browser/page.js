@@ -5,6 +5,7 @@ const OLD_MS = 60_000; // six windows of the traffic
 const MOST_PAST = 20_000; // rows of the past that are asked for at once
 const MOVES_MS = 500; // milliseconds between two moves of the page's span
 const DRAWS_MS = [33, 200]; // between two pictures of one chart or card: of a page that has time, and of one that is behind
+const JOINT_MS = 2_000; // until the rows of all queries of a job are here that one checkpoint committed
 const LENT = 900_000; // the range of a page without one while it is rewound
 const REWOUND_MS = 2 * 3600_000; // a page that was rewound and left follows again after so long
 const FILTERS = ["page", "campaign", "country", "device"]; // columns that a page can be narrowed by
@@ -101,6 +102,27 @@ class PageState {
 
 const pageState = (globalThis.__rtapPage ??= new PageState());
 
+// How far the rows of each run reach. A job commits the rows of all its queries with one checkpoint, so that one without new rows is
+// as final as the others: a moment later, since their topics are written and read one after the other.
+class Reach {
+  constructor() {
+    this.runs = new Map(); // by epoch: [how far, when it was heard], the oldest first
+  }
+
+  note(epoch, at, now = Date.now()) {
+    const heard = this.runs.get(epoch) ?? [];
+    if (at <= (heard.at(-1)?.[0] ?? 0)) return;
+    while (heard.length > 1 && heard[1][1] <= now - JOINT_MS) heard.shift();
+    this.runs.set(epoch, [...heard, [at, now]]);
+  }
+
+  of(epoch, now = Date.now()) {
+    return (this.runs.get(epoch) ?? []).reduce((far, [at, when]) => (when <= now - JOINT_MS ? at : far), 0);
+  }
+}
+
+const runReach = (globalThis.__rtapReach ??= new Reach());
+
 // A query's rows, the hub's and those before from the store, for everything on the page that shows them.
 const rowSources = (globalThis.__rtapRows ??= new Map());
 
@@ -143,6 +165,7 @@ class Rows {
     this.live = change.all();
     this.seqs = change.seqs();
     this.firstRow = change.firstRow;
+    this.firstRowMs = change.firstRowMs;
     this.provisional = change.provisional;
     this.due = change.dueMs;
     this.identity = change.identity;
@@ -163,6 +186,7 @@ class Rows {
       this.from = joins ? Math.min(this.from, since) : since;
     }
     if (this.newest) pageState.reached(this.newest + this.due);
+    if (this.newest && !this.provisional) runReach.note(this.epoch, this.newest + this.due);
     this.trim();
     this.reach();
     this.tell();
@@ -282,11 +306,17 @@ class Rows {
     if (this.word === "expired") return "this page is from an earlier day: load it again";
     if (this.word === "away") return `stale since ${clock(this.since ?? Date.now())} UTC: the hub is away, trying again`;
     if (this.word === "connecting") return "connecting";
-    if (!this.newest) return this.firstRow ? `no rows yet: ${this.firstRow}` : this.epoch ? "no rows yet" : "no job answers this query yet";
-    const age = Math.max(0, Date.now() - this.newest - this.due);
+    const reached = Math.max(this.newest ? this.newest + this.due : 0, this.provisional ? 0 : runReach.of(this.epoch));
+    if (!this.newest) {
+      if (!this.epoch) return "no job answers this query yet";
+      const expected = this.firstRowMs > Date.now() ? `the first one can be there at ${clock(this.firstRowMs)} UTC` : "";
+      const far = reached ? `none to ${clock(reached)} UTC` : "no rows yet";
+      return [far, [expected, this.firstRow].filter(Boolean).join(": ")].filter(Boolean).join(": ");
+    }
+    const age = Math.max(0, Date.now() - reached);
     const ago = age < 90_000 ? `${(age / 1000).toFixed(age < 9_950 ? 1 : 0)} s` : age < DAY ? `${Math.round(age / 60_000)} min` : `${Math.round(age / DAY)} days`;
     const span = this.span();
-    const parts = [`${this.provisional ? "provisional" : "final"} to ${clock(this.newest + this.due)} UTC, ${ago} ago`];
+    const parts = [`${this.provisional ? "provisional" : "final"} to ${clock(reached)} UTC, ${ago} ago`];
     const final = this.provisional ? this.finalTo() : 0;
     if (final) parts.push(`final to ${clock(final)}`);
     if (pageState.end) parts.push(`shown to ${clock(pageState.end)}`);
@@ -304,17 +334,16 @@ function untilRemoved(model, view, stop) {
   model.on("remove", () => view.rtapStop === stop && stop());
 }
 
-/** Show a query's rows: `draw(source, options)` is called when there is something new, five times a second at most. While the
- * page is narrowed by a column that the query does not have, the rows of `model.instead` are shown if it has it. Returns what
- * ends it. */
+/** Show a query's rows: `draw(source, options)` is called when there is something new. While the page is narrowed by columns that
+ * the query does not have, the rows of the one of `model.instead` are shown that lacks the fewest. Returns what ends it. */
 function showRows(model, draw) {
-  const { instead } = model;
-  if (!instead?.channel) return showSource(model, (source) => draw(source, model.options));
-  const other = { url: model.url, token: model.token, source: model.source, el: model.el, ...instead, options: { ...model.options, ...instead.options } };
+  const { url, token, source, el, options } = model;
+  const others = (model.instead ?? []).map((each) => ({ url, token, source, el, ...each, options: { ...options, ...each.options } }));
+  if (!others.length) return showSource(model, (found) => draw(found, options));
   const chosen = () => {
     const names = Object.keys(pageState.filters);
     const lacking = ({ columns }) => names.filter((name) => !columns.includes(name)).length;
-    return lacking(instead) < lacking(model) ? other : model;
+    return others.reduce((best, each) => (lacking(each) < lacking(best) ? each : best), model);
   };
   let shown = null;
   let stop = () => {};

@@ -18,6 +18,7 @@ from rtap_lab.dashboards import access
 from rtap_lab.dashboards.control import routes
 from rtap_lab.errors import JobError
 from rtap_lab.live.access import issue, viewing
+from rtap_lab.queries.query import Query
 from rtap_lab.stack.process import free_port
 
 SECRET = "secret"
@@ -34,6 +35,9 @@ class Fake:
     def facts(self) -> dict[str, Any]:
         self.looked += 1
         return {"ok": True}
+
+    def queries(self) -> list[Query]:
+        return []
 
     def run(self, name: str) -> str:
         self.done.append(name)

@@ -66,3 +66,19 @@ def test_how_the_newest_one_ended_is_said(monkeypatch: pytest.MonkeyPatch, end: 
     controls.keep_verifying(True)
     ended(controls, words)
     controls.keep_verifying(False)
+
+
+def test_a_page_has_a_chart_of_each_query_of_ones_own_that_is_to_run_live() -> None:
+    def run(job: str, source: str, desired: str, *queries: str) -> SimpleNamespace:
+        return SimpleNamespace(job=job, source=source, desired=desired, queries=queries)
+
+    runs = [run("standard", "live", "running", "sessions"), run("mine", "live", "running", "a", "b")]
+    runs += [run("old", "live", "stopped", "c"), run("mine", "weblog", "running", "a")]
+    lab: Any = SimpleNamespace(runs=lambda: dict(enumerate(runs)))
+    assert LabControl(lab).queries() == ["a", "b"]
+
+    def away() -> dict[str, Any]:
+        raise JobError("there is no lab")
+
+    lab.runs = away
+    assert LabControl(lab).queries() == []

@@ -244,13 +244,14 @@ def test_bad_requests_are_refused(text: str | bytes) -> None:
 
 def test_a_client_is_told_what_comes_and_goes_and_when_the_first_row_is_due() -> None:
     it = hub()
-    it.begin("b", "live", "run 1", 0, first_row="a session ends 30 min after its last event")
+    it.begin("b", "live", "run 1", 0, first_row="a session ends 30 min after its last event", first_row_ms=1_800_000)
     it.connect("c")
     it.request("c", Subscribe("b"))
     assert of("snapshot", taken(it)) == [], "what was there is still being read"
     it.loaded("b", "live")
     (snapshot,) = of("snapshot", taken(it))
     assert snapshot["first_row"].startswith("a session ends 30 min")
+    assert snapshot["first_row_ms"] == 1_800_000
     assert it.set_channels({"a": A, "b": LEAN, "mine": A}) == {"c"}
     (greeting,) = taken(it)
     assert greeting["channels"] == ["a", "b", "mine"]
