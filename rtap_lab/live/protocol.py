@@ -23,7 +23,8 @@ UNAUTHORIZED = 4401
 SILENT = 4408
 """Close code: nothing was said in time, or no sign of life came; the client may come back."""
 SLOW = 4429
-"""Close code: the client did not read what it was sent, or asked too much; it may come back, and goes on from where it was."""
+"""Close code: the client asked too much; it may come back, and goes on from where it was. One that reads nothing is cut off without a
+code: no frame would reach it."""
 
 Encoding = Literal["json", "msgpack"]
 Value = str | int | float | bool | None

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -73,6 +77,29 @@ def test_a_client_goes_on_where_it_was_after_the_hub_was_killed(stack: Lab) -> N
         assert places == sorted(set(places)), f"{name}: a step back, or a row twice"
     verified = stack.verify(full=True)
     assert verified.exact, str(verified)
+
+
+def test_the_command_line_follows_a_query_and_ends_with_ctrl_c(stack: Lab) -> None:
+    command = [sys.executable, "-m", "rtap_lab.cli", "watch", "traffic_hop", "--json"]
+    environment = {**os.environ, "RTAP_STATE": str(stack.state.folder)}
+    stack.simulate(rate=40, seconds=12, seed=45)
+    until(lambda: stack.rows("traffic_hop"), 60, lambda: AssertionError("no row"))
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as watching:
+        assert watching.stdout is not None
+        first = json.loads(watching.stdout.readline())
+        assert (first["type"], first["channel"]) == ("snapshot", "traffic_hop")
+        stack.simulate(rate=40, seconds=12, seed=46)
+        news = json.loads(watching.stdout.readline())
+        assert (news["type"], news["prev_seq"]) == ("update", first["seq"])
+        assert news["rows"]
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(10) == 0
+    unknown = subprocess.run([*command[:4], "no_such"], env=environment, capture_output=True, text=True, timeout=60)
+    assert unknown.returncode != 0
+    assert "no_such" in unknown.stderr
+    assert "Traceback" not in unknown.stderr
 
 
 def told(hub: Endpoint, channel: str, kind: str, patience_s: float = 60.0) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from rtap_lab.errors import LiveError
+from rtap_lab.live import views
 from rtap_lab.live.checksum import checksum, row_hash
 from rtap_lab.live.hub import IDLE_S, SUBSCRIPTIONS, Hub
 from rtap_lab.live.protocol import (
@@ -347,11 +348,20 @@ DOCUMENTED = 2191978809
 class InStep(RuleBasedStateMachine):
     """Two hubs over one topic and a client, on a wire that loses, repeats and swaps frames, and is cut at any moment."""
 
+    keep = HISTORY
+    """Rows that a view keeps."""
+    most_markers = 3
+    """Places between two rows at most that hold none."""
+    provisional = False
+    """Whether rows may come again after a failure."""
+
     @initialize()
     def begin(self) -> None:
+        self.patched = pytest.MonkeyPatch()
+        self.patched.setattr(views, "HISTORY", self.keep)
         self.topic: list[tuple[int, Row]] = []
         self.run, self.began = 1, 0
-        self.hubs = [hub(epoch="run 1"), hub(epoch="run 1")]
+        self.hubs = [self.a_hub(), self.a_hub()]
         self.read = [0, 0]
         self.at: int | None = None
         self.client = Replica(
@@ -365,10 +375,26 @@ class InStep(RuleBasedStateMachine):
         self.shown: dict[str, tuple[str, int]] = {}
         self.now = 0.0
 
+    def a_hub(self) -> Hub:
+        it = Hub("a hub", {"a": A, "b": LEAN})
+        it.begin("a", "live", f"run {self.run}", self.began, provisional=self.provisional)
+        it.loaded("a", "live")
+        return it
+
+    def next_place(self, markers: int) -> int:
+        return (self.topic[-1][0] if self.topic else self.began) + 1 + min(markers, self.most_markers)
+
     @rule(rows=st.integers(1, 40), markers=st.integers(0, 3))
     def append(self, rows: int, markers: int) -> None:
-        at = (self.topic[-1][0] if self.topic else self.began) + 1 + markers
+        at = self.next_place(markers)
         self.topic += [(n, row(n, f"/{n % 3}")) for n in range(at, at + rows)]
+
+    @precondition(lambda self: self.provisional and self.topic)
+    @rule(rows=st.integers(1, 10))
+    def the_newest_come_again(self, rows: int) -> None:
+        """The job failed, and writes again what came after its newest checkpoint."""
+        at = self.next_place(0)
+        self.topic += [(at + n, each) for n, (_, each) in enumerate(self.topic[-rows:])]
 
     @rule(which=st.integers(0, 1), rows=st.integers(1, 60))
     def hub_reads(self, which: int, rows: int) -> None:
@@ -389,8 +415,13 @@ class InStep(RuleBasedStateMachine):
     def hub_is_killed_and_reads_all_again(self, which: int) -> None:
         if self.at == which:
             self.at, self.wire = None, []
-        self.hubs[which] = hub(epoch=f"run {self.run}", begins=self.began)
-        self.hubs[which].publish("a", "live", self.topic, appended_ms=1, received_ms=2)
+        end = self.topic[-1][0] if self.topic else self.began
+        start = max(self.began, end - 2 * self.keep)  # as `services.hub` does
+        it = self.hubs[which] = Hub("a hub", {"a": A, "b": LEAN})
+        it.begin("a", "live", f"run {self.run}", start, provisional=self.provisional)
+        there = [each for each in self.topic if each[0] > start]
+        it.publish("a", "live", there, appended_ms=1, received_ms=2)
+        it.loaded("a", "live")
         self.read[which] = len(self.topic)
 
     @rule()
@@ -401,7 +432,7 @@ class InStep(RuleBasedStateMachine):
         self.read = [0, 0]
         self.wire = []
         for each in self.hubs:
-            each.begin("a", "live", f"run {self.run}", self.began)
+            each.begin("a", "live", f"run {self.run}", self.began, provisional=self.provisional)
             each.loaded("a", "live")
 
     @precondition(lambda self: self.at is not None)
@@ -438,7 +469,9 @@ class InStep(RuleBasedStateMachine):
             self.shown[ref] = (position.epoch, position.seq)
             if position.epoch != f"run {self.run}":
                 continue
-            rows = [each for each in self.topic if each[0] <= position.seq][-HISTORY:]
+            first = {each["n"]: place for place, each in reversed(self.topic)}
+            rows = [each for each in self.topic if each[0] <= position.seq and first[each[1]["n"]] == each[0]]
+            rows = rows[-self.keep :]
             if ref == "newest":
                 rows = sorted({each[1]["page"]: each for each in rows}.values(), key=lambda each: each[0])
             if ref == "one":
@@ -449,6 +482,12 @@ class InStep(RuleBasedStateMachine):
         """When the wire is good again, the client gets there."""
         if not hasattr(self, "hubs"):
             return
+        try:
+            self.gets_there()
+        finally:
+            self.patched.undo()
+
+    def gets_there(self) -> None:
         self.connect(0)
         for _ in range(6):
             self.hub_reads(0, 10_000)
@@ -460,8 +499,27 @@ class InStep(RuleBasedStateMachine):
         assert self.client.position("a/live") == Position(f"run {self.run}", newest)
 
 
+class InStepForgetting(InStep):
+    """More rows come than are kept."""
+
+    keep = 25
+    most_markers = 1
+
+
+class InStepProvisional(InStep):
+    """Rows come again, and more than are kept."""
+
+    keep = 25
+    most_markers = 0
+    provisional = True
+
+
 TestInStep = InStep.TestCase
-TestInStep.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestInStepForgetting = InStepForgetting.TestCase
+TestInStepProvisional = InStepProvisional.TestCase
+TestInStep.settings = TestInStepForgetting.settings = TestInStepProvisional.settings = settings(
+    max_examples=100, stateful_step_count=40, deadline=None
+)
 
 
 def test_what_is_known_beside_rows_is_told_once_and_to_who_comes_later() -> None:
