@@ -132,7 +132,7 @@ const earlier = (sources, span) => {
 };
 
 const changed = (now, then, of = "the ") => {
-  if (!then) return "none before";
+  if (!then) return `none in the ${spanWords(pageState.range)} before`;
   const percent = (now / then - 1) * 100;
   return `${arrow(percent)} ${shortly(Math.abs(percent))} % against ${of}${spanWords(pageState.range)} before`;
 };

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from rtap_lab.errors import LiveError
+from rtap_lab.live import hub as hubs
 from rtap_lab.live import views
 from rtap_lab.live.checksum import checksum, row_hash
 from rtap_lab.live.hub import IDLE_S, SUBSCRIPTIONS, Hub
@@ -545,3 +546,17 @@ def test_what_is_known_beside_rows_is_told_once_and_to_who_comes_later() -> None
     hub.begin("a", "live", "run 2", 7)
     hub.loaded("a", "live")
     assert told("early", 0) == [("snapshot", None)], "another run was not verified yet"
+
+
+def test_there_are_so_many_views_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hubs, "VIEWS", 3)
+    it = hub(rows=3)
+    it.connect("c")
+    for n in range(3):
+        it.request("c", Subscribe("a", ref=f"{n}", where={"n": n}))
+    with pytest.raises(LiveError, match="there are 3 views already"):
+        it.request("c", Subscribe("a", ref="one more", where={"n": 3}))
+    it.connect("d")
+    it.request("d", Subscribe("a", ref="the same", where={"n": 0}))
+    it.request("c", Unsubscribe("1"))
+    it.request("c", Subscribe("a", ref="one more", where={"n": 3}))

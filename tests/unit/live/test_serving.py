@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from rtap_lab.live import server as serving
 from rtap_lab.live.access import issue
 from rtap_lab.live.hub import Hub
-from rtap_lab.live.protocol import SLOW, Encoding, Subscribe, authorize, encode, messages_of
+from rtap_lab.live.protocol import SILENT, SLOW, UNAUTHORIZED, Encoding, Subscribe, authorize, encode, messages_of
 from rtap_lab.live.server import LiveServer
 from rtap_lab.queries.schema import Schema
 from rtap_lab.stack.process import free_port
@@ -154,5 +154,30 @@ def test_a_flood_of_requests_is_closed_and_a_bad_one_is_answered() -> None:
             for _ in range(600):
                 await socket.send('{"type": "ping"}')
             assert await closing_code(socket) == SLOW
+
+    asyncio.run(play())
+
+
+def test_who_says_nothing_too_much_or_comes_when_all_places_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "PATIENCE_S", 0.3)
+    monkeypatch.setattr(serving, "CLIENTS", 1)
+
+    async def play() -> None:
+        async with served() as (server, client):
+            port = server._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
+            silent = await connect(f"ws://127.0.0.1:{port}", proxy=None)
+            assert await closing_code(silent) == SILENT
+            stranger = await connect(f"ws://127.0.0.1:{port}", proxy=None)
+            await stranger.send(authorize("no token of this lab"))
+            assert await closing_code(stranger) == UNAUTHORIZED
+            first = await client()
+            await received(first, lambda message: message["type"] == "hello")
+            with pytest.raises(InvalidStatus) as refused:
+                await client()
+            assert refused.value.response.status_code == 503
+            await first.send(json.dumps({"type": "subscribe", "channel": "a" * 70_000}))
+            assert await closing_code(first) == 1009, "a message of more than 64 KiB"
+            again = await client()
+            await received(again, lambda message: message["type"] == "hello")
 
     asyncio.run(play())
