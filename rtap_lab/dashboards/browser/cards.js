@@ -266,17 +266,15 @@ const cards = {
         };
         const values = valuesOf(span);
         const before = earlier([source], span);
+        const then = before ? valuesOf(before) : []; // nothing, where no row is so old
         const shown = how === "last" ? values.at(-1) ?? 0 : total(values);
         value.textContent = shortly(shown);
         course.replaceChildren(sparkline(values));
         const part = span && !source.knows(span[0]);
         if (pageState.isOld() || (part && how !== "last")) change.textContent = source.words();
         else if (source.unfiltered().length) change.textContent = `of every ${source.unfiltered().join(" and ")}`;
-        else if (!before) change.textContent = how === "last" ? (values.length > 2 ? `mean of the range ${shortly(total(values) / values.length)}` : "") : span ? `in ${spanWords(pageState.range)}` : "";
-        else {
-          const then = valuesOf(before);
-          change.textContent = how === "last" ? changed(shown, total(then) / then.length, "the mean of the ") : changed(shown, total(then));
-        }
+        else if (!then.length) change.textContent = how === "last" ? (values.length > 2 ? `mean of the range ${shortly(total(values) / values.length)}` : "") : span ? `in ${spanWords(pageState.range)}` : "";
+        else change.textContent = how === "last" ? changed(shown, total(then) / then.length, "the mean of the ") : changed(shown, total(then));
       }),
     ];
   },

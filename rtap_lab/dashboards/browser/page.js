@@ -5,7 +5,7 @@ const OLD_MS = 60_000; // six windows of the traffic
 const MOST_PAST = 20_000; // rows of the past that are asked for at once
 const MOVES_MS = 500; // milliseconds between two moves of the page's span
 const DRAWS_MS = [33, 200]; // between two pictures of one chart or card: of a page that has time, and of one that is behind
-const JOINT_MS = 2_000; // until the rows of all queries of a job are here that one checkpoint committed
+const LATER_MS = 2_000; // rows that are heard of so much later are of a later checkpoint
 const LENT = 900_000; // the range of a page without one while it is rewound
 const REWOUND_MS = 2 * 3600_000; // a page that was rewound and left follows again after so long
 const FILTERS = ["page", "campaign", "country", "device"]; // columns that a page can be narrowed by
@@ -102,8 +102,9 @@ class PageState {
 
 const pageState = (globalThis.__rtapPage ??= new PageState());
 
-// How far the rows of each run reach. A job commits the rows of all its queries with one checkpoint, so that one without new rows is
-// as final as the others: a moment later, since their topics are written and read one after the other.
+// How far the rows of each run reach, for its queries without new rows. A job commits the rows of all its queries with one checkpoint,
+// query by query; where it dies in between, the others come once it is back, before those of a later checkpoint. So they are all there
+// up to a time when something was heard of a later one.
 class Reach {
   constructor() {
     this.runs = new Map(); // by epoch: [how far, when it was heard], the oldest first
@@ -112,12 +113,13 @@ class Reach {
   note(epoch, at, now = Date.now()) {
     const heard = this.runs.get(epoch) ?? [];
     if (at <= (heard.at(-1)?.[0] ?? 0)) return;
-    while (heard.length > 1 && heard[1][1] <= now - JOINT_MS) heard.shift();
+    while (heard.length > 1 && heard[1][1] <= now - LATER_MS) heard.shift();
     this.runs.set(epoch, [...heard, [at, now]]);
   }
 
-  of(epoch, now = Date.now()) {
-    return (this.runs.get(epoch) ?? []).reduce((far, [at, when]) => (when <= now - JOINT_MS ? at : far), 0);
+  of(epoch) {
+    const heard = this.runs.get(epoch) ?? [];
+    return heard.reduce((far, [at, when]) => (when <= heard.at(-1)[1] - LATER_MS ? at : far), 0);
   }
 }
 
