@@ -148,7 +148,7 @@ def test_a_supervisor_that_is_stopped_is_told(stack: Lab) -> None:
     """Nobody heals it; what it watches over goes on, and the status is not ok until it goes on."""
     supervisor = find_supervisor(stack.state)
     assert supervisor is not None
-    assert stack.status()["ok"]
+    healed(stack)
     try:
         assert supervisor.signal(signal.SIGSTOP)
         wait_for(lambda: not stack.status()["ok"], 15, "seeing that the supervisor is stopped")
