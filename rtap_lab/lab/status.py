@@ -34,7 +34,7 @@ from rtap_lab.waiting import until
 STANDS_MS = 15_000
 """Live answers that have not moved for so long stand still."""
 
-SILENT_S = 15.0
+SILENT_S = 10.0
 """A supervisor that said nothing for so long does not run."""
 
 _BOOTTIME = hasattr(time, "CLOCK_BOOTTIME")
