@@ -13,7 +13,7 @@ from rtap_lab.endpoints import Endpoint
 from rtap_lab.events.times import instant_text
 from rtap_lab.lab import Lab
 from rtap_lab.live.hub import Hub
-from rtap_lab.live.protocol import Events, History, Row
+from rtap_lab.live.protocol import Events, History, Row, Verdict
 from rtap_lab.live.server import Answering, LiveServer
 from rtap_lab.queries.catalogue import packaged
 from rtap_lab.queries.query import Catalog, Query
@@ -143,14 +143,7 @@ class ShopHub:
                 self.server.begin(name, "live", "run 1", 0, due_ms=query.schema.absent_ms, **about)
                 self.server.publish(name, "live", list(enumerate(rows, 1)), appended_ms=1, received_ms=2)
                 self.server.loaded(name, "live")
-                verdict = {
-                    "exact": True,
-                    "upto_ms": self.now_ms,
-                    "at_ms": self.now_ms,
-                    "rows": len(rows),
-                    "differences": 0,
-                }
-                self.server.notify(name, "live", "run 1", "verdict", verdict)
+                self.server.notify(Verdict(name, "live", "run 1", True, self.now_ms, self.now_ms, len(rows), 0))
             await self.server.start(int(self.endpoint.address.rpartition(":")[2]))
 
         asyncio.run_coroutine_threadsafe(serve(), self._loop).result(30)

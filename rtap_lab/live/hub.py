@@ -8,10 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from typing import Any
+
+from msgspec import structs
 
 from rtap_lab.errors import LiveError
-from rtap_lab.live.protocol import Message, Ping, Position, Row, Subscribe, Unsubscribe, hello
+from rtap_lab.live.protocol import (
+    Message,
+    Notice,
+    Ping,
+    Pong,
+    Position,
+    Row,
+    Subscribe,
+    Subscribed,
+    Unsubscribe,
+    Unsubscribed,
+    hello,
+)
 from rtap_lab.live.views import Asked, Channel, View
 from rtap_lab.queries.schema import Schema
 
@@ -39,7 +52,7 @@ def _channel_of(schema: Schema) -> Channel:
 class _Subscription:
     view: View
     rate: float
-    answer: dict[str, Any] | None
+    answer: Subscribed | None
     """What is said before everything else."""
     asks: Position | None = None
     """From where the client wants to go on."""
@@ -51,7 +64,7 @@ class _Subscription:
     """When it may get the next update."""
     idle_s: float = 0.0
     """When it is told that nothing came, with the checksum."""
-    told: dict[str, Message] = field(default_factory=dict)
+    told: dict[type, Message] = field(default_factory=dict)
     """Its channel's notices that it knows, by kind."""
 
 
@@ -110,7 +123,7 @@ class Hub:
             for ref, each in list(client.subscriptions.items()):
                 if (each.view.asked.channel, each.view.asked.source) in places:
                     del client.subscriptions[ref]
-                    client.said.append(Message({"type": "unsubscribed", "ref": ref}))
+                    client.said.append(Message(Unsubscribed(ref)))
 
     def begin(
         self,
@@ -188,27 +201,23 @@ class Hub:
             view.put(new)
         return self._followers((channel, source))
 
-    def notify(self, channel: str, source: str, epoch: str, kind: str, facts: Mapping[str, Any]) -> set[object]:
+    def notify(self, told: Notice) -> set[object]:
         """Something became known of a run beside its rows: its followers are told, and who comes later.
 
         Args:
-            channel: The query's name.
-            source: The source's.
-            epoch: The run; of another than answers now nothing is told.
-            kind: `verdict` or `final`; the newest of a kind counts.
-            facts: What is told.
+            told: Of another run than answers now nothing is told.
 
         Returns:
             Clients that may have something to read.
         """
-        found = self._channels.get((channel, source))
-        if found is None or found.epoch != epoch:
+        place, kind = (told.channel, told.source), type(told)
+        found = self._channels.get(place)
+        if found is None or found.epoch != told.epoch:
             return set()
-        told = {"type": kind, "channel": channel, "source": source, "epoch": epoch} | dict(facts)
-        if kind in found.notices and found.notices[kind].body == told:
+        if kind in found.notices and found.notices[kind].said == told:
             return set()
         found.notices[kind] = Message(told)
-        return self._followers((channel, source))
+        return self._followers(place)
 
     # --- what comes from the clients -------------------------------------------------------------
 
@@ -232,7 +241,7 @@ class Hub:
         match request:
             case Ping():
                 if len(mine.said) < SUBSCRIPTIONS:  # one that reads nothing needs no answer
-                    mine.said.append(Message({"type": "pong"}))
+                    mine.said.append(Message(Pong()))
             case Unsubscribe(ref):
                 gone = mine.subscriptions.pop(ref, None)
                 if gone:
@@ -263,8 +272,10 @@ class Hub:
             raise LiveError(f"there are {VIEWS} views already; follow whole channels, and filter what comes")
         if view is None:
             view = self._views[asked] = View(asked, self._channel((request.channel, request.source)))
-        answer = {"type": "subscribed", "ref": ref, "view": view.asked.name, "columns": view.columns}
-        answer |= {"latest_by": list(asked.latest_by), "identity": channel.identity, "time": channel.time}
+        latest_by = list(asked.latest_by)
+        answer = Subscribed(
+            ref, view.asked.name, view.columns, latest_by, channel.identity, channel.time, False, "", 0
+        )  # whether it is recovered, and where the channel is, is known when it is said
         client.subscriptions[ref] = _Subscription(view, request.rate, answer, request.resume)
         view.followers.add(key)
         if before is not None and before.view is not view:
@@ -323,7 +334,8 @@ class Hub:
             if mine.asks is not None:
                 mine.seq, mine.reason = mine.asks.seq, view.goes_on(mine.asks.epoch, mine.asks.seq)
             recovered = mine.asks is not None and not mine.reason
-            found.append(Message(mine.answer | {"recovered": recovered, "epoch": channel.epoch, "head": channel.seq}))
+            answer = structs.replace(mine.answer, recovered=recovered, epoch=channel.epoch, head=channel.seq)
+            found.append(Message(answer))
             mine.answer = mine.asks = None
             mine.idle_s = now_s + IDLE_S
         elif mine.seq is not None and not mine.reason:

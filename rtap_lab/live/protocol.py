@@ -101,24 +101,167 @@ class Ping(msgspec.Struct, frozen=True, tag="ping", forbid_unknown_fields=True):
 Request = Subscribe | Unsubscribe | History | Events | Ping
 
 
+class Hello(msgspec.Struct, frozen=True, tag="hello"):
+    """The greeting; again when queries come or go."""
+
+    protocol: int
+    hub: str
+    channels: list[str]
+    """Queries that can be followed."""
+    heads: dict[str, dict[str, Any]]
+    """By "CHANNEL/SOURCE" the `epoch` and `head` (newest place) of what a run answers."""
+    keep: int
+    """Rows of a view that hub and client keep."""
+
+
+class Subscribed(msgspec.Struct, frozen=True, tag="subscribed"):
+    """The answer to `subscribe`."""
+
+    ref: str
+    view: str
+    """Names what follows: clients that ask the same share it."""
+    columns: list[str]
+    latest_by: list[str]
+    identity: list[str]
+    """The columns that make a row this row."""
+    time: str
+    """The column that says when it happened."""
+    recovered: bool
+    """Whether it goes on from where the client wanted to."""
+    epoch: str
+    head: int
+
+
+class Unsubscribed(msgspec.Struct, frozen=True, tag="unsubscribed"):
+    """Its query went, or has other columns now."""
+
+    ref: str
+
+
+class OfView(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows of a view, and how it is."""
+
+    view: str
+    channel: str
+    source: str
+    epoch: str
+    """The run that answers; "" when none does."""
+    seq: int
+    """How far the channel is."""
+    rows: list[Row]
+    seqs: list[int]
+    """The place of each row."""
+    forgotten: int
+    """The place up to which rows are held no longer."""
+    checksum: int
+    """Of all rows that are held then."""
+    provisional: bool
+    first_row: str
+    first_row_ms: int
+    due_ms: int
+
+
+class Snapshot(OfView, frozen=True, kw_only=True, tag="snapshot"):
+    """All rows that are held: it replaces what was before."""
+
+    reason: str
+    """Why a client that asked to go on begins anew; "" for any other."""
+
+
+class Update(OfView, frozen=True, kw_only=True, tag="update"):
+    """What came after a place."""
+
+    prev_seq: int
+    appended_ms: int
+    received_ms: int
+
+
+class HistoryRows(msgspec.Struct, frozen=True, tag="history"):
+    """The answer to `history`."""
+
+    ref: str
+    rows: list[Row]
+    more: bool
+    """Whether there are rows beyond the limit."""
+
+
+class EventRows(msgspec.Struct, frozen=True, tag="events"):
+    """The answer to `events`."""
+
+    ref: str
+    events: list[dict[str, Any]]
+    found: int
+    complete: bool
+    reason: str
+    """Why it may not be complete."""
+
+
+class Verdict(msgspec.Struct, frozen=True, tag="verdict"):
+    """What the newest verification says of a run's rows of a query."""
+
+    channel: str
+    source: str
+    epoch: str
+    exact: bool
+    upto_ms: int | None
+    """None: all of it."""
+    at_ms: int
+    rows: int
+    differences: int
+
+
+class Final(msgspec.Struct, frozen=True, tag="final"):
+    """Up to which place provisional rows will not come again."""
+
+    channel: str
+    source: str
+    epoch: str
+    seq: int
+
+
+class Pong(msgspec.Struct, frozen=True, tag="pong"):
+    """The answer to `ping`."""
+
+
+class Refused(msgspec.Struct, frozen=True, tag="error"):
+    """What was refused, and why; the connection stays."""
+
+    message: str
+    ref: str
+
+
+Said = (
+    Hello | Subscribed | Unsubscribed | Snapshot | Update | HistoryRows | EventRows | Verdict | Final | Pong | Refused
+)
+"""What a hub says."""
+
+Notice = Verdict | Final
+"""What is told beside rows; the newest of a kind counts."""
+
+
 class Message:
     """A message of the hub: encoded once in each format, whatever the number of clients."""
 
-    __slots__ = ("_json", "_msgpack", "body")
+    __slots__ = ("_json", "_msgpack", "said")
 
-    def __init__(self, body: dict[str, Any]) -> None:
-        self.body = body
+    def __init__(self, said: Said) -> None:
+        self.said = said
         self._json: bytes | None = None
         self._msgpack: bytes | None = None
 
     def encoded(self, encoding: Encoding) -> bytes:
         if encoding == "json":
             if self._json is None:
-                self._json = msgspec.json.encode(self.body)
+                self._json = msgspec.json.encode(self.said)
             return self._json
         if self._msgpack is None:
-            self._msgpack = msgspec.msgpack.encode(self.body)
+            self._msgpack = msgspec.msgpack.encode(self.said)
         return self._msgpack
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """As a client sees it."""
+        return dict(msgspec.to_builtins(self.said))
 
 
 def frame(messages: Sequence[Message], encoding: Encoding) -> str | bytes:
@@ -200,18 +343,9 @@ def ref_of(data: str | bytes, encoding: Encoding = "json") -> str:
 
 def hello(hub: str, heads: Mapping[str, Mapping[str, Any]], channels: Sequence[str]) -> Message:
     """The greeting."""
-    return Message(
-        {
-            "type": "hello",
-            "protocol": VERSION,
-            "hub": hub,
-            "channels": sorted(channels),
-            "heads": heads,
-            "keep": HISTORY,
-        }
-    )
+    return Message(Hello(VERSION, hub, sorted(channels), {name: dict(head) for name, head in heads.items()}, HISTORY))
 
 
 def error(words: str, ref: str = "") -> Message:
     """What was refused, and why."""
-    return Message({"type": "error", "message": words, "ref": ref})
+    return Message(Refused(words, ref))

@@ -33,9 +33,12 @@ from rtap_lab.live.protocol import (
     SLOW,
     UNAUTHORIZED,
     Encoding,
+    EventRows,
     Events,
     History,
+    HistoryRows,
     Message,
+    Notice,
     Row,
     error,
     frame,
@@ -73,7 +76,7 @@ MODULE = "/hub_client.js"
 """Where the browser's client is served, to pages of this machine."""
 
 Answering = Callable[[History | Events], dict[str, Any]]
-"""What is answered to a question about the past; it may take its time: it runs in a thread."""
+"""The fields of the answer to a question about the past, but its `ref`; it may take its time: it runs in a thread."""
 
 
 class LiveServer:
@@ -221,10 +224,10 @@ class LiveServer:
         answering = self._answering
         if answering is None:
             raise LiveError("this hub knows nothing of the past")
-        kind = "history" if isinstance(request, History) else "events"
+        kind = HistoryRows if isinstance(request, History) else EventRows
 
         def read() -> str | bytes:  # and encode: there may be many rows
-            return frame([Message({"type": kind, "ref": request.ref} | answering(request))], encoding)
+            return frame([Message(kind(request.ref, **answering(request)))], encoding)
 
         return await asyncio.to_thread(read)
 
@@ -315,9 +318,9 @@ class LiveServer:
         """No run answers any more."""
         self._wake_up(self.hub.end(channel, source))
 
-    def notify(self, channel: str, source: str, epoch: str, kind: str, facts: Mapping[str, Any]) -> None:
+    def notify(self, told: Notice) -> None:
         """Something became known of a run beside its rows."""
-        self._wake_up(self.hub.notify(channel, source, epoch, kind, facts))
+        self._wake_up(self.hub.notify(told))
 
     def set_channels(self, channels: Mapping[str, Schema]) -> None:
         """Queries came or went."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rtap_lab.live.checksum import row_hash
-from rtap_lab.live.protocol import HISTORY, Message, Row, Subscribe
+from rtap_lab.live.protocol import HISTORY, Message, Row, Snapshot, Subscribe, Update
 
 _BITS = 0xFFFFFFFF
 
@@ -142,7 +142,7 @@ class Channel:
     appended_ms: int = 0
     received_ms: int = 0
     """When the newest rows were appended to the topic, and read by the hub."""
-    notices: dict[str, Message] = field(default_factory=dict)
+    notices: dict[type, Message] = field(default_factory=dict)
     """What is told beside rows, by kind: the newest `verdict`, how far rows are `final`."""
 
     def __post_init__(self) -> None:
@@ -228,8 +228,8 @@ class View:
         """All rows that are held; `reason`: why a client that asked to go on begins anew."""
         key = f"snapshot {reason}"
         if key not in self._messages:
-            body = {"rows": self.held.rows(), "seqs": self.held.places(), "reason": reason}
-            return self._keep(key, self._message("snapshot", body))
+            said = Snapshot(**self._about(), rows=self.held.rows(), seqs=self.held.places(), reason=reason)
+            return self._keep(key, Message(said))
         return self._messages[key]
 
     def update(self, seq: int) -> Message:
@@ -237,14 +237,16 @@ class View:
         key = f"update {seq}"
         if key not in self._messages:
             places, rows = self.held.since(seq)
-            times = {"appended_ms": self.channel.appended_ms, "received_ms": self.channel.received_ms}
-            return self._keep(key, self._message("update", {"prev_seq": seq, "rows": rows, "seqs": places} | times))
+            appended_ms, received_ms = self.channel.appended_ms, self.channel.received_ms
+            said = Update(
+                **self._about(), rows=rows, seqs=places, prev_seq=seq, appended_ms=appended_ms, received_ms=received_ms
+            )
+            return self._keep(key, Message(said))
         return self._messages[key]
 
-    def _message(self, kind: str, body: dict[str, Any]) -> Message:
+    def _about(self) -> dict[str, Any]:
         channel = self.channel
-        about = {
-            "type": kind,
+        return {
             "view": self.asked.name,
             "channel": self.asked.channel,
             "source": self.asked.source,
@@ -257,4 +259,3 @@ class View:
             "first_row_ms": channel.first_row_ms,
             "due_ms": channel.due_ms,
         }
-        return Message(about | body)

@@ -16,7 +16,7 @@ from rtap_lab.jobs.model import catalog
 from rtap_lab.kafka.reader import TopicReader
 from rtap_lab.live.client import ping
 from rtap_lab.live.hub import Hub
-from rtap_lab.live.protocol import HISTORY
+from rtap_lab.live.protocol import HISTORY, Final, Notice, Verdict
 from rtap_lab.live.server import LiveServer
 from rtap_lab.queries.schema import Schema
 from rtap_lab.queries.waits import first_row, waits_ms
@@ -53,7 +53,7 @@ def declare(site: Site) -> list[Service]:
     ]
 
 
-class Final:
+class Finality:
     """Up to where rows are final that a job may write again after a failure. Pure.
 
     A job writes again what came after its newest completed checkpoint began; what was in the topic before stays.
@@ -99,7 +99,7 @@ class _Follower:
         self.awaited: dict[str, int] = {}
         """How far the topics must be read until what was there has been read."""
         self.verdicts = verdicts_document(process.state)
-        self.final = Final()
+        self.final = Finality()
         self.looked_s = 0.0
         """When was last looked at what is told beside rows (`time.monotonic`)."""
         self.flink = FlinkRest(process.site.endpoints.flink, patience_s=0.5)
@@ -143,11 +143,14 @@ class _Follower:
         for feed in self.followed.values():
             verdict = verdicts.get(feed.key)
             if verdict is not None and verdict.run == feed.run:
-                self._call(self.server.notify, feed, feed.run, "verdict", verdict.of(feed.query.name))
+                self._tell(Verdict(feed.query.name, feed.source, feed.run, **verdict.of(feed.query.name)))
         for feed in self._provisional():
             seq = self.final.seq(feed.topic)
             if seq is not None:
-                self._call(self.server.notify, feed, feed.run, "final", {"seq": seq})
+                self._tell(Final(feed.query.name, feed.source, feed.run, seq))
+
+    def _tell(self, told: Notice) -> None:
+        self.loop.call_soon_threadsafe(partial(self.server.notify, told))
 
     def _provisional(self) -> list[Feed]:
         """The feeds whose rows are provisional, once it is known up to when rows are final."""

@@ -64,7 +64,7 @@ class Lab:
         ends: Any = lambda topics, committed: {(name, 0): len(self.topic.values) for name in topics}  # noqa: E731
         endpoints = SimpleNamespace(kafka=None, flink=Endpoint("http://127.0.0.1:1"))
         site = SimpleNamespace(endpoints=endpoints, topics=SimpleNamespace(ends=ends))
-        process: Any = SimpleNamespace(name="hub", site=site, state=None, feeds=lambda: list(self.feeds))
+        process: Any = SimpleNamespace(name="hub", site=site, state=None, feeds=lambda: list(self.feeds), runs=dict)
         loop: Any = SimpleNamespace(call_soon_threadsafe=lambda act, *arguments: act(*arguments))
         monkeypatch.setattr(LiveServer, "_wake_up", lambda *_: None)  # nobody is connected
         self.follower = service._Follower(process, self.server, loop)
@@ -79,7 +79,7 @@ class Lab:
 
 
 def test_provisional_rows_are_final_once_a_checkpoint_that_began_after_them_is_complete() -> None:
-    final = service.Final()
+    final = service.Finality()
     for seq, appended_ms in ((1, 100), (2, 100), (4, 120), (5, 90)):
         final.appended("results.pages", seq, appended_ms)
     assert final.seq("results.pages") is None
