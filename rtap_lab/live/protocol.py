@@ -192,7 +192,7 @@ class EventRows(msgspec.Struct, frozen=True, tag="events"):
     events: list[dict[str, Any]]
     found: int
     complete: bool
-    reason: str
+    reason: str = ""
     """Why it may not be complete."""
 
 
