@@ -1,9 +1,13 @@
-"""One schedule of the fault campaign, so that the campaign itself is known to work; `rtap bench run faults` plays many."""
+"""One schedule of the fault campaign, so that the campaign itself is known to work, and at night twenty-five of the day;
+`rtap bench run faults` plays many."""
 
 from __future__ import annotations
 
 import itertools
+import time
 from pathlib import Path
+
+import pytest
 
 from rtap_lab.bench.faults import Campaign, load_faults, schedule
 from rtap_lab.stack.supervisor import find_services
@@ -28,3 +32,15 @@ def test_a_schedule_of_two_faults_loses_nothing_and_is_told(tmp_path: Path) -> N
     assert "exact" in said[0]
     print(said[0])
     assert find_services(tmp_path / "state") == {}
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3_600)
+def test_a_nights_schedules_lose_nothing(tmp_path: Path) -> None:
+    """Other ones each night; one that fails is played again by its seed."""
+    first = int(time.time()) // 86_400 * 100
+    print(f"seeds {first} to {first + 24}: rtap bench run faults --schedules 1 --seed SEED plays one again")
+    outcomes = Campaign(tmp_path / "state", FAULTS, print, evidence=tmp_path / "evidence").run(range(first, first + 25))
+    assert len(outcomes) == 25
+    assert [each.as_json() for each in outcomes if not each.exact] == []
+    assert sum(each.rows for each in outcomes) > 25 * 100
