@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import orjson
-from confluent_kafka import Message, TopicPartition
+from confluent_kafka import KafkaException, Message, TopicPartition
 
 from rtap_lab.events.model import TICK_RECORD
 from rtap_lab.kafka.clients import consumer, drain, producer, read_range
@@ -54,7 +54,11 @@ class Auditor:
         self._assigned = False
 
     def _assign(self) -> None:
-        self._reader.assign(self._reader.committed(self._places(), timeout=10))
+        committed = self._reader.committed(self._places(), timeout=10)
+        for each in committed:
+            if each.error:
+                raise KafkaException(each.error)
+        self._reader.assign(committed)
         self._assigned = True
         self._looked = time.monotonic()
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import (
     AdminClient,
     AlterConfigOpType,
@@ -42,6 +42,20 @@ _PASSING = {  # a topic that was just made, a broker that just came back
     KafkaError.NOT_COORDINATOR,
     KafkaError._WAIT_COORD,
 }
+
+
+def _answered(result: Any) -> Any:
+    """What a broker told of a partition's offset.
+
+    Of a broker that dies while it is asked, librdkafka gives no error but an offset that is none (-1001): taken for an end, there
+    would be nothing to read, and nobody would know.
+
+    Raises:
+        KafkaException: When it told nothing.
+    """
+    if result.offset == OFFSET_INVALID:
+        raise KafkaException(KafkaError(KafkaError._TRANSPORT, "the broker went away while it was asked for an offset"))
+    return result
 
 
 @dataclass(frozen=True)
@@ -265,7 +279,7 @@ class Topics:
 
         def ask() -> int:
             answers = self.admin.list_offsets(wanted, request_timeout=self._timeout).values() if wanted else ()
-            return max((done.result().timestamp for done in answers), default=-1)
+            return max((_answered(done.result()).timestamp for done in answers), default=-1)
 
         return self._patiently(ask)
 
@@ -279,7 +293,7 @@ class Topics:
 
         def ask() -> dict[tuple[str, int], int]:
             answers = self.admin.list_offsets(wanted, isolation_level=level, request_timeout=self._timeout)
-            return {(p.topic, p.partition): done.result().offset for p, done in answers.items()}
+            return {(p.topic, p.partition): _answered(done.result()).offset for p, done in answers.items()}
 
         return self._patiently(ask)
 
