@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from confluent_kafka import KafkaError, Message, TopicPartition
+from confluent_kafka import OFFSET_INVALID, KafkaError, Message, TopicPartition
 
 from rtap_lab.endpoints import Endpoint
 from rtap_lab.errors import ServiceError
@@ -56,6 +56,10 @@ def offsets_at(topics: Topics, topic: str, moment_ms: int) -> dict[tuple[str, in
     try:
         asked = [TopicPartition(topic, p, moment_ms) for _, p in ends]
         found = reader.offsets_for_times(asked, timeout=10)
+        for each in found:  # of a broker that dies while it is asked, an offset that is none, and no error
+            if each.error or each.offset == OFFSET_INVALID:
+                why = each.error or "the broker went away while it was asked"
+                raise ServiceError(f"kafka: where {topic} was at that time was not told: {why}", service="kafka")
         return {(p.topic, p.partition): p.offset if p.offset >= 0 else ends[p.topic, p.partition] for p in found}
     finally:
         reader.close()
