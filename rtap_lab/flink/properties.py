@@ -64,7 +64,7 @@ def job_properties(
         "table.exec.state.ttl": "0" if bounded else f"{settings.deduplication_ms} ms",
         "pipeline.object-reuse": "true",
         "parallelism.default": str(parallelism or (2 if bounded else 1)),
-        "pipeline.auto-watermark-interval": "200 ms" if bounded else "50 ms",
+        "pipeline.auto-watermark-interval": "200 ms" if bounded else "10 ms",
         "execution.buffer-timeout.interval": "100 ms" if bounded else "5 ms",
         "execution.checkpointing.interval": f"{BOUNDED_CHECKPOINT_MS if bounded else CHECKPOINT_MS} ms",
         "execution.checkpointing.min-pause": f"{MIN_PAUSE_MS} ms",

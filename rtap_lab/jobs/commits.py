@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from rtap_lab.errors import JobError
 from rtap_lab.waiting import backoff
 
-REST_S = 0.05
+REST_S = 0.02
 """From the end of one checkpoint to the next of its job at least."""
 
 REST = 0.5
@@ -22,7 +22,7 @@ REST = 0.5
 LONGEST_REST_S = 2.0
 """A longer one would mean nothing: Flink's own interval is no longer."""
 
-FIRST_LOOK_S = 0.03
+FIRST_LOOK_S = 0.02
 """No checkpoint is complete sooner."""
 
 GIVEN_UP_S = 130.0
@@ -39,7 +39,7 @@ class _Request:
 
     def looked(self, now: float) -> None:
         """The next look, the later the longer it takes: looking costs the JobManager something too."""
-        self.look_at = now + min(0.5, max(0.02, (now - self.asked) / 8))
+        self.look_at = now + min(0.5, max(0.008, (now - self.asked) / 8))
 
 
 @dataclass

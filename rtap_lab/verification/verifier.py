@@ -114,7 +114,7 @@ class Verifier:
 
         wait(read, "the job did not read to the topic's ends")
         offsets = {(topic, p): done.get(p, starts[topic, p]) for (_, p) in ends}
-        # a watermark leaves the source up to 50 ms after its record: what it closes is in the checkpoint
+        # a watermark leaves the source up to 10 ms after its record: what it closes is in the checkpoint
         # that begins half a second later
         time.sleep(0.5)
         count = checkpoints()
