@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from rtap_lab.errors import JobError
-from rtap_lab.jobs.commits import GIVEN_UP_S, LONGEST_REST_S, REST, REST_S, Commits
+from rtap_lab.jobs.commits import GIVEN_UP_S, LONGEST_REST_S, QUICK_S, REST, REST_S, Commits
 
 
 class Flink:
@@ -86,17 +86,18 @@ def moments(flink: Flink, commits: Commits, seconds: float, *jobs: str) -> list[
 
 
 @pytest.mark.parametrize("takes", [0.02, 0.2, 1.5])
-def test_checkpoints_take_two_thirds_of_the_time_at_most_and_of_several_jobs_less_than_all_of_it(
+def test_heavy_checkpoints_take_two_thirds_of_the_time_at_most_and_of_several_jobs_less_than_all_of_it(
     flink: Flink, commits: Commits, takes: float
 ) -> None:
     flink.takes = takes
+    share = REST if takes >= QUICK_S else REST / 2
     found = moments(flink, commits, 60, "a")
     assert len(found) > 10
-    assert all(b - a >= max((1 + REST) * takes, takes + REST_S) - 0.011 for a, b in itertools.pairwise(found))
+    assert all(b - a >= max((1 + share) * takes, takes + REST_S) - 0.011 for a, b in itertools.pairwise(found))
     commits.follow(["a", "b", "c"])
     flink.pass_time(commits, 10)
     found = moments(flink, commits, 60, "a", "b", "c")
-    rest = min(max((2 + REST) * takes, REST_S), LONGEST_REST_S)
+    rest = min(max((2 + share) * takes, REST_S), LONGEST_REST_S)
     assert len(found) <= 3 * (60 / (takes + rest) + 1)
 
 
