@@ -23,16 +23,19 @@ from rtap_lab.waiting import until
 SEED = 20_261_127
 RATE = 1_000
 SECONDS = 60
+FULL_RATE = 4_000
+"""Records a second that the standard job keeps up with on two cores."""
+MINUTES = 10
 WRONG_IDS = (b"999999", b"-1", b"\xff\x00", b"", None)
 
 
-def send(lab: Lab, seconds: float, tag: str, dice: random.Random) -> tuple[int, int]:
-    """Send at a steady rate; how many good and bad records were acknowledged."""
+def send(lab: Lab, seconds: float, tag: str, dice: random.Random, rate: int = RATE) -> tuple[int, int]:
+    """Send at a steady rate; how many good and bad records were acknowledged. Each good one is of another visitor."""
     out = Producer({"bootstrap.servers": lab.endpoints.kafka.address, "linger.ms": 5, "partitioner": "murmur2_random"})
     refused: list[object] = []
     good, bad, began = 0, 0, time.monotonic()
     while (passed := time.monotonic() - began) < seconds:
-        while good + bad < passed * RATE:
+        while good + bad < passed * rate:
             key = "whale" if dice.random() < 0.99 else f"visitor {good}"
             record: dict[str, object] | str = {
                 "event_id": f"{tag}-{good}",
@@ -96,5 +99,35 @@ def test_garbage_one_key_many_visitors_a_short_log_and_a_partition_more(tmp_path
         send(lab, 10, "third", dice)  # of what came before nothing may be left to compare
         report = lab.verify(full=True)
         assert report.exact, str(report)
+    finally:
+        lab.down()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(2_400)
+def test_ten_minutes_at_full_rate_half_of_it_garbage_from_a_million_visitors(tmp_path: Path) -> None:
+    dice = random.Random(SEED)
+    print("seed", SEED)
+    lab = Lab.up(tmp_path / "state", gap="5s", within="8s")
+    try:
+        job_id = lab.runs()["standard/live"].job_id
+        good, bad = send(lab, MINUTES * 60, "flood", dice, FULL_RATE)
+        assert good > 1_000_000
+        began = time.monotonic()
+        until(
+            lambda: (status := lab.status())["ok"] and all(job["lag"] == 0 for job in status["jobs"]),
+            600,
+            lambda: AssertionError(str(lab.status()["jobs"])),
+            every=1,
+        )
+        print(f"{good:,} good, {bad:,} bad; caught up {time.monotonic() - began:.0f} s after the last was sent")
+        report = lab.verify()
+        print(report, f"{report.seconds:.0f} s")
+        assert report.exact, str(report)
+        ledger = report.ledger
+        assert ledger["read"] == good + bad
+        assert ledger["rejected"] == bad, "each of them is kept with its reason"
+        assert ledger["counted"] + ledger["late"] == good
+        assert lab.runs()["standard/live"].job_id == job_id, "the job was never resubmitted"
     finally:
         lab.down()
