@@ -51,11 +51,18 @@ class Endpoint:
             slash at its end.
         tls: What is shown and trusted; None where the service speaks no TLS.
         secret: What tokens for the service are made from (`live.access`); None where it asks for none.
+        proxied: The address by which browsers reach it, where that is another (`rtap up --proxy`).
     """
 
     address: str
     tls: Tls | None = None
     secret: str | None = field(default=None, repr=False)
+    proxied: str = ""
+
+    @property
+    def for_browsers(self) -> str:
+        """The address by which browsers reach it."""
+        return self.proxied or self.address
 
     @property
     def each(self) -> list[Endpoint]:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack, get_args
+from urllib.parse import urlsplit
 
 from rtap_lab.errors import SettingsError
 
@@ -163,6 +164,9 @@ class Settings:
     """How long a transaction of a job may stay open. A test may scale it down; an import needs the whole."""
     hubs: int = 1
     """Processes that serve live clients, each with a port of its own."""
+    proxy: str = ""
+    """How browsers reach a port of this machine, where a proxy stands before it and takes the prefix away:
+    `https://hub.example.org/user/me/proxy/{port}`; empty: as 127.0.0.1."""
 
     @property
     def segment_ms(self) -> int:
@@ -177,11 +181,29 @@ class Settings:
         return self.retention_ms + max(self.retention_ms // 6, 180_000)
 
     @property
+    def hosts(self) -> frozenset[str]:
+        """The names under which browsers may come: this machine's, and the proxy's."""
+        return LOCAL | ({str(urlsplit(self.proxy).hostname)} if self.proxy else set())
+
+    def for_browsers(self, address: str, port: int) -> str:
+        """An address of this machine as browsers reach it: itself, or the proxy's."""
+        if not self.proxy:
+            return address
+        proxied = self.proxy.rstrip("/").replace("{port}", str(port))
+        return re.sub("^http", "ws", proxied) if address.startswith("ws") else proxied
+
+    @property
     def hub_names(self) -> list[str]:
         """The service names of the hubs: hub, hub-2 and so on."""
         return ["hub", *(f"hub-{n}" for n in range(2, self.hubs + 1))]
 
     def __post_init__(self) -> None:
+        parts = urlsplit(self.proxy)
+        if self.proxy and (parts.scheme not in ("http", "https") or not parts.hostname or "{port}" not in parts.path):
+            raise SettingsError(
+                f"--proxy {self.proxy!r}: this is no address with a place for a port",
+                hint="as jupyter-server-proxy has it: --proxy 'https://hub.example.org/user/me/proxy/{port}'",
+            )
         if not 1 <= self.hubs <= MOST_HUBS:
             raise SettingsError(f"--hubs {self.hubs}: 1 to {MOST_HUBS}")
         if self.retention_ms < LEAST_RETENTION_MS:

@@ -79,6 +79,12 @@ def up(
     java: Annotated[Path | None, typer.Option(help="A Java 17 to 21 to use.")] = None,
     retention: Annotated[str | None, typer.Option(help="How long `events` keeps a record, 1min or more.")] = None,
     hubs: Annotated[int | None, typer.Option(min=1, max=MOST_HUBS, help="Processes that serve live clients.")] = None,
+    proxy: Annotated[
+        str | None,
+        typer.Option(
+            help="How browsers reach a port here through a proxy: https://hub.example.org/user/me/proxy/{port}"
+        ),
+    ] = None,
     port: Annotated[list[str], typer.Option(help="A port that must be this one: hub=8765.")] = [],  # noqa: B006
     timeout: Annotated[float, typer.Option(help="Seconds until it must be ready.")] = 180,
     as_json: AsJson = False,
@@ -100,6 +106,7 @@ def up(
             java=java,
             retention=retention,
             hubs=hubs,
+            proxy=proxy,
             ports=_ports(port),
             timeout=timeout,
             on_status=watcher,

@@ -3,7 +3,7 @@
 Loopback is no wall: another user of the machine reaches the port, and a page can be made to reach it under a name of its
 own (DNS rebinding). So each page and each socket needs a token that was made from the lab's secret not long ago
 (`live.access`), which `rtap dash` puts into the address that it prints and which then stays in a cookie, and a Host that is
-this machine's. Without a secret in the environment (`panel serve` by hand) only the Host is checked. What is the same for
+this machine's, or the proxy's before it (`rtap up --proxy`). Without a secret in the environment (`panel serve` by hand) only the Host is checked. What is the same for
 everybody (`/static`, `/liveness`) is open.
 """
 
@@ -13,7 +13,7 @@ import os
 import re
 import time
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from tornado.httputil import HTTPServerRequest
 from tornado.web import RequestHandler
@@ -25,8 +25,9 @@ OWNER, VIEWER = "owner", "viewer"
 """Who came by an address of `rtap dash`, and who by one of `rtap dash --view`, and may only look."""
 
 login_url = "/login"
-_PAGE = re.compile(r"/(?!/)[A-Za-z0-9._/-]*")
-"""A page of ours: nothing that a browser could take for another host."""
+"""Where Panel sends who has no token, relative to the page: a proxy may have another path before ours."""
+_PAGE = re.compile(r"/(?!/|.*\.\.)[A-Za-z0-9._/-]*")
+"""A page of ours: nothing that a browser could take for another host, or for what lies above us."""
 
 
 def secret() -> str | None:
@@ -34,14 +35,26 @@ def secret() -> str | None:
     return os.environ.get("RTAP_DASHBOARD_SECRET")
 
 
+def _seen() -> SplitResult:
+    """The address by which browsers reach the dashboard; empty for `panel serve` by hand."""
+    return urlsplit(os.environ.get("RTAP_DASHBOARD_ADDRESS", ""))
+
+
+def is_proxy(origin: str | None) -> bool:
+    """Whether a page's origin is that of the proxy before us, which may give requests another Host."""
+    seen = _seen()
+    return origin is not None and seen.hostname not in LOCAL and urlsplit(origin)[:2] == seen[:2]
+
+
 def is_local(request: HTTPServerRequest) -> bool:
-    """Whether it was this machine's name that a request was sent to."""
-    return urlsplit(f"//{request.headers.get('Host', '')}").hostname in LOCAL
+    """Whether it was this machine's name that a request was sent to, or that of the proxy before it."""
+    host = urlsplit(f"//{request.headers.get('Host', '')}").hostname
+    return host is not None and (host in LOCAL or host == _seen().hostname)
 
 
 def _cookie(request: HTTPServerRequest) -> str:
     """Cookies are shared by all ports of a host, so each port has one of its own."""
-    return f"rtap-{urlsplit(f'//{request.host}').port}"
+    return f"rtap-{os.environ.get('RTAP_DASHBOARD_PORT') or urlsplit(f'//{request.host}').port}"
 
 
 def _who(token: str) -> str | None:
@@ -65,12 +78,14 @@ class LoginHandler(RequestHandler):
         token = self.get_query_argument("token", "", strip=False)
         if not is_local(self.request):
             self.set_status(403)
-            self.finish("This is reached as 127.0.0.1 or localhost only.\n")
+            self.finish("This is reached as 127.0.0.1 or localhost, or through the proxy of `rtap up --proxy`.\n")
         elif _who(token) is None:
             self.set_status(403)
             self.set_header("Content-Type", "text/plain; charset=utf-8")
             self.finish("This page belongs to a lab. Its address, with what opens it for some hours: rtap dash\n")
         else:
-            self.set_cookie(_cookie(self.request), token, httponly=True, samesite="Lax")
+            # without a path it is sent below this address alone, whatever a proxy has before it
+            secure = _seen().scheme == "https" and self.request.host == _seen().netloc
+            self.set_cookie(_cookie(self.request), token, httponly=True, samesite="Lax", path="", secure=secure)
             page = self.get_query_argument("next", "/app", strip=False)
-            self.redirect(page if _PAGE.fullmatch(page) else "/app")
+            self.redirect(f".{page if _PAGE.fullmatch(page) else '/app'}")

@@ -85,7 +85,7 @@ def token_of(hub: Endpoint | None) -> str:
 def fed(hub: Endpoint | None, query: Query, source: str = LIVE) -> dict[str, Any]:
     """What a component needs to be fed by a query."""
     return {
-        "url": hub.address if hub else "",
+        "url": hub.for_browsers if hub else "",
         "token": token_of(hub),
         "channel": query.name,
         "source": source,
@@ -101,6 +101,9 @@ class Board(_Fed):
     token = param.String(doc="What the hub asks for")
     source = param.String(default=LIVE)
     least = param.Integer(default=300, doc="Pixels that a card has at least, if the page has them")
+    controls = param.Boolean(
+        default=False, doc="Whether they can be paused and rewound here: a page of their own has no bar for it"
+    )
     cards = param.List(doc="Of each: kind, channel, time, options, and whether it takes the whole width")
 
     _name = "cards"

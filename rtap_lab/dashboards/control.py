@@ -130,7 +130,8 @@ class ActHandler(_Handler):
         if self.current_user != access.OWNER:
             raise _refused(403, "this address only shows; `rtap dash` prints one that may do things")
         origin = self.request.headers.get("Origin")
-        if origin is not None and urlsplit(origin).netloc != self.request.host:
+        here = urlsplit(origin or "").netloc == self.request.host or access.is_proxy(origin)
+        if origin is not None and not here:
             raise _refused(403, "only the dashboard's own page may do this")
         if self.request.headers.get("Content-Type", "").split(";")[0] != "application/json":
             raise _refused(415, "send JSON")

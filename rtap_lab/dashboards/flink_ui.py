@@ -37,7 +37,8 @@ class FlinkUi(RequestHandler):
 
     async def get(self, path: str) -> None:
         if self.current_user is None:
-            self.redirect(access.login_url)  # which says how to get in
+            above = "../" * (self.request.path.count("/") - 1)  # a proxy may have another path before ours
+            self.redirect(f"{above}{access.login_url.lstrip('/')}")  # which says how to get in
             return
         if not _PATH.fullmatch(path) or _ACTS & set(path.split("/")):
             self.set_status(405)

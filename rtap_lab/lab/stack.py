@@ -148,7 +148,7 @@ def up(
         settings: What to start.
         ports: Ports that must be these, by service.
         job: Parameters of the standard job that must be so; the others stay as they were.
-        chosen: Whether profile, store, retention or hubs were asked for, so that a running other one is an error.
+        chosen: Whether profile, store, retention, hubs or proxy were asked for, so that a running other one is an error.
         timeout: Seconds until it must be ready.
         on_status: Called with the services now and then.
         on_note: Called with what a person should know before it happens.
@@ -196,7 +196,7 @@ def _bring_up(
         if wanted.chosen and before != replace(wanted.settings, java=before.java):
             raise SettingsError(
                 f"this lab is up with profile {before.profile}, store {before.store}, a retention of "
-                f"{_shown(before.retention_ms)} and {before.hubs} hub(s)",
+                f"{_shown(before.retention_ms)}, {before.hubs} hub(s) and {before.proxy or 'no'} proxy",
                 hint="`rtap down`, then `rtap up` with the others",
             )
         if supervisor is None:

@@ -37,8 +37,11 @@ from rtap_lab.live.protocol import (
     Events,
     History,
     HistoryRows,
+    Latest,
+    LatestEvents,
     Message,
     Notice,
+    Question,
     Row,
     error,
     frame,
@@ -75,8 +78,10 @@ SWEEP_S = 1.0
 MODULE = "/hub_client.js"
 """Where the browser's client is served, to pages of this machine."""
 
-Answering = Callable[[History | Events], dict[str, Any]]
+Answering = Callable[[Question], dict[str, Any]]
 """The fields of the answer to a question about the past, but its `ref`; it may take its time: it runs in a thread."""
+
+_ANSWERS: dict[type, Any] = {History: HistoryRows, Events: EventRows, Latest: LatestEvents}
 
 
 class LiveServer:
@@ -89,12 +94,16 @@ class LiveServer:
         hub: Channels and clients.
         secret: What tokens are made from.
         answering: Answers questions about the past; None: nothing does.
+        hosts: Names under which pages and programs may come.
     """
 
-    def __init__(self, hub: Hub, secret: str, answering: Answering | None = None) -> None:
+    def __init__(
+        self, hub: Hub, secret: str, answering: Answering | None = None, *, hosts: frozenset[str] = LOCAL
+    ) -> None:
         self.hub = hub
         self._secret = secret
         self._answering = answering
+        self._hosts = hosts
         self._encodings: dict[ServerConnection, Encoding] = {}
         self._to_serve: set[ServerConnection] = set()
         """Clients that may have something to read."""
@@ -141,9 +150,9 @@ class LiveServer:
 
     def _check(self, connection: ServerConnection, request: HttpRequest) -> Response | None:
         origin, host = request.headers.get("Origin"), request.headers.get("Host", "")
-        if origin is not None and urlsplit(origin).hostname not in LOCAL:
+        if origin is not None and urlsplit(origin).hostname not in self._hosts:
             return connection.respond(403, "only pages of this machine may connect\n")
-        if urlsplit(f"//{host}").hostname not in LOCAL:  # a name of somebody else's that was made to point here
+        if urlsplit(f"//{host}").hostname not in self._hosts:  # a name of somebody else's that was made to point here
             return connection.respond(403, "this is reached as 127.0.0.1 or localhost only\n")
         if request.path == MODULE:
             return _module(origin)
@@ -195,7 +204,7 @@ class LiveServer:
         except RtapLabError as refused:
             await connection.send(frame([error(refused.message, ref_of(data, encoding))], encoding))
             return
-        if isinstance(request, History | Events):  # it may take long: meanwhile the client is heard
+        if isinstance(request, Question):  # it may take long: meanwhile the client is heard
             if len(questions) >= QUESTIONS:
                 await asyncio.wait(questions, return_when=asyncio.FIRST_COMPLETED)
             task = asyncio.create_task(self._answer(connection, request, encoding))
@@ -207,7 +216,7 @@ class LiveServer:
         except RtapLabError as refused:
             await connection.send(frame([error(refused.message, getattr(request, "ref", ""))], encoding))
 
-    async def _answer(self, connection: ServerConnection, request: History | Events, encoding: Encoding) -> None:
+    async def _answer(self, connection: ServerConnection, request: Question, encoding: Encoding) -> None:
         try:
             try:
                 answer = await self._past(request, encoding)
@@ -217,14 +226,14 @@ class LiveServer:
         except ConnectionClosed:
             pass  # how a client leaves is its own business
         except Exception as fault:
-            log.exception("%s of %s", type(request).__name__, request.channel)
+            log.exception("%s of %s", type(request).__name__, getattr(request, "channel", request.source))
             await connection.close(1011, f"a fault of the hub's: {type(fault).__name__}")
 
-    async def _past(self, request: History | Events, encoding: Encoding) -> str | bytes:
+    async def _past(self, request: Question, encoding: Encoding) -> str | bytes:
         answering = self._answering
         if answering is None:
             raise LiveError("this hub knows nothing of the past")
-        kind = HistoryRows if isinstance(request, History) else EventRows
+        kind = _ANSWERS[type(request)]
 
         def read() -> str | bytes:  # and encode: there may be many rows
             return frame([Message(kind(request.ref, **answering(request)))], encoding)

@@ -6,6 +6,7 @@ import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from rtap_lab.endpoints import Endpoint
 from rtap_lab.live.access import issue, viewing
@@ -37,7 +38,7 @@ def address(dashboard: Endpoint, page: str = "/app", *, view: bool = False) -> s
     """
     assert dashboard.secret is not None
     secret = viewing(dashboard.secret) if view else dashboard.secret
-    return f"{dashboard}/login?token={issue(secret, time.time())}&next={page}"
+    return f"{dashboard.for_browsers}/login?token={issue(secret, time.time())}&next={page}"
 
 
 def ports(settings: Settings) -> list[str]:
@@ -47,6 +48,7 @@ def ports(settings: Settings) -> list[str]:
 def declare(site: Site) -> list[Service]:
     port = site.ports["dashboard"]
     endpoint = site.endpoints.dashboard
+    proxy = site.settings.proxy
 
     def command() -> list[str]:
         return [
@@ -63,6 +65,7 @@ def declare(site: Site) -> list[Service]:
             f"127.0.0.1:{port}",
             "--allow-websocket-origin",
             f"localhost:{port}",
+            *(("--allow-websocket-origin", urlsplit(proxy).netloc) if proxy else ()),
             "--auth-module",
             str(_file(ACCESS)),
             "--plugins",
@@ -77,7 +80,7 @@ def declare(site: Site) -> list[Service]:
             "--unused-session-lifetime",
             "5000",
             "--args",
-            site.endpoints.hub.address,
+            site.endpoints.hub.for_browsers,
         ]
 
     def probe(pid: int) -> str | None:
@@ -89,6 +92,8 @@ def declare(site: Site) -> list[Service]:
     # secrets go by the environment: arguments can be read by other users
     environment = {
         "RTAP_DASHBOARD_SECRET": site.state.secret("dashboard.secret"),
+        "RTAP_DASHBOARD_ADDRESS": endpoint.for_browsers,
+        "RTAP_DASHBOARD_PORT": str(port),
         "RTAP_STATE": str(site.folder),
         "RTAP_HUB_SECRET": site.state.secret("hub.secret"),
         "RTAP_FLINK": flink.address,

@@ -211,6 +211,7 @@ class _Follower:
                 "first_row": first_row(feed.query.definition),
                 "first_row_ms": int(run.started * 1000) + waits + run.parameters.bound_ms if run and waits else 0,
                 "due_ms": feed.query.schema.absent_ms,
+                "bound_ms": run.parameters.bound_ms if run else 0,
             }
             self._call(self.server.begin, feed, feed.run, start, **about)
         self.reader.follow({topic: self.positions[topic] for topic in wanted})
@@ -221,7 +222,7 @@ def main(process: ServiceProcess) -> None:
     """Serve clients, until the stop; what was there when the hub began is read before."""
     port = process.site.ports[process.name]
     hub = Hub(f"{process.name} {port}")
-    server = LiveServer(hub, process.state.secret("hub.secret"), Past(process))
+    server = LiveServer(hub, process.state.secret("hub.secret"), Past(process), hosts=process.site.settings.hosts)
 
     def read(loop: asyncio.AbstractEventLoop, caught_up: asyncio.Event) -> None:
         follower = _Follower(process, server, loop)

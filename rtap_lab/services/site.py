@@ -73,6 +73,11 @@ class Site:
         def https(name: str) -> Endpoint:
             return Endpoint(f"https://127.0.0.1:{self.ports[name]}", tls)
 
+        def seen(address: str, name: str) -> str:
+            return self.settings.for_browsers(address, self.ports[name]) if self.settings.proxy else ""
+
+        hubs = {name: f"ws://127.0.0.1:{self.ports[name]}" for name in self.settings.hub_names}
+        page = http("dashboard").address
         brokers = ["kafka", "kafka-2", "kafka-3"][: len(self.kafka_names)]
         embedded = self.settings.store == "sqlite"
         return Endpoints(
@@ -81,10 +86,11 @@ class Site:
             flink=https("flink"),
             gateway=https("gateway"),
             hub=Endpoint(
-                ",".join(f"ws://127.0.0.1:{self.ports[name]}" for name in self.settings.hub_names),
+                ",".join(hubs.values()),
                 secret=self.state.secret("hub.secret"),
+                proxied=",".join(seen(address, name) for name, address in hubs.items()),
             ),
-            dashboard=Endpoint(http("dashboard").address, secret=self.state.secret("dashboard.secret")),
+            dashboard=Endpoint(page, secret=self.state.secret("dashboard.secret"), proxied=seen(page, "dashboard")),
             store=Endpoint(str(embedded_file(self.state))) if embedded else http("store"),
         )
 
