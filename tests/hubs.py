@@ -6,14 +6,14 @@ import asyncio
 import threading
 import time
 from collections.abc import Collection
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from rtap_lab.endpoints import Endpoint
 from rtap_lab.events.times import instant_text
 from rtap_lab.lab import Lab
 from rtap_lab.live.hub import Hub
-from rtap_lab.live.protocol import Events, History, Row, Verdict
+from rtap_lab.live.protocol import History, Latest, Question, Row, Verdict
 from rtap_lab.live.server import Answering, LiveServer
 from rtap_lab.queries.catalogue import packaged
 from rtap_lab.queries.query import Catalog, Query
@@ -112,7 +112,11 @@ class ShopHub:
         schema = self.queries[name].schema
         return schema.point_time_ms(schema.normal(row))
 
-    def _answer(self, asked: History | Events) -> dict[str, Any]:
+    def _answer(self, asked: Question) -> dict[str, Any]:
+        if isinstance(asked, Latest):
+            newest = self.events[: -asked.limit - 1 : -1]
+            about = [{"arrival": instant_text(e.event_time + 40), "place": f"0-{n}"} for n, e in enumerate(newest)]
+            return {"events": [_told(event) | where for event, where in zip(newest, about, strict=True)]}
         query = self.queries[asked.channel]
         if isinstance(asked, History):
             times = zip(self.rows[query.name], self._times[query.name], strict=True)
@@ -120,7 +124,7 @@ class ShopHub:
             return {"rows": found[-asked.limit :], "more": len(found) > asked.limit}
         begin_ms, end_ms, test = behind(query, asked.row)
         events = [event for event in self.events if begin_ms <= event.event_time < end_ms and test(event)]
-        shown = [{"event_time": instant_text(e.event_time), "visitor_id": e.visitor_id, "name": e.name} for e in events]
+        shown = [_told(event) for event in events]
         return {"events": shown[: asked.limit], "found": len(events), "complete": True, "reason": ""}
 
     def start(self) -> None:
@@ -140,7 +144,7 @@ class ShopHub:
             for name, rows in self.rows.items():
                 query = self.queries[name]
                 about = {"first_row": first_row(query.definition), "first_row_ms": self.now_ms + 1_800_000}
-                self.server.begin(name, "live", "run 1", 0, due_ms=query.schema.absent_ms, **about)
+                self.server.begin(name, "live", "run 1", 0, due_ms=query.schema.absent_ms, bound_ms=5_000, **about)
                 self.server.publish(name, "live", list(enumerate(rows, 1)), appended_ms=1, received_ms=2)
                 self.server.loaded(name, "live")
                 self.server.notify(Verdict(name, "live", "run 1", True, self.now_ms, self.now_ms, len(rows), 0))
@@ -152,10 +156,26 @@ class ShopHub:
         """Serve no longer, until `back`."""
         asyncio.run_coroutine_threadsafe(self.server.stop(), self._loop).result(60)  # what is asked is answered first
 
+    def publish(self, name: str, rows: list[Row], *, appended_ms: int, received_ms: int) -> None:
+        """Rows that come now."""
+
+        async def tell() -> None:
+            place = len(self.rows[name])
+            self.rows[name] += rows
+            places = list(enumerate(rows, place + 1))
+            self.server.publish(name, "live", places, appended_ms=appended_ms, received_ms=received_ms)
+
+        asyncio.run_coroutine_threadsafe(tell(), self._loop).result(30)
+
     def stop(self) -> None:
         self.away()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
+
+
+def _told(event: Event) -> dict[str, Any]:
+    told = {name: value for name, value in asdict(event).items() if value is not None}
+    return told | {"event_time": instant_text(event.event_time)}
 
 
 def played(scenario: str, seconds: float, ahead_s: float) -> list[Event]:

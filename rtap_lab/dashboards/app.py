@@ -14,7 +14,7 @@ import panel as pn
 from panel_material_ui.template import Page
 
 from rtap_lab.dashboards import control, plans
-from rtap_lab.dashboards.charts import LiveChart
+from rtap_lab.dashboards.charts import LiveChart, feed_card
 from rtap_lab.dashboards.components import Board, token_of
 from rtap_lab.dashboards.plans import ChartPlan
 from rtap_lab.endpoints import Endpoint
@@ -46,6 +46,7 @@ def page(hub: Endpoint) -> Page:
         "Patterns": _patterns(hub),
         "Pipeline": _pipeline(hub),
         "My queries": mine,
+        "Events": [_board(hub, [feed_card(30)])],
     }
     # all are made at once and shown one at a time by the browser: Bokeh figures do not like to be taken away and put back
     shown = [
@@ -236,7 +237,9 @@ def _ranking(name: str, label: str, key: str, value: str | None, **options: Any)
 
 
 def _board(hub: Endpoint, cards: Cards, least: int = 300) -> Board:
-    return Board(url=hub.address, token=token_of(hub), cards=cards, least=least, sizing_mode="stretch_width", margin=0)
+    return Board(
+        url=hub.for_browsers, token=token_of(hub), cards=cards, least=least, sizing_mode="stretch_width", margin=0
+    )
 
 
 def _titled(plan: ChartPlan, title: str) -> ChartPlan:

@@ -11,7 +11,7 @@ from bokeh.models import ColumnDataSource
 from bokeh.plotting import figure
 
 from rtap_lab.dashboards import plans
-from rtap_lab.dashboards.components import Board, HubFeed, fed
+from rtap_lab.dashboards.components import Board, HubFeed, fed, token_of
 from rtap_lab.dashboards.figures import draw, drawn
 from rtap_lab.dashboards.plans import ChartPlan
 from rtap_lab.dashboards.still import still_html
@@ -21,6 +21,9 @@ from rtap_lab.queries.query import Query
 from rtap_lab.settings import LIVE, Duration
 
 _NUMBER = itertools.count(1)
+
+MOST_FED = 60
+"""Events that a feed shows at most."""
 
 CARDS = ("number", "funnel", "table")
 """Kinds that are no figure: the browser shows them as a card."""
@@ -188,9 +191,51 @@ class LiveChart(pn.viewable.Viewer):
             token=about["token"],
             source=self.source,
             cards=[card],
+            controls=True,
             sizing_mode="stretch_width",
             margin=0,
         )
+
+
+FEED_COLUMNS = [
+    ["event_time", "time"],
+    ["visitor_id", "visitor"],
+    ["event_type", "type"],
+    ["name", "name"],
+    ["page", "page"],
+    ["country", "country"],
+    ["device", "device"],
+]
+
+
+def feed_card(keep: int) -> dict[str, Any]:
+    """The card of the newest events."""
+    options = {"label": "Events as they arrive", "columns": FEED_COLUMNS, "keep": keep}
+    return {"kind": "feed", "options": options, "wide": True}
+
+
+def event_feed(hub: Endpoint, *, source: str = LIVE, keep: int = 12) -> Board:
+    """The newest events of a source as they arrive, whatever becomes of them; a click on one shows all of its fields.
+
+    Args:
+        hub: Where the hub is, and its secret.
+        source: "live" or a recorded source.
+        keep: How many, 60 at most.
+
+    Raises:
+        SettingsError: When it is another number.
+    """
+    if not 1 <= keep <= MOST_FED:
+        raise SettingsError(f"feed: keep {keep}: 1 to {MOST_FED}")
+    return Board(
+        url=hub.for_browsers,
+        token=token_of(hub),
+        source=source,
+        cards=[feed_card(keep)],
+        controls=True,
+        sizing_mode="stretch_width",
+        margin=0,
+    )
 
 
 def chart_of(

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from rtap_lab.dashboards.charts import LiveChart
+    from rtap_lab.dashboards.components import Board
     from rtap_lab.lab.offline import OfflineLab
     from rtap_lab.lab.streams import RowStream
     from rtap_lab.simulator.truth import Truth
@@ -91,6 +92,7 @@ class Lab:
         java: str | Path | None = None,
         retention: Duration | None = None,
         hubs: int | None = None,
+        proxy: str | None = None,
         ports: Mapping[str, int] | None = None,
         timeout: float = 180,
         on_status: stack.StatusListener = lambda table: None,
@@ -107,6 +109,8 @@ class Lab:
             java: A Java 17 to 21 to use.
             retention: How long `events` keeps a record, from a minute on; as last time when left out, at first 6 h.
             hubs: How many processes serve live clients; as last time when left out, at first one.
+            proxy: How browsers reach a port of this machine through a proxy, `https://hub.example.org/user/me/proxy/{port}`;
+                "": directly; as last time when left out.
             ports: Ports that must be these, by service.
             timeout: Seconds until it must be ready.
             on_status: Called with the services now and then.
@@ -125,13 +129,14 @@ class Lab:
             retention_ms=duration_ms(retention, name="retention") if retention is not None else before.retention_ms,
             transaction_ms=before.transaction_ms,
             hubs=before.hubs if hubs is None else hubs,
+            proxy=before.proxy if proxy is None else proxy,
         )
         stack.up(
             lab._context,
             settings,
             ports=ports or {},
             job=job_changes(**options) if job else None,
-            chosen=bool(profile or store) or retention is not None or hubs is not None,
+            chosen=bool(profile or store) or any(each is not None for each in (retention, hubs, proxy)),
             timeout=timeout,
             on_status=on_status,
             on_note=on_note,
@@ -757,6 +762,22 @@ class Lab:
         asked = self.known_query(query, source)
         hub = self.endpoints.hub if live else None
         return chart_of(hub, asked, source=source, rows=lambda: self.rows(query, source))
+
+    def feed(self, source: str = LIVE, *, keep: int = 12) -> Board:
+        """The newest events of a source as they arrive, whatever becomes of them; in a notebook, `%load_ext rtap_lab` first.
+
+        Args:
+            source: "live" or a recorded source.
+            keep: How many are shown, 60 at most.
+
+        Raises:
+            SettingsError: When it is another number.
+            NotRunningError: When nothing is up.
+        """
+        from rtap_lab.dashboards.charts import event_feed  # panel is heavy
+
+        self._context.check_source(source)
+        return event_feed(self.endpoints.hub, source=source, keep=keep)
 
     def stream(self, query: str, source: str = LIVE, *, history: bool = True) -> RowStream:
         """A `streamz.Stream` of a query's rows, each once; connect a pipeline, then `start` it.

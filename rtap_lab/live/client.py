@@ -19,8 +19,7 @@ from rtap_lab.live.protocol import (
     UNAUTHORIZED,
     VERSION,
     Encoding,
-    Events,
-    History,
+    Question,
     Row,
     Subscribe,
     authorize,
@@ -91,7 +90,7 @@ def snapshots(hub: Endpoint, channels: Collection[str], source: str, *, patience
     return found
 
 
-def ask(hub: Endpoint, request: History | Events, *, patience: float = 30.0) -> dict[str, Any]:
+def ask(hub: Endpoint, request: Question, *, patience: float = 30.0) -> dict[str, Any]:
     """Ask for the past: rows of a time range (`rows`, `more`), or the events behind a row (`events`, `found`, `complete`).
 
     Raises:

@@ -137,6 +137,7 @@ class Hub:
         first_row: str = "",
         first_row_ms: int = 0,
         due_ms: int = 0,
+        bound_ms: int = 0,
     ) -> set[object]:
         """A run answers from now on; nothing of it is shown before `loaded`.
 
@@ -150,6 +151,7 @@ class Hub:
             first_row: When its first row can be there, in words.
             first_row_ms: And as a time, milliseconds since the epoch, if events came since the run began; 0: not known.
             due_ms: How long after its time a row is due.
+            bound_ms: The run's lateness bound.
 
         Returns:
             Clients that may have something to read.
@@ -162,7 +164,8 @@ class Hub:
             self._forget({place})
             found = self._channels[place] = _channel_of(schema)
         found.begin(epoch, seq)
-        found.provisional, found.due_ms, found.loaded = provisional, due_ms, False
+        found.provisional, found.loaded = provisional, False
+        found.due_ms, found.bound_ms = due_ms, bound_ms
         found.first_row, found.first_row_ms = first_row, first_row_ms
         for view in self._views_of(place):
             view.renew()

@@ -129,6 +129,11 @@ class Hub {
     return this.question("events", asked);
   }
 
+  /** The newest events of a source: {events}, by arrival. `asked`: source, limit. */
+  latest(asked) {
+    return this.question("latest", asked);
+  }
+
   question(type, asked) {
     const ref = `${type} ${++this.number}`;
     return new Promise((resolve, reject) => {
@@ -165,6 +170,7 @@ class Hub {
         return;
       case "history":
       case "events":
+      case "latest":
       case "error": {
         const question = this.questions.get(message.ref);
         this.questions.delete(message.ref);
@@ -255,6 +261,7 @@ class View {
     this.firstRowMs = message.first_row_ms;
     this.provisional = message.provisional;
     this.dueMs = message.due_ms;
+    this.boundMs = message.bound_ms;
     this.at = { appended: message.appended_ms, received: message.received_ms };
     if (!isNew && message.rows.length === 0) return;
     const change = this.change(message.type, message.rows);
@@ -262,8 +269,8 @@ class View {
   }
 
   change(kind, rows) {
-    const { firstRow, firstRowMs, provisional, dueMs, at, epoch, seq, identity, time } = this;
-    return { kind, rows, all: () => this.rows(), seqs: () => this.seqs(), firstRow, firstRowMs, provisional, dueMs, appendedMs: at?.appended, receivedMs: at?.received, epoch, seq, identity, time };
+    const { firstRow, firstRowMs, provisional, dueMs, boundMs, at, epoch, seq, identity, time } = this;
+    return { kind, rows, all: () => this.rows(), seqs: () => this.seqs(), firstRow, firstRowMs, provisional, dueMs, boundMs, appendedMs: at?.appended, receivedMs: at?.received, epoch, seq, identity, time };
   }
 
   put(seq, row) {

@@ -13,7 +13,7 @@ import msgspec
 from rtap_lab.errors import LiveError
 from rtap_lab.settings import LIVE
 
-VERSION = 3
+VERSION = 4
 
 HISTORY = 2_000
 """Rows of a view that hub and client keep: the newest."""
@@ -94,11 +94,22 @@ class Events(msgspec.Struct, frozen=True, tag="events", forbid_unknown_fields=Tr
     limit: int = 50
 
 
+class Latest(msgspec.Struct, frozen=True, tag="latest", forbid_unknown_fields=True):
+    """The newest events of a source, whatever becomes of them."""
+
+    source: str = LIVE
+    ref: str = ""
+    limit: int = 20
+
+
 class Ping(msgspec.Struct, frozen=True, tag="ping", forbid_unknown_fields=True):
     """A sign of life, answered by `pong`."""
 
 
-Request = Subscribe | Unsubscribe | History | Events | Ping
+Question = History | Events | Latest
+"""What is answered from store and log, and may take its time."""
+
+Request = Subscribe | Unsubscribe | Question | Ping
 
 
 class Hello(msgspec.Struct, frozen=True, tag="hello"):
@@ -159,6 +170,7 @@ class OfView(msgspec.Struct, frozen=True, kw_only=True):
     first_row: str
     first_row_ms: int
     due_ms: int
+    bound_ms: int
 
 
 class Snapshot(OfView, frozen=True, kw_only=True, tag="snapshot"):
@@ -196,6 +208,14 @@ class EventRows(msgspec.Struct, frozen=True, tag="events"):
     """Why it may not be complete."""
 
 
+class LatestEvents(msgspec.Struct, frozen=True, tag="latest"):
+    """The answer to `latest`."""
+
+    ref: str
+    events: list[dict[str, Any]]
+    """The newest by arrival first: as in the log, and with `arrival` and `place` (PARTITION-OFFSET)."""
+
+
 class Verdict(msgspec.Struct, frozen=True, tag="verdict"):
     """What the newest verification says of a run's rows of a query."""
 
@@ -231,7 +251,18 @@ class Refused(msgspec.Struct, frozen=True, tag="error"):
 
 
 Said = (
-    Hello | Subscribed | Unsubscribed | Snapshot | Update | HistoryRows | EventRows | Verdict | Final | Pong | Refused
+    Hello
+    | Subscribed
+    | Unsubscribed
+    | Snapshot
+    | Update
+    | HistoryRows
+    | EventRows
+    | LatestEvents
+    | Verdict
+    | Final
+    | Pong
+    | Refused
 )
 """What a hub says."""
 

@@ -139,6 +139,8 @@ class Channel:
     """The same as a time, milliseconds since the epoch, if events came since the run began; 0: not known."""
     due_ms: int = 0
     """How long after its time a row is due: of what says that something did not happen."""
+    bound_ms: int = 0
+    """The lateness bound of the run: how long after its time, by the log's clock, an answer is due at the earliest."""
     appended_ms: int = 0
     received_ms: int = 0
     """When the newest rows were appended to the topic, and read by the hub."""
@@ -258,4 +260,5 @@ class View:
             "first_row": channel.first_row,
             "first_row_ms": channel.first_row_ms,
             "due_ms": channel.due_ms,
+            "bound_ms": channel.bound_ms,
         }

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import heapq
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict
-from operator import attrgetter
+from functools import partial
+from operator import attrgetter, itemgetter
 from typing import Any
 
+from confluent_kafka import Message
+
 from rtap_lab.errors import LiveError
-from rtap_lab.events.model import FUTURE_MS
+from rtap_lab.events.codec import decode
+from rtap_lab.events.model import FUTURE_MS, STRING_FIELDS
 from rtap_lab.events.times import instant_ms, instant_text
-from rtap_lab.jobs.model import Run, run_of
+from rtap_lab.jobs.model import Run, run_of, runs_on
 from rtap_lab.kafka.clients import is_temporary, read_range
 from rtap_lab.kafka.recorder import offsets_at
-from rtap_lab.live.protocol import Events, History
+from rtap_lab.live.protocol import Events, History, Latest, Question
 from rtap_lab.queries.query import Query, WindowQuery
 from rtap_lab.reference.conditions import predicate
 from rtap_lab.reference.fates import Event, Judge, Place
@@ -29,8 +34,17 @@ MOST_ROWS = 50_000
 """Rows that one request may ask for."""
 MOST_EVENTS = 1_000
 """Events that one request may ask for."""
+MOST_LATEST = 100
+"""Newest events that one request may ask for."""
+MOST_TEXT = 300
+"""Characters that are shown of a field of these: what is refused for its size is among them."""
 MOST_READ = 400_000
 """Records that are read for one request: what lies beyond is said to be missing."""
+
+LATEST_S = 0.5
+"""For so long the newest events are told again: all who look share them."""
+LATEST_READ = 200
+"""Records of each partition that are looked at for the newest events: ticks are among them."""
 
 Places = dict[tuple[str, int], int]
 """Offsets by topic and partition."""
@@ -73,26 +87,58 @@ class Past:
 
     def __init__(self, process: ServiceProcess) -> None:
         self.process = process
-        self._one_at_a_time = {History: threading.Lock(), Events: threading.Lock()}
+        self._one_at_a_time = {kind: threading.Lock() for kind in (History, Events, Latest)}
         """A lock for each kind: a look into the log may take seconds, and the store's rows are what a page waits for."""
+        self._newest: dict[str, tuple[float, list[dict[str, Any]]]] = {}
+        """When the newest events of a source were read, and which they were."""
 
-    def __call__(self, asked: History | Events) -> dict[str, Any]:
+    def __call__(self, asked: Question) -> dict[str, Any]:
         """The answer, without its type and ref.
 
         Raises:
             LiveError: When no run answers the query, or the request is none.
         """
-        run = run_of(self.process.runs(), asked.channel, asked.source)
-        if run is None:  # what is no name of ours does not reach the store
-            raise LiveError(f"no run answers {asked.channel!r} on {asked.source!r}")
-        query = next(each for each in run.queries if each.name == asked.channel)
+        answer = self._answering(asked)
         with self._one_at_a_time[type(asked)]:
             try:
-                return self._rows(asked, query) if isinstance(asked, History) else self._events(asked, query, run)
+                return answer()
             except Exception as error:
                 if not is_temporary(error):
                     raise
                 raise LiveError(f"store or log do not answer now: {error}") from error  # the client may ask again
+
+    def _answering(self, asked: Question) -> Callable[[], dict[str, Any]]:
+        """What answers it: what is no name of ours does not reach store or log."""
+        runs = self.process.runs()
+        if isinstance(asked, Latest):
+            on_source = runs_on(runs, asked.source)
+            if not on_source:
+                raise LiveError(f"no run reads {asked.source!r}")
+            return partial(self._latest, asked, on_source[0].events)
+        run = run_of(runs, asked.channel, asked.source)
+        if run is None:
+            raise LiveError(f"no run answers {asked.channel!r} on {asked.source!r}")
+        query = next(each for each in run.queries if each.name == asked.channel)
+        return (
+            partial(self._rows, asked, query)
+            if isinstance(asked, History)
+            else partial(self._events, asked, query, run)
+        )
+
+    def _latest(self, asked: Latest, topic: str) -> dict[str, Any]:
+        if not 1 <= asked.limit <= MOST_LATEST:
+            raise LiveError(f"latest: limit is 1 to {MOST_LATEST}")
+        at, found = self._newest.get(asked.source, (0.0, []))
+        if time.monotonic() - at > LATEST_S:
+            topics = self.process.site.topics
+            ends, first = topics.ends([topic], committed=True), topics.starts([topic])
+            starts = {place: max(first[place], end - LATEST_READ) for place, end in ends.items()}
+            records = read_range(self.process.site.endpoints.kafka, starts, ends)
+            found = sorted(
+                (each for record in records for each in arrived(record)), key=itemgetter("arrival"), reverse=True
+            )
+            self._newest[asked.source] = (time.monotonic(), found[:MOST_LATEST])
+        return {"events": found[: asked.limit]}
 
     def _rows(self, asked: History, query: Query) -> dict[str, Any]:
         in_time = -MOST_MS < asked.begin_ms < asked.end_ms < MOST_MS
@@ -144,6 +190,18 @@ class Past:
             place = Place(record.partition() or 0, record.offset() or 0, record.timestamp()[1])
             for each in judge.judge(record.value(), place):
                 yield each.event if each.fate == "counted" else None
+
+
+def arrived(record: Message) -> list[dict[str, Any]]:
+    """The events of a record as they stand in the log, whatever becomes of them; no ticks."""
+    place, arrival = f"{record.partition()}-{record.offset()}", instant_text(record.timestamp()[1])
+    found = []
+    for each in decode(record.value()):
+        if not each.is_tick:
+            told = {name: text[:MOST_TEXT] for name in STRING_FIELDS if (text := getattr(each, name)) is not None}
+            when = {"event_time": instant_text(each.event_time)} if each.event_time is not None else {}
+            found.append(told | when | {"arrival": arrival, "place": place})
+    return found
 
 
 def _shown(event: Event) -> dict[str, Any]:

@@ -16,8 +16,9 @@ import pytest
 from playwright.sync_api import Page, WebSocket, expect
 
 from rtap_lab.dashboards import app
-from rtap_lab.dashboards.charts import LiveChart
+from rtap_lab.dashboards.charts import LiveChart, event_feed
 from rtap_lab.dashboards.control import routes
+from rtap_lab.events.times import instant_text
 from rtap_lab.queries.audience import AUDIENCE, FUNNEL
 from rtap_lab.queries.builders import begin, count, field, tumble
 from rtap_lab.queries.query import Query, query
@@ -125,6 +126,7 @@ class Site:
                 LiveChart(hub, queries["cart_to_purchase"]).table(),
                 traffic.line().overlay("2min"),
                 traffic.line().overlay(source="again"),
+                event_feed(hub, keep=5),
             )
 
         self.server = pn.serve(
@@ -294,6 +296,97 @@ def test_it_can_be_rewound_and_comes_back(site: Site, page: Page, errors: list[s
     assert errors == []
 
 
+def test_a_zoom_into_one_chart_moves_the_whole_page_and_live_goes_back(
+    site: Site, page: Page, errors: list[str]
+) -> None:
+    site.open(page, words="#range=900000")
+    figures = ["Traffic: views and visitors of the last minute", "Conversions by the minute"]
+    until(
+        lambda: waited(page) and all(x_range(page, title) for title in figures),
+        20,
+        lambda: AssertionError("no figures"),
+    )
+    whole = x_range(page, figures[0])
+    bought = tile(page, "Purchases").locator(".value")
+    expect(bought).to_have_text(re.compile(r"\d"), timeout=15_000)
+    chart = page.locator(".bk-Figure").first.bounding_box()
+    assert chart is not None
+    y = chart["y"] + chart["height"] / 2
+    page.mouse.move(chart["x"] + chart["width"] * 0.7, y)
+    page.mouse.down()
+    page.mouse.move(
+        chart["x"] + chart["width"] * 0.5, y, steps=5
+    )  # the whole is dragged to the left: later times go out of sight
+    page.mouse.up()
+    page.wait_for_function("new URLSearchParams(location.hash.slice(1)).has('end')", timeout=10_000)
+    until(
+        lambda: waited(page) and x_range(page, figures[1]) == x_range(page, figures[0]) != whole,
+        20,
+        lambda: AssertionError(f"{[x_range(page, title) for title in figures]}, {whole}"),
+    )
+    begin_ms, end_ms = x_range(page, figures[0])
+    before = sum(
+        row["conversions"]
+        for row in site.shop.rows["conversions_1m"]
+        if row["goal"] == "purchase" and begin_ms <= page_ms(page, row["window_end"]) < end_ms
+    )
+    expect(bought).to_have_text(f"{before:,}", timeout=15_000)
+    page.get_by_title("back to now").first.click()
+    assert "end=" not in page.url
+    until(lambda: waited(page) and x_range(page, figures[1]) == whole, 20, lambda: AssertionError("it stays zoomed"))
+    page.get_by_title("stop here, all of the page").click()
+    assert "end=" in page.url
+    page.get_by_title("back to now").first.click()
+    assert errors == []
+
+
+def x_range(page: Page, title: str) -> list[float]:
+    """What a figure shows, [begin, end) in milliseconds; empty before it is there."""
+    script = """title => Bokeh.documents.flatMap(d => [...d._all_models.values()].filter(m => m.type === 'Figure' && m.title.text === title)
+      .map(m => [m.x_range.start, m.x_range.end])).flat().filter(Number.isFinite)"""
+    found: list[float] = page.evaluate(script, title)
+    return found
+
+
+def test_events_are_seen_as_they_arrive_and_not_while_it_is_rewound(site: Site, page: Page, errors: list[str]) -> None:
+    site.open(page, words="#range=900000&tab=5")
+    feed = tile(page, "Events as they arrive")
+    expect(feed.locator("tr.opens")).to_have_count(30, timeout=15_000)
+    expect(feed).to_contain_text("40 ms")
+    country = site.shop.events[-1].country
+    newest = feed.locator("tr.opens").first
+    expect(newest).to_contain_text(site.shop.events[-1].visitor_id)
+    newest.click()
+    dialog = page.locator("dialog.rtap-events")
+    expect(dialog).to_contain_text(site.shop.events[-1].event_id)
+    shot(page, "feed", settled_ms=1_500)
+    page.get_by_role("button", name="close").click()
+    page.evaluate("name => globalThis.__rtapPage.filter('country', name)", country)
+    expect(feed.locator("tr.opens").first.locator("td").nth(5)).to_have_text(str(country))
+    page.get_by_title("no filter").click()
+    page.get_by_title("earlier", exact=True).first.click()
+    expect(feed).to_contain_text("stopped: the page does not show now")
+    page.get_by_title("back to now").first.click()
+    expect(feed).to_contain_text("the newest came at")
+    assert errors == []
+
+
+def test_the_pipeline_says_where_the_time_goes(site: Site, page: Page, errors: list[str]) -> None:
+    site.open(page, words="#range=900000&tab=3")
+    line = tile(page, "Answers").locator("tr").filter(has_text="page_views_1m")
+    expect(line).to_contain_text("final to", timeout=15_000)
+    end_ms = site.shop.now_ms + 60_000
+    row = site.shop.rows["page_views_1m"][-1] | {
+        "window_start": instant_text(end_ms - 60_000),
+        "window_end": instant_text(end_ms),
+    }
+    site.shop.publish("page_views_1m", [row], appended_ms=end_ms + 5_123, received_ms=end_ms + 5_130)
+    expect(line.locator("td").nth(3)).to_have_text("123, 123 ms", timeout=15_000)
+    expect(line.locator("td").nth(4)).to_have_text("7, 7 ms")
+    shot(page, "pipeline_stages", settled_ms=1_500)
+    assert errors == []
+
+
 def page_ms(page: Page, instant: str) -> int:
     return int(page.evaluate("text => Date.parse(text)", instant))
 
@@ -413,6 +506,7 @@ def test_every_kind_of_chart_is_drawn_from_the_hub(
         lambda: AssertionError(str(drawn(page))),
     )
     assert len(drawn(page)) == 8
+    expect(tile(page, "Events as they arrive").locator("tr.opens")).to_have_count(5)
     charts = page.locator(".rtap-state")
     expect(charts.first).to_contain_text("final to")
     back = page.get_by_title("earlier", exact=True).first

@@ -39,6 +39,7 @@ select, input[type=number] { font: inherit; padding: 3px 6px; border: 1px solid 
 .bar-of-choices { flex: 0 1 auto; display: flex; flex-wrap: wrap; align-items: center; gap: 8px 16px; font: 14px system-ui, sans-serif; color: var(--text); }
 h1 { font-size: 20px; margin: 0; flex: 1 1 auto; }
 button { font: inherit; padding: 4px 12px; border: 1px solid var(--line); background: var(--card); color: var(--text); border-radius: 8px; cursor: pointer; }
+button.small { padding: 0 8px; border-radius: 6px; }
 button[aria-pressed=true] { background: var(--series); color: var(--page); border-color: var(--series); }
 button:focus-visible { outline: 2px solid var(--series); outline-offset: 2px; }
 svg { display: block; width: 100%; height: 34px; margin-top: 4px; }
@@ -47,13 +48,17 @@ svg { display: block; width: 100%; height: 34px; margin-top: 4px; }
 
 const shortly = (value, digits = 0) => value.toLocaleString("en", { maximumFractionDigits: digits, minimumFractionDigits: digits });
 const clockOf = (at) => new Date(at).toISOString().slice(11, 16);
-const spanWords = (range) => (range >= 3600_000 ? `${range / 3600_000} h` : `${range / 60_000} min`);
+const spanWords = (range) => {
+  const [size, unit] = range >= 3600_000 ? [3600_000, "h"] : range >= 60_000 ? [60_000, "min"] : [1_000, "s"];
+  return `${Number((range / size).toFixed(1))} ${unit}`;
+};
 
 export function render({ model, view, el }) {
   document.getElementById("rtap-shell")?.remove(); // the application is there
   const style = make("style");
   style.textContent = STYLE;
   const board = make("div", "board");
+  let paused = false;
   board.style.gridTemplateColumns = `repeat(auto-fit, minmax(min(100%, ${model.least}px), 1fr))`;
   el.append(style, board);
   const stops = model.cards.map((card) => {
@@ -67,9 +72,39 @@ export function render({ model, view, el }) {
     };
     colour();
     const { url, token, source } = model;
-    return [pageState.listen(colour), ...cards[card.kind]({ url, token, source, document: view.model.document, el, ...card }, box)];
+    const held = () => paused;
+    return [pageState.listen(colour), ...cards[card.kind]({ url, token, source, document: view.model.document, el, held, ...card }, box)];
   });
+  if (model.controls) stops.push(controlsBelow(board, (on) => (paused = on)));
   untilRemoved(model, view, () => stops.flat().forEach((stop) => stop()));
+}
+
+// Of cards that stand by themselves, in a cell: pause, and the page's time.
+function controlsBelow(board, hold) {
+  const line = make("div", "controls");
+  Object.assign(line.style, { gridColumn: "1 / -1", margin: "-8px 4px 8px", gap: "10px", font: "12px system-ui, sans-serif" });
+  board.append(line);
+  const press = (into, text, title, act) => {
+    const button = make("button", "small", text);
+    button.title = title;
+    button.onclick = act;
+    into.append(button);
+    return button;
+  };
+  let paused = false;
+  const pause = press(line, "pause", "stop and go on", () => {
+    hold((paused = !paused));
+    pause.textContent = paused ? "go on" : "pause";
+    pause.setAttribute("aria-pressed", String(paused));
+  });
+  const show = timeControls(line, press);
+  const colour = () => {
+    for (const name of ["text", "line", "card"]) line.style.setProperty(`--${name}`, palette()[name]);
+    line.style.setProperty("--series", palette().series[0]);
+    show();
+  };
+  colour();
+  return [pageState.listen(colour)];
 }
 
 const rowOf = (texts) => {
@@ -163,6 +198,7 @@ const cards = {
     const filters = group("filters");
     const times = group("time");
     const back = () => pageState.range / 2;
+    const pause = press(times, "pause", "stop here, all of the page", () => pageState.pause());
     press(times, "◀", "earlier", () => pageState.rewind(back()));
     const scrubber = make("input");
     scrubber.type = "range";
@@ -174,7 +210,7 @@ const cards = {
     const later = press(times, "▶", "later", () => pageState.rewind(-back()));
     const live = press(times, "live", "back to now", () => pageState.follow());
     const spans = group("time range");
-    const buttons = ranges.map((range) => [range, press(spans, spanWords(range), `the last ${spanWords(range)}`, () => pageState.show({ range }))]);
+    const buttons = ranges.map((range) => [range, press(spans, spanWords(range), `the last ${spanWords(range)}`, () => pageState.choose(range))]);
     const theme = press(group("theme"), "◐", "dark or light", () => pageState.show({ theme: pageState.isDark() ? "light" : "dark" }));
     box.append(bar);
     if (!pageState.range) pageState.show({ range: ranges[1] });
@@ -183,6 +219,7 @@ const cards = {
       live.setAttribute("aria-pressed", String(!pageState.end));
       live.textContent = pageState.end ? `to ${clockOf(pageState.end)} UTC` : "live";
       later.disabled = !pageState.end;
+      pause.disabled = Boolean(pageState.end);
       theme.setAttribute("aria-pressed", String(pageState.isDark()));
       document.body.style.background = palette().page;
       document.documentElement.dataset.theme = pageState.isDark() ? "dark" : "light"; // what the application around it goes by
@@ -465,7 +502,65 @@ const cards = {
     return [stop, () => shown.forEach(([, ended]) => ended())];
   },
 
-  // how far each answer is, and how long rows take from the log to this page
+  // the newest events of the log, whatever becomes of them, while the page shows now; a click shows all fields of one
+  feed(model, box) {
+    const { label, columns, keep } = model.options;
+    const card = make("div", "tile");
+    const table = make("table");
+    const words = make("div", "fresh");
+    card.append(make("h3", "", label), table, words);
+    box.append(card);
+    const hub = connect(model.url, model.token);
+    const stopWatching = hub.onChannels(() => {}); // a page of nothing but this is connected, too
+    let found = new Map(); // by place
+    let stopped = false;
+    let timer = 0;
+    const show = () => {
+      const filters = Object.entries(pageState.filters);
+      const fits = (event) => filters.every(([name, value]) => labelOf(event[name]) === value);
+      const events = [...found.values()].filter(fits).slice(0, keep);
+      if (!renewed(table, [events, filters])) return;
+      table.replaceChildren(
+        headOf([...columns.map(([, title]) => title), "in the log after"]),
+        ...events.map((event) => {
+          const after = Date.parse(event.arrival) - Date.parse(event.event_time);
+          const line = rowOf([...columns.map(([name]) => textOf(event[name])), Number.isFinite(after) ? delay(after) : ""]);
+          opens(line, () => showFields(event, card));
+          return line;
+        }),
+      );
+    };
+    const look = async () => {
+      if (stopped) return;
+      clearTimeout(timer);
+      if (!pageState.end && !model.held() && !document.hidden && card.isConnected && card.offsetParent !== null) {
+        try {
+          const { events } = await hub.latest({ source: model.source, limit: FEED });
+          // what was there stays where nothing new came: ticks push events out of what is looked at
+          found = new Map([...events.map((event) => [`${event.place} ${event.event_id}`, event]), ...found].slice(0, FEED));
+          const newest = events[0] ? Date.parse(events[0].arrival) : 0;
+          words.textContent = events.length ? `the newest came at ${new Date(newest).toISOString().slice(11, 19)} UTC` : "no event came in the last while";
+          card.classList.remove("stale");
+        } catch (error) {
+          words.textContent = error.message;
+          card.classList.add("stale");
+        }
+      } else if (pageState.end) words.textContent = "stopped: the page does not show now";
+      show();
+      timer = setTimeout(look, FEED_EVERY_MS);
+    };
+    look();
+    return [
+      pageState.listen(show),
+      () => {
+        stopped = true;
+        clearTimeout(timer);
+        stopWatching();
+      },
+    ];
+  },
+
+  // how far each answer is, and where the time goes until it is on this page
   pipeline(model, box) {
     const card = make("div", "tile");
     const table = make("table");
@@ -473,11 +568,15 @@ const cards = {
     box.append(card);
     const sources = new Map();
     const show = () => {
-      const head = headOf(["query", "rows", "how far", "log to hub", "hub to page"]);
+      const head = headOf(["query", "rows", "how far", "due to log", "log to hub", "hub to page"], [18, 8, 38, 12, 12, 12]);
+      head.title = "p50 and p95 of the newest updates on this page, milliseconds. Due: a row's time and the lateness bound have passed; what follows is Flink, its checkpoint and its commit.";
       const lines = [...sources].map(([name, source]) => {
-        const { at } = source;
-        const ms = (value) => (value === undefined ? "" : `${shortly(value)} ms`);
-        return rowOf([name, shortly(source.received), source.words(), ms(at?.toHub), ms(at?.toPage)]);
+        const took = (n) => {
+          const sorted = source.stages.map((each) => each[n]).sort((a, b) => a - b);
+          const at = (share) => shortly(sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))]);
+          return sorted.length ? `${at(0.5)}, ${at(0.95)} ms` : "";
+        };
+        return rowOf([name, shortly(source.received), source.words(), took(0), took(1), took(2)]);
       });
       table.replaceChildren(head, ...lines);
     };
@@ -530,7 +629,7 @@ const cards = {
         const lines = Object.entries(facts.verdicts).map(([run, found]) => {
           const { read, counted, duplicate, late, rejected } = found.ledger;
           const differing = Object.values(found.differences).reduce((sum, each) => sum + each, 0);
-          const upto = found.upto_ms === null ? "whole" : `to ${new Date(found.upto_ms).toISOString().slice(11, 19)}`;
+          const upto = found.upto_ms === null ? "whole" : `${new Date(found.upto_ms).toISOString().slice(11, 19)}`;
           const line = rowOf([run, found.exact ? "✓ exact" : `✗ ${differing} differences`, upto, ...[read, counted, duplicate, late, rejected].map((n) => shortly(n))]);
           line.children[1].className = found.exact ? "ok" : "notok";
           line.title = found.problems.join("\n");
@@ -538,7 +637,7 @@ const cards = {
         });
         verdict.className = "none";
         verdict.textContent = lines.length ? "read = counted + duplicate + late + rejected, at the newest verification of each run" : "Nothing was verified yet.";
-        table.replaceChildren(headOf(lines.length ? ["run", "verdict", "up to", "read", "counted", "duplicate", "late", "rejected"] : []), ...lines);
+        table.replaceChildren(headOf(lines.length ? ["run", "verdict", "up to", "read", "counted", "duplicate", "late", "rejected"] : [], [20, 13, 13, 11, 12, 11, 9, 11]), ...lines);
         const reasons = Object.entries(facts.left_out).sort(([, a], [, b]) => b - a);
         leftOut.replaceChildren(...(reasons.length ? [headOf(["left out of the live source, by reason", "records"])] : []), ...reasons.map(([name, n]) => rowOf([name, shortly(n)])));
         const busy = facts.working.includes("verify");
@@ -671,9 +770,32 @@ const cards = {
   },
 };
 
-const headOf = (titles) => {
+const FEED = 60; // events that are asked for at once
+const FEED_EVERY_MS = 1_000;
+const delay = (ms) => (ms < 10_000 ? `${shortly(ms)} ms` : ms < 120_000 ? `${shortly(ms / 1000)} s` : `${shortly(ms / 60_000)} min`);
+
+// All fields of an event, in a dialog; text nodes.
+function showFields(event, near) {
+  const dialog = openDialog(near, "an event");
+  const table = make("table");
+  for (const [name, value] of Object.entries(event)) {
+    const line = make("tr");
+    line.append(make("th", "", name), make("td", "", String(value)));
+    line.lastChild.style.cssText = "white-space:pre-wrap;overflow-wrap:anywhere";
+    table.append(line);
+  }
+  dialog.append(make("b", "", "as it stands in the log"), table);
+  dialog.showModal();
+}
+
+// A line of titles; widths of the columns in percent, where they are not to be alike.
+const headOf = (titles, widths = []) => {
   const head = make("tr");
-  for (const title of titles) head.append(make("th", "", title));
+  titles.forEach((title, n) => {
+    const cell = make("th", "", title);
+    if (widths[n]) cell.style.width = `${widths[n]}%`;
+    head.append(cell);
+  });
   return head;
 };
 const duration = (s) => (s < 120 ? `${Math.round(s)} s` : s < 7200 ? `${Math.round(s / 60)} min` : `${Math.round(s / 3600)} h`);

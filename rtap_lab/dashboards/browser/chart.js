@@ -1,6 +1,8 @@
 // The browser side of a live chart: rows of the hub, reduced to a Bokeh source; how fresh and how proven they are; pause, rewind;
 // the events behind a point.
 
+const RESTS_MS = 300; // the mouse has come to rest
+
 export function render({ model, view, el }) {
   const line = make("div");
   line.style.cssText = "display:flex;flex-wrap:wrap;gap:4px 10px;align-items:center;font:12px system-ui,sans-serif;min-height:20px;padding:0 4px";
@@ -15,41 +17,48 @@ export function render({ model, view, el }) {
     badge.textContent = "a static picture";
     return;
   }
-  const button = (text, title, act) => {
+  const button = (into, text, title, act) => {
     const found = make("button", "", text);
     found.style.cssText = "font:inherit;border:1px solid;border-radius:6px;background:none;color:inherit;padding:0 8px;cursor:pointer";
     found.title = title;
     found.onclick = act;
-    line.append(found);
+    into.append(found);
     return found;
   };
-  const back = () => (pageState.range || 300_000) / 2;
-  const pause = button("pause", "stop and go on", () => {
+  const pause = button(line, "pause", "stop and go on", () => {
     paused = !paused;
     pause.textContent = paused ? "go on" : "pause";
     pause.setAttribute("aria-pressed", String(paused));
     if (last) draw(...last);
   });
-  button("◀", "earlier", () => pageState.rewind(back()));
-  const later = button("▶", "later", () => pageState.rewind(-back()));
-  const live = button("live", "back to now", () => pageState.follow());
+  const showTime = timeControls(line, button);
 
   let paused = false;
   let drawn = "";
   let set = null; // the range that was set last
+  let zooming = 0; // while somebody moves it
   let last = null;
   const hidden = new Set(); // keys of `lines` that the legend has switched off
   const behind = model.overlay.shift_ms || model.overlay.source ? new Behind(model) : null;
 
-  // The page's range, unless somebody has zoomed; Bokeh's reset gives it back.
+  // The page's range. Who zooms or pans here moves the whole page, a moment after the mouse has come to rest; Bokeh's reset goes back.
   const follow = (range, span) => {
-    const zoomed = range.have_updated_interactively && set && (range.start !== set[0] || range.end !== set[1]);
-    if (zoomed) return;
+    if (zooming) return;
+    set = span; // before the range tells of it
     put(range, { start: span[0], end: span[1] });
     range.have_updated_interactively = true; // Bokeh's own range does not follow the data any more
-    set = span;
+  };
+  const zoomed = (range, source) => {
+    clearTimeout(zooming);
+    zooming = 0;
+    if (!set || (range.start === set[0] && range.end === set[1])) return;
+    zooming = setTimeout(() => {
+      zooming = 0;
+      pageState.zoom(range.start + source.due, range.end + source.due);
+    }, RESTS_MS);
   };
   const box = view.parent?.el;
+  const overTime = ["line", "area", "lines", "count"].includes(model.kind);
 
   const draw = (source, options) => {
     const colours = palette();
@@ -59,7 +68,7 @@ export function render({ model, view, el }) {
     badge.dataset.rows = String(source.received);
     proof.textContent = source.verified();
     proof.style.color = source.notices.verdict?.exact === false ? colours.bad : colours.good;
-    for (const each of [later, live]) each.hidden = !pageState.end;
+    showTime();
     if (box) box.style.opacity = source.word === "live" ? "1" : "0.5";
     const document_ = view.model.document;
     const target = document_?.get_model_by_name(model.target);
@@ -75,6 +84,15 @@ export function render({ model, view, el }) {
     if (!target.rtapTapped) {
       target.rtapTapped = true;
       target.selected.properties.indices.change.connect(() => tapped(target));
+      if (overTime) {
+        const { start, end } = plot.x_range.properties;
+        for (const each of [start, end]) each.change.connect(() => zoomed(plot.x_range, last[0]));
+        plot.on_event("reset", () => {
+          clearTimeout(zooming);
+          zooming = 0;
+          pageState.follow();
+        });
+      }
     }
     if (paused || document.hidden || el.offsetParent === null) return; // nobody sees it
     const span = source.span();
@@ -86,7 +104,7 @@ export function render({ model, view, el }) {
       fill(target, plot, document_, data);
     }
     if (behind) behind.draw(source, span, document_.get_model_by_name(`${model.target}-behind`));
-    if (!["line", "area", "lines", "count"].includes(model.kind)) return;
+    if (!overTime) return;
     if (span) follow(plot.x_range, span);
     else if (set) {
       set = null; // all that is held is shown again

@@ -7,6 +7,8 @@ const MOVES_MS = 500; // milliseconds between two moves of the page's span
 const DRAWS_MS = [33, 200]; // between two pictures of one chart or card: of a page that has time, and of one that is behind
 const LATER_MS = 2_000; // rows that are heard of so much later are of a later checkpoint
 const LENT = 900_000; // the range of a page without one while it is rewound
+const LEAST_RANGE = 1_000; // nobody zooms further in
+const UPDATES = 200; // how long the newest updates took is kept
 const REWOUND_MS = 2 * 3600_000; // a page that was rewound and left follows again after so long
 const FILTERS = ["page", "campaign", "country", "device"]; // columns that a page can be narrowed by
 
@@ -36,15 +38,35 @@ class PageState {
   rewind(ms) {
     const end = (this.end ?? this.newest) - ms;
     if (!this.newest || end >= this.newest) return this.follow();
-    if (!this.range) this.lent = LENT; // a chart that shows all that is held
-    this.rewoundAt = Date.now();
-    this.show({ end, range: this.range || LENT });
+    this.stay(end, this.range || LENT);
   }
 
-  // Back to the newest rows.
+  // Stop where it is.
+  pause() {
+    if (this.newest) this.stay(this.end ?? this.newest, this.range || LENT);
+  }
+
+  // Show just [begin, end): everything on the page shows the span that somebody has zoomed into.
+  zoom(begin, end) {
+    if (this.newest) this.stay(Math.round(end) - 1, Math.max(LEAST_RANGE, Math.round(end - begin)));
+  }
+
+  stay(end, range) {
+    this.before ??= this.range; // 0: all that is held was shown
+    this.rewoundAt = Date.now();
+    this.show({ end, range });
+  }
+
+  // Back to the newest rows, and to the range before.
   follow() {
-    this.show({ end: null, range: this.lent ? 0 : this.range });
-    this.lent = 0;
+    this.show({ end: null, range: this.before ?? this.range });
+    this.before = null;
+  }
+
+  // Show a range, to where the page is.
+  choose(range) {
+    this.before = null;
+    this.show({ range });
   }
 
   // Only rows of this value; null: of every value.
@@ -151,6 +173,7 @@ class Rows {
     this.at = undefined;
     this.due = 0; // a row is due so long after its time
     this.from = Infinity; // every row since then is held
+    this.stages = []; // of the newest updates; see `took`
     this.asking = false;
     this.notices = {}; // the newest of each kind
   }
@@ -173,7 +196,6 @@ class Rows {
     this.identity = change.identity;
     this.x ??= change.time;
     this.received = change.kind === "snapshot" ? change.rows.length : this.received + change.rows.length;
-    if (change.kind === "update") this.at = { toHub: change.receivedMs - change.appendedMs, toPage: Date.now() - change.receivedMs };
     // a snapshot that does not join what is held leaves a gap before it, which the store fills
     const joins = change.kind === "update" || change.rows.some((row) => this.held.has(this.key(row)));
     for (const row of change.rows) {
@@ -182,6 +204,7 @@ class Rows {
       const at = timeOf(row[this.x]);
       if (at > this.newest) this.newest = at;
     }
+    if (change.kind === "update" && change.rows.length) this.took(change);
     // of a run that has no row yet everything is held
     if (change.kind === "snapshot") {
       const since = this.live.length ? this.oldest(this.live) : -Infinity;
@@ -192,6 +215,14 @@ class Rows {
     this.trim();
     this.reach();
     this.tell();
+  }
+
+  // How long the stages of an update took, milliseconds: from when its newest row could be known (its time, and the lateness bound) to
+  // when it stood in the log; from there to the hub; and to this page.
+  took({ rows, appendedMs, receivedMs, boundMs }) {
+    const newest = Math.max(...rows.map((row) => timeOf(row[this.x])));
+    this.stages.push([appendedMs - (newest + this.due + boundMs), receivedMs - appendedMs, Date.now() - receivedMs]);
+    if (this.stages.length > UPDATES) this.stages.shift();
   }
 
   // What makes a row this row; the store writes times and numbers in its own way.
@@ -394,7 +425,7 @@ function showSource(model, draw) {
       requestAnimationFrame(() => {
         waiting = false;
         drawnAt = performance.now();
-        if (!model.el || model.el.offsetParent !== null) draw(source); // what nobody sees is drawn when somebody does
+        if (!model.held?.() && (!model.el || model.el.offsetParent !== null)) draw(source); // what nobody sees is drawn when somebody does
       });
     }, due - performance.now());
   };
@@ -409,6 +440,17 @@ function showSource(model, draw) {
     if (source.listeners.size > 0) return;
     source.stop();
     rowSources.delete(key);
+  };
+}
+
+// Pause, earlier, later and back to now, for the whole page; returns what shows how it is.
+function timeControls(into, press) {
+  const back = () => (pageState.range || 300_000) / 2;
+  press(into, "◀", "earlier", () => pageState.rewind(back()));
+  const later = press(into, "▶", "later", () => pageState.rewind(-back()));
+  const live = press(into, "live", "back to now", () => pageState.follow());
+  return () => {
+    for (const each of [later, live]) each.hidden = !pageState.end;
   };
 }
 
