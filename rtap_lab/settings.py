@@ -190,7 +190,8 @@ class Settings:
         if not self.proxy:
             return address
         proxied = self.proxy.rstrip("/").replace("{port}", str(port))
-        return re.sub("^http", "ws", proxied) if address.startswith("ws") else proxied
+        # with a slash: some proxies send who comes without one to the other address, and a WebSocket does not go there
+        return f"{re.sub('^http', 'ws', proxied)}/" if address.startswith("ws") else proxied
 
     @property
     def hub_names(self) -> list[str]:

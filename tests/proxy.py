@@ -38,6 +38,7 @@ class _Pages(RequestHandler):
         )
         answer = await AsyncHTTPClient().fetch(wanted, raise_error=False)
         self.set_status(answer.code)
+        self.clear_header("Content-Type")
         for name, value in answer.headers.get_all():
             if name.lower() not in _DROPPED:
                 self.add_header(name, value)

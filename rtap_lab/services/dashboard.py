@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
+
+import httpx
+import psutil
 
 from rtap_lab.endpoints import Endpoint
 from rtap_lab.live.access import issue, viewing
@@ -19,6 +23,12 @@ APP, ACCESS, FLINK_UI = (f"rtap_lab.dashboards.{name}" for name in ("app", "acce
 CONTROL = "rtap_lab.lab.control"
 """What `panel serve` runs, who may see it, and what is beside it; found by name, so that the supervisor imports neither panel
 nor tornado, and the dashboard can do what `Lab` does."""
+
+
+WORKS_S = 0.1
+"""Seconds of processor between two probes by which a process shows that it works."""
+BUSY_S = 60.0
+"""Seconds after which one that works and does not answer is no longer waited for."""
 
 
 def _file(module: str) -> Path:
@@ -39,6 +49,47 @@ def address(dashboard: Endpoint, page: str = "/app", *, view: bool = False) -> s
     assert dashboard.secret is not None
     secret = viewing(dashboard.secret) if view else dashboard.secret
     return f"{dashboard.for_browsers}/login?token={issue(secret, time.time())}&next={page}"
+
+
+class Liveness:
+    """Whether the dashboard lives: it answers, or it works. It makes a page at a time and answers nobody meanwhile; on a machine that is
+    full that takes longer than a probe waits, and who waits for the page must not lose it.
+
+    Args:
+        answers: Raises when the dashboard does not answer in time.
+        worked_s: Seconds of processor that a process has taken so far.
+    """
+
+    def __init__(self, answers: Callable[[], object], worked_s: Callable[[int], float] | None = None) -> None:
+        self._answers = answers
+        self._worked_s = worked_s or _worked_s
+        self._before = 0.0
+        self._silent_since: float | None = None
+
+    def __call__(self, pid: int) -> None:
+        """Nothing, where it lives.
+
+        Raises:
+            httpx.HTTPError: Where it does not answer and does not work, or has worked for too long.
+        """
+        before, self._before = self._before, self._worked_s(pid)
+        try:
+            self._answers()
+        except httpx.TimeoutException:
+            now = time.monotonic()
+            self._silent_since = self._silent_since or now
+            if self._before - before < WORKS_S or now - self._silent_since > BUSY_S:
+                raise
+        else:
+            self._silent_since = None
+
+
+def _worked_s(pid: int) -> float:
+    try:
+        times = psutil.Process(pid).cpu_times()
+    except psutil.Error:  # it has ended: that it does not answer says the rest
+        return 0.0
+    return times.user + times.system
 
 
 def ports(settings: Settings) -> list[str]:
@@ -87,6 +138,7 @@ def declare(site: Site) -> list[Service]:
         http.get(endpoint, "/liveness")
         return None
 
+    lives = Liveness(lambda: http.get(endpoint, "/liveness"))
     flink = site.endpoints.flink
     assert flink.tls is not None
     # secrets go by the environment: arguments can be read by other users
@@ -100,4 +152,6 @@ def declare(site: Site) -> list[Service]:
         "RTAP_FLINK_CERTIFICATE": flink.tls.certificate,
         "RTAP_FLINK_KEY": flink.tls.key,
     }
-    return [Service("dashboard", command, probe, port=port, link=f"{endpoint}/app", environment=environment)]
+    return [
+        Service("dashboard", command, probe, port=port, link=f"{endpoint}/app", environment=environment, lives=lives)
+    ]
