@@ -273,9 +273,16 @@ def test_the_dashboard_and_flinks_ui_open_to_a_token_and_to_this_machines_name_o
         status, _, _, text = whole(f"/login?token={wrong}")
         assert (status, "rtap dash" in text) == (403, True)
         assert whole("/app", Cookie=f"rtap-{port}={wrong}")[0] == 302
-    for page in ("//evil.example", "/%09/evil.example", "/%5Cevil.example", "https://evil.example", "/app%0d%0aX:y"):
+    for page in (
+        "/../elsewhere",
+        "//evil.example",
+        "/%09/evil.example",
+        "/%5Cevil.example",
+        "https://evil.example",
+        "/app%0d%0aX:y",
+    ):
         status, _, to, _ = whole(f"/login?token={token}&next={page}")
-        assert (status, to) == (302, "/app"), page
+        assert (status, to) == (302, "./app"), page
     status, cookie, _, _ = whole(f"/login?token={token}&next=/app")
     assert status == 302
     assert "HttpOnly" in cookie
