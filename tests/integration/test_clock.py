@@ -37,7 +37,7 @@ class Clock:
             **os.environ,
             "RTAP_STATE": str(self.lab.state.folder),
             "LD_PRELOAD": str(library),
-            "RTAP_TEST_CLOCK": str(self.file),
+            "WALLCLOCK_FILE": str(self.file),
         }
 
     def set(self, seconds: int) -> None:

@@ -19,7 +19,7 @@ static volatile int64_t none = 0;
 static volatile int64_t *moved = &none;
 
 __attribute__((constructor)) static void begin(void) {
-  const char *path = getenv("RTAP_TEST_CLOCK");
+  const char *path = getenv("WALLCLOCK_FILE");
   int file = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
   if (file < 0) return;
   void *found = mmap(NULL, sizeof(int64_t), PROT_READ, MAP_SHARED, file, 0);
