@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import struct
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +102,15 @@ def test_ten_minutes_forward_back_and_forward_again(clock: Clock) -> None:
     assert again["ledger"]["counted"] > back["ledger"]["counted"]
     rolled_up = {each["name"]: each["rows"] for each in again["compared"] if each["where"] == "rollup"}
     assert rolled_up["page_views_1m"] > 0, "the hour that is over was compared with its rollup"
+    spoil = (
+        "UPDATE page_views_1m_rollup SET views = views {} 1 WHERE rowid = (SELECT min(rowid) FROM page_views_1m_rollup)"
+    )
+    for sign, exact in (("+", False), ("-", True)):
+        with closing(sqlite3.connect(lab.state.folder / "store" / "points.sqlite")) as db, db:
+            assert db.execute(spoil.format(sign)).rowcount == 1
+        judged = json.loads(clock.rtap("verify", "--json", "--full").stdout)
+        wrong = {(each["name"], each["where"]) for each in judged["compared"] if each["differences"]}
+        assert (judged["exact"], wrong) == (exact, set() if exact else {("page_views_1m", "rollup")})
     after = {**find_services(lab.state.folder), "supervisor": find_supervisor(lab.state)}
     for each in (before, after):
         # Kafka's Java client counts its requests' time by the wall clock: a step forward makes those under way time out,
