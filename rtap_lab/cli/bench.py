@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 import yaml
@@ -15,6 +15,9 @@ from rtap_lab.cli import completing
 from rtap_lab.cli.app import HELP, AsJson, notes, open_lab, print_json
 from rtap_lab.cli.stack import fetch_components
 from rtap_lab.errors import SettingsError
+
+if TYPE_CHECKING:
+    from rtap_lab.bench.compare import Difference
 
 group = typer.Typer(
     no_args_is_help=True, context_settings=HELP, help="Benchmark reports, made by papermill from notebooks."
@@ -93,11 +96,19 @@ def compare(baseline: Path, value: Path, as_json: AsJson = False) -> None:
     In a CI job, the table also goes to its summary (`GITHUB_STEP_SUMMARY`).
     """
     from rtap_lab.bench.compare import compare as compared
-    from rtap_lab.bench.compare import summary
     from rtap_lab.bench.measurements import read
-    from rtap_lab.tables import Table
 
     found = compared(read(baseline), read(value))
+    _show(found, as_json)
+    if any(each.change == "worse" for each in found):
+        raise typer.Exit(3)
+
+
+def _show(found: list[Difference], as_json: bool) -> None:
+    """Print differences; in a CI job, to its summary too."""
+    from rtap_lab.bench.compare import summary
+    from rtap_lab.tables import Table
+
     if as_json:
         print_json([each.as_json() for each in found])
     else:
@@ -109,6 +120,26 @@ def compare(baseline: Path, value: Path, as_json: AsJson = False) -> None:
     if page := os.environ.get("GITHUB_STEP_SUMMARY"):
         with Path(page).open("a", encoding="utf-8") as written:
             written.write(summary(found))
+
+
+@group.command("continuous")
+def continuous(
+    commit: Annotated[str, typer.Argument(help="What it is held against: any name that git knows.")],
+    turns: Annotated[int, typer.Option(min=3, help="Processes of each of the two.")] = 5,
+    as_json: AsJson = False,
+) -> None:
+    """Hold this checkout's code against an earlier commit's, in turn on this machine; exit 3 at a regression.
+
+    What is measured are the contests of the report `ratios`. In a CI job, the table also goes to its summary.
+    """
+    from rich.progress import Progress
+
+    from rtap_lab.bench.continuous import against, checkout, root
+
+    with checkout(commit) as before, Progress(console=notes, transient=True) as bar:
+        task = bar.add_task(f"against {commit}", total=turns)
+        found = against(before, root(), turns=turns, progress=lambda turn: bar.update(task, completed=turn))
+    _show(found, as_json)
     if any(each.change == "worse" for each in found):
         raise typer.Exit(3)
 
