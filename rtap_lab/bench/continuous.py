@@ -20,6 +20,9 @@ from rtap_lab.errors import JobError, SettingsError
 TURNS = 5
 """Processes of each of the two."""
 
+AGAIN = 2
+"""So often all turns are played again while something is worse."""
+
 NOISE = 0.12
 """What the least of `TURNS` processes differs by where nothing was changed: 6 % at most in twelve such pairs, on a full machine."""
 
@@ -98,18 +101,26 @@ def against(
 
     Args:
         before, now: Folders that hold a `rtap_lab`.
-        turns: Processes of each.
+        turns: Processes of each, three at least. Where something is worse, as many again, and once more: noise goes by that.
         progress: Called with the number of turns that are over.
 
     Raises:
         JobError: When there is no contest that both have.
     """
     samples: dict[str, list[dict[str, float]]] = {"before": [], "now": []}
-    for turn in range(turns):
+    for turn in range(turns * (1 + AGAIN)):
         pair = [("before", before), ("now", now)]
         for name, package in pair if turn % 2 else reversed(pair):
             samples[name].append(sample(package))
         progress(turn + 1)
+        if (turn + 1) % turns == 0:
+            found = _differences(samples)
+            if not any(each.change == "worse" for each in found):
+                break
+    return found
+
+
+def _differences(samples: dict[str, list[dict[str, float]]]) -> list[Difference]:
     both = [name for name in samples["before"][0] if name in samples["now"][0]]
     if not both:
         raise JobError("the two have no contest in common")

@@ -138,7 +138,11 @@ def continuous(
 
     with checkout(commit) as before, Progress(console=notes, transient=True) as bar:
         task = bar.add_task(f"against {commit}", total=turns)
-        found = against(before, root(), turns=turns, progress=lambda turn: bar.update(task, completed=turn))
+
+        def played(turn: int) -> None:
+            bar.update(task, completed=turn, total=-(-turn // turns) * turns)
+
+        found = against(before, root(), turns=turns, progress=played)
     _show(found, as_json)
     if any(each.change == "worse" for each in found):
         raise typer.Exit(3)
