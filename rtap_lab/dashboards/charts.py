@@ -116,7 +116,7 @@ class LiveChart(pn.viewable.Viewer):
         return self._drawn(plans.table(self.query, columns, keep))
 
     def overlay(self, earlier: Duration | None = None, *, source: str | None = None) -> LiveChart:
-        """The same line or area with another course behind it, dashed.
+        """The same line or area with another course behind it, dashed; of a number, how it differs from that one.
 
         Args:
             earlier: "24h": the same time yesterday.
@@ -184,6 +184,8 @@ class LiveChart(pn.viewable.Viewer):
         about = fed(self.hub, self.query, self.source)
         card: dict[str, Any] = {"kind": plan.kind, "options": plan.options | {"label": plan.title}, "wide": True}
         card |= {name: about[name] for name in ("channel", "time", "columns")}
+        if plan.overlay:
+            card["overlay"] = plan.overlay
         if self._instead:
             card["instead"] = [dict(each) for each in self._instead]
         return Board(

@@ -47,18 +47,18 @@ class ChartPlan:
         return REDUCED_BY[self.kind]
 
     def over(self, earlier: Duration | None = None, source: str | None = None) -> ChartPlan:
-        """The same with another course behind it.
+        """The same with another course behind it; a number is held against that one.
 
         Args:
             earlier: "24h": its own course so long before.
             source: Another source, whose newest row is put under the newest here.
 
         Raises:
-            SettingsError: When it is no line or area, or not one of both is given.
+            SettingsError: When it is no line, area or number, or not one of both is given.
         """
-        if self.kind not in ("line", "area"):
+        if self.kind not in ("line", "area", "number"):
             raise SettingsError(
-                f"overlay: a {self.kind} has no course to compare with", hint="lines and areas have one"
+                f"overlay: a {self.kind} has no course to compare with", hint="lines, areas and numbers have one"
             )
         if (earlier is None) == (source is None):
             raise SettingsError("overlay: give either how much earlier, or a source")

@@ -18,7 +18,7 @@ from playwright.sync_api import Page, WebSocket, expect
 from rtap_lab.dashboards import app
 from rtap_lab.dashboards.charts import LiveChart, event_feed
 from rtap_lab.dashboards.control import routes
-from rtap_lab.events.times import instant_text
+from rtap_lab.events.times import instant_ms, instant_text
 from rtap_lab.queries.audience import AUDIENCE, FUNNEL
 from rtap_lab.queries.builders import begin, count, field, tumble
 from rtap_lab.queries.query import Query, query
@@ -126,6 +126,8 @@ class Site:
                 LiveChart(hub, queries["cart_to_purchase"]).table(),
                 traffic.line().overlay("2min"),
                 traffic.line().overlay(source="again"),
+                traffic.number().overlay("2min"),
+                traffic.number().overlay(source="again"),
                 event_feed(hub, keep=5),
             )
 
@@ -519,6 +521,13 @@ def test_every_kind_of_chart_is_drawn_from_the_hub(
         20,
         lambda: AssertionError(f"nothing is drawn after a rewind: {drawn(page)}"),
     )
+    views = {row["window_end"]: row["views"] for row in site.shop.rows["traffic_hop"]}
+    newest = max(views)
+    earlier = views[instant_text((instant_ms(newest) or 0) - 120_000)]
+    percent = f"{abs(views[newest] / earlier - 1) * 100:.0f} % against the same 2 min before ({earlier:,})"
+    overlaid = page.locator(".tile .change").filter(has_text="against")
+    expect(overlaid.nth(0)).to_contain_text(percent, timeout=15_000)
+    expect(overlaid.nth(1)).to_contain_text(f"0 % against again ({views[newest]:,})")
     legend = page.locator(".rtap-legend button")
     expect(legend).to_have_count(6)
     legend.first.click()

@@ -172,6 +172,16 @@ const changed = (now, then, of = "the ") => {
   return `${arrow(percent)} ${shortly(Math.abs(percent))} % against ${of}${spanWords(pageState.range)} before`;
 };
 
+const against = (now, then, of) => (then ? `${arrow(now - then)} ${shortly(Math.abs((now / then - 1) * 100))} % against ${of} (${shortly(then)})` : `none in ${of}`);
+
+// The numbers of an earlier course, by time, in the span that is shown.
+function pastValues({ rows, shift }, span, { y, x, where }) {
+  const sums = new Map();
+  const chosen = rows.filter((row) => where.every(([name, wanted]) => row[name] === wanted));
+  for (const row of within(chosen, x, span && span.map((at) => at - shift))) sums.set(timeOf(row[x]), (sums.get(timeOf(row[x])) ?? 0) + (row[y] ?? 0));
+  return [...sums].sort(([a], [b]) => a - b).map(([, sum]) => sum);
+}
+
 const fresh = (box, source) => box.classList.toggle("stale", source.word !== "live" || pageState.isOld());
 
 const cards = {
@@ -282,7 +292,9 @@ const cards = {
     const course = make("div");
     card.append(label, value, change, course);
     box.append(card);
+    const behind = model.overlay ? new Behind(model) : null;
     return [
+      () => behind?.stop(),
       showRows(model, (source, { y, how, x, where = [] }) => {
         fresh(card, source);
         prove(mark, [source]);
@@ -303,13 +315,16 @@ const cards = {
         };
         const values = valuesOf(span);
         const before = earlier([source], span);
-        const then = before ? valuesOf(before) : []; // nothing, where no row is so old
+        const past = behind?.look(source, span);
+        const of = past ? (model.overlay.source ? model.overlay.source : `the same ${spanWords(past.shift)} before`) : null;
+        const then = past ? pastValues(past, span, { y, x, where }) : before ? valuesOf(before) : []; // nothing, where no row is so old
         const shown = how === "last" ? values.at(-1) ?? 0 : total(values);
         value.textContent = shortly(shown);
         course.replaceChildren(sparkline(values));
         const part = span && !source.knows(span[0]);
         if (pageState.isOld() || (part && how !== "last")) change.textContent = source.words();
         else if (source.unfiltered().length) change.textContent = `of every ${source.unfiltered().join(" and ")}`;
+        else if (past) change.textContent = then.length ? against(shown, how === "last" ? then.at(-1) : total(then), of) : `nothing is held of ${of}`;
         else if (!then.length) change.textContent = how === "last" ? (values.length > 2 ? `mean of the range ${shortly(total(values) / values.length)}` : "") : span ? `in ${spanWords(pageState.range)}` : "";
         else change.textContent = how === "last" ? changed(shown, total(then) / then.length, "the mean of the ") : changed(shown, total(then));
       }),

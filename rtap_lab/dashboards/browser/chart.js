@@ -103,7 +103,13 @@ export function render({ model, view, el }) {
       drawn = now;
       fill(target, plot, document_, data);
     }
-    if (behind) behind.draw(source, span, document_.get_model_by_name(`${model.target}-behind`));
+    const below = behind && document_.get_model_by_name(`${model.target}-behind`);
+    if (below) {
+      const { rows, shift } = behind.look(source, span);
+      const past = reductions[model.reduce](rows, { x: source.x, ...model.options }, span && span.map((at) => at - shift));
+      past.x = past.x.map((at) => at + shift);
+      put(below, { data: past });
+    }
     if (!overTime) return;
     if (span) follow(plot.x_range, span);
     else if (set) {
@@ -177,53 +183,6 @@ export function render({ model, view, el }) {
     stop();
     behind?.stop();
   });
-}
-
-// What is drawn behind a course: the same so long before, or another source's.
-class Behind {
-  constructor(model) {
-    this.model = model;
-    this.shift = model.overlay.shift_ms ?? null;
-    this.rows = [];
-    this.asked = "";
-    if (model.overlay.source) {
-      this.other = null;
-      const { url, token, channel, time } = model; // Panel's model is a proxy: it cannot be spread
-      this.ended = showSource({ url, token, channel, time, source: model.overlay.source }, (source) => (this.other = source));
-    }
-  }
-
-  stop() {
-    this.ended?.();
-  }
-
-  draw(source, span, target) {
-    if (!target) return;
-    const { model } = this;
-    let shift = this.shift;
-    if (this.other) {
-      this.rows = this.other.all();
-      shift = source.newest - this.other.newest;
-    } else if (source.newest) this.fetch(source, span ?? [source.oldest(source.all()), source.newest + 1]);
-    const data = reductions[model.reduce](this.rows, { x: source.x, ...model.options }, span && span.map((at) => at - shift));
-    data.x = data.x.map((at) => at + shift);
-    put(target, { data });
-  }
-
-  // Rows of the past come once a minute, or when the span becomes another.
-  async fetch(source, [begin, end]) {
-    const minute = 60_000;
-    const from = Math.floor(begin / minute) * minute - this.shift;
-    const upto = Math.ceil(end / minute) * minute - this.shift;
-    if (this.asked === `${from} ${upto}` || !Number.isFinite(from)) return;
-    this.asked = `${from} ${upto}`;
-    try {
-      const found = await source.hub.history({ ...source.asked, begin_ms: from + source.due, end_ms: upto + source.due, limit: MOST_PAST });
-      this.rows = found.rows;
-    } catch {
-      this.asked = ""; // the hub is away: asked again with the next rows
-    }
-  }
 }
 
 // What the browser changes is its own business: Python is not told. A server looks at `sync`; Panel's channel to a kernel does not

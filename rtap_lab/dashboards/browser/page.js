@@ -443,6 +443,50 @@ function showSource(model, draw) {
   };
 }
 
+// What a course or number is held against: the same so long before, or another source's.
+class Behind {
+  constructor(model) {
+    this.model = model;
+    this.shift = model.overlay.shift_ms ?? null;
+    this.rows = [];
+    this.asked = "";
+    if (model.overlay.source) {
+      this.other = null;
+      const { url, token, channel, time } = model; // Panel's model is a proxy: it cannot be spread
+      this.ended = showSource({ url, token, channel, time, source: model.overlay.source }, (source) => (this.other = source));
+    }
+  }
+
+  stop() {
+    this.ended?.();
+  }
+
+  // Its rows, and how much earlier they are, milliseconds.
+  look(source, span) {
+    let { shift } = this;
+    if (this.other) {
+      this.rows = this.other.all();
+      shift = source.newest - this.other.newest;
+    } else if (source.newest) this.fetch(source, span ?? [source.oldest(source.all()), source.newest + 1]);
+    return { rows: this.rows, shift };
+  }
+
+  // Rows of the past come once a minute, or when the span becomes another.
+  async fetch(source, [begin, end]) {
+    const minute = 60_000;
+    const from = Math.floor(begin / minute) * minute - this.shift;
+    const upto = Math.ceil(end / minute) * minute - this.shift;
+    if (this.asked === `${from} ${upto}` || !Number.isFinite(from)) return;
+    this.asked = `${from} ${upto}`;
+    try {
+      const found = await source.hub.history({ ...source.asked, begin_ms: from + source.due, end_ms: upto + source.due, limit: MOST_PAST });
+      this.rows = found.rows;
+    } catch {
+      this.asked = ""; // the hub is away: asked again with the next rows
+    }
+  }
+}
+
 // Pause, earlier, later and back to now, for the whole page; returns what shows how it is.
 function timeControls(into, press) {
   const back = () => (pageState.range || 300_000) / 2;
