@@ -7,6 +7,7 @@ make a browser send (foreign Origin, a rebound Host, `text/plain`, which asks fo
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -216,6 +217,32 @@ def test_another_user_can_read_none_of_the_labs_files(stack: Lab) -> None:
     )
     for path in (p for p in secret.rglob("*") if p.is_file() and p.suffix not in (".p12", ".pem")):
         assert path.read_text() not in commands, f"{path.name} is shown to all by `ps`"
+
+
+def test_another_user_gets_nothing_from_hub_dashboard_and_store(stack: Lab) -> None:
+    """The ports are open to every user of the machine; what they serve asks for a token, and files are their owner's."""
+    if os.getuid() != 0:
+        return  # there is no other user to try it as: that nobody is served without a token is tried below
+    hub, dashboard = stack.endpoints.hub, stack.endpoints.dashboard
+    files = [str(path) for path in stack.state.folder.rglob("*") if path.is_file()]
+    assert any(path.endswith("points.sqlite") for path in files)
+
+    def attempt() -> list[str]:
+        got = [path for path in files if os.access(path, os.R_OK) or os.access(path, os.W_OK)]
+        for page in ("/app", "/control/facts", "/flink/jobs/overview"):
+            status = httpx.get(f"{dashboard}{page}", trust_env=False).status_code
+            if status not in (302, 403):
+                got.append(f"{page}: {status}")
+        act = httpx.post(f"{dashboard}/control/act", json={"act": "verify"}, trust_env=False).status_code
+        if act != 403:
+            got.append(f"an act: {act}")
+        with connect(hub.address, proxy=None) as socket_:
+            socket_.send(authorize("guessed"))
+            with contextlib.suppress(ConnectionClosed):
+                got.append(f"the hub: {socket_.recv(timeout=10)!r}")
+        return got
+
+    assert as_nobody(attempt) == []
 
 
 def test_the_hub_tells_nothing_without_a_token(stack: Lab) -> None:
