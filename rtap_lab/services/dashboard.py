@@ -153,5 +153,13 @@ def declare(site: Site) -> list[Service]:
         "RTAP_FLINK_KEY": flink.tls.key,
     }
     return [
-        Service("dashboard", command, probe, port=port, link=f"{endpoint}/app", environment=environment, lives=lives)
+        Service(
+            "dashboard",
+            command,
+            probe,
+            port=port,
+            link=f"{endpoint.for_browsers}/app",
+            environment=environment,
+            lives=lives,
+        )
     ]

@@ -38,6 +38,6 @@ def declare(site: Site) -> list[Service]:
             probe,
             port=site.ports["flink"],
             environment=cluster.environment(),
-            link=f"{site.endpoints.dashboard}/flink/",
+            link=f"{site.endpoints.dashboard.for_browsers}/flink/",
         )
     ]
