@@ -102,9 +102,8 @@ def test_ten_minutes_forward_back_and_forward_again(clock: Clock) -> None:
     assert again["ledger"]["counted"] > back["ledger"]["counted"]
     rolled_up = {each["name"]: each["rows"] for each in again["compared"] if each["where"] == "rollup"}
     assert rolled_up["page_views_1m"] > 0, "the hour that is over was compared with its rollup"
-    spoil = (
-        "UPDATE page_views_1m_rollup SET views = views {} 1 WHERE rowid = (SELECT min(rowid) FROM page_views_1m_rollup)"
-    )
+    first = "SELECT window_start, page FROM page_views_1m_rollup WHERE page IS NOT NULL ORDER BY 1, 2 LIMIT 1"
+    spoil = f"UPDATE page_views_1m_rollup SET views = views {{}} 1 WHERE (window_start, page) = ({first})"
     for sign, exact in (("+", False), ("-", True)):
         with closing(sqlite3.connect(lab.state.folder / "store" / "points.sqlite")) as db, db:
             assert db.execute(spoil.format(sign)).rowcount == 1
