@@ -43,7 +43,8 @@ def _seen() -> SplitResult:
 def is_proxy(origin: str | None) -> bool:
     """Whether a page's origin is that of the proxy before us, which may give requests another Host."""
     seen = _seen()
-    return origin is not None and seen.hostname not in LOCAL and urlsplit(origin)[:2] == seen[:2]
+    proxied = seen.hostname is not None and seen.hostname not in LOCAL
+    return proxied and origin is not None and urlsplit(origin)[:2] == seen[:2]
 
 
 def is_local(request: HTTPServerRequest) -> bool:

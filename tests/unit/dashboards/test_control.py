@@ -131,3 +131,23 @@ def test_a_viewers_token_is_none_of_an_owner(monkeypatch: pytest.MonkeyPatch) ->
     assert access._who(issue(viewing(SECRET), time.time())) == access.VIEWER
     assert access._who(issue(viewing(viewing(SECRET)), time.time())) is None
     assert access._who("") is None
+
+
+@pytest.mark.parametrize(
+    ("address", "origin", "is_it"),
+    [
+        ("https://hub.example.org/user/me/proxy/8050", "https://hub.example.org", True),
+        ("https://hub.example.org/user/me/proxy/8050", "http://hub.example.org", False),
+        ("https://hub.example.org/user/me/proxy/8050", "https://evil.example", False),
+        ("https://hub.example.org/user/me/proxy/8050", "null", False),
+        ("https://hub.example.org/user/me/proxy/8050", None, False),
+        ("http://127.0.0.1:8050", "http://127.0.0.1:9999", False),
+        ("", "null", False),
+        ("", "", False),
+    ],
+)
+def test_only_the_proxys_own_pages_are_of_the_proxy(
+    monkeypatch: pytest.MonkeyPatch, address: str, origin: str | None, is_it: bool
+) -> None:
+    monkeypatch.setenv("RTAP_DASHBOARD_ADDRESS", address)
+    assert access.is_proxy(origin) is is_it
