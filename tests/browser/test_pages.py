@@ -342,6 +342,34 @@ def test_a_zoom_into_one_chart_moves_the_whole_page_and_live_goes_back(
     assert errors == []
 
 
+def test_a_zoom_moves_a_page_without_a_range_too(site: Site, page: Page, errors: list[str]) -> None:
+    site.open(page, "charts")
+    area = "Views and visitors of the last minute, every 10 s"
+    until(lambda: waited(page) and len(x_range(page, area)) >= 2, 20, lambda: AssertionError("no figure"))
+    whole = x_range(page, area)
+    chart = page.locator(".bk-Figure").nth(1).bounding_box()
+    assert chart is not None
+    y = chart["y"] + chart["height"] / 2
+    page.mouse.move(chart["x"] + chart["width"] * 0.7, y)
+    page.mouse.down()
+    page.mouse.move(chart["x"] + chart["width"] * 0.5, y, steps=5)
+    page.mouse.up()
+    page.wait_for_function("new URLSearchParams(location.hash.slice(1)).has('end')", timeout=10_000)
+    shown = x_range(page, area)
+    assert shown[:2] != whole[:2]
+    minutes = "Adds to cart that led to nothing, by 60 s"
+    until(
+        lambda: waited(page) and abs(x_range(page, minutes)[0] - shown[0]) < 61_000,
+        20,
+        lambda: AssertionError(f"{x_range(page, minutes)}, {shown}"),
+    )
+    page.get_by_title("back to now").nth(1).click()
+    assert "end=" not in page.url
+    assert "range=" not in page.url, "all that is held is shown again"
+    until(lambda: waited(page) and x_range(page, area)[0] <= whole[0], 20, lambda: AssertionError("it stays zoomed"))
+    assert errors == []
+
+
 def x_range(page: Page, title: str) -> list[float]:
     """What a figure shows, [begin, end) in milliseconds; empty before it is there."""
     script = """title => Bokeh.documents.flatMap(d => [...d._all_models.values()].filter(m => m.type === 'Figure' && m.title.text === title)

@@ -51,7 +51,8 @@ export function render({ model, view, el }) {
   const zoomed = (range, source) => {
     clearTimeout(zooming);
     zooming = 0;
-    if (!set || (range.start === set[0] && range.end === set[1])) return;
+    // of a page without a range Bokeh's own range follows the data, until somebody moves it
+    if (set ? range.start === set[0] && range.end === set[1] : !range.have_updated_interactively) return;
     zooming = setTimeout(() => {
       zooming = 0;
       pageState.zoom(range.start + source.due, range.end + source.due);

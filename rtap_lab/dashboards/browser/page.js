@@ -370,8 +370,8 @@ function untilRemoved(model, view, stop) {
 /** Show a query's rows: `draw(source, options)` is called when there is something new. While the page is narrowed by columns that
  * the query does not have, the rows of the one of `model.instead` are shown that lacks the fewest. Returns what ends it. */
 function showRows(model, draw) {
-  const { url, token, source, el, options } = model;
-  const others = (model.instead ?? []).map((each) => ({ url, token, source, el, ...each, options: { ...options, ...each.options } }));
+  const { url, token, source, el, options, held } = model;
+  const others = (model.instead ?? []).map((each) => ({ url, token, source, el, held, ...each, options: { ...options, ...each.options } }));
   if (!others.length) return showSource(model, (found) => draw(found, options));
   const chosen = () => {
     const names = Object.keys(pageState.filters);
