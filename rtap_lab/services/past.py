@@ -12,14 +12,12 @@ from functools import partial
 from operator import attrgetter, itemgetter
 from typing import Any
 
-from confluent_kafka import Message
-
 from rtap_lab.errors import LiveError
 from rtap_lab.events.codec import decode
 from rtap_lab.events.model import FUTURE_MS, STRING_FIELDS
 from rtap_lab.events.times import instant_ms, instant_text
 from rtap_lab.jobs.model import Run, run_of, runs_on
-from rtap_lab.kafka.clients import is_temporary, read_range
+from rtap_lab.kafka.clients import Record, is_temporary, read_range
 from rtap_lab.kafka.recorder import offsets_at
 from rtap_lab.live.protocol import Events, History, Latest, Question
 from rtap_lab.queries.query import Query, WindowQuery
@@ -192,7 +190,7 @@ class Past:
                 yield each.event if each.fate == "counted" else None
 
 
-def arrived(record: Message) -> list[dict[str, Any]]:
+def arrived(record: Record) -> list[dict[str, Any]]:
     """The events of a record as they stand in the log, whatever becomes of them; no ticks."""
     place, arrival = f"{record.partition()}-{record.offset()}", instant_text(record.timestamp()[1])
     found = []
