@@ -12,13 +12,18 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 from websockets.sync.client import connect
 
 from rtap_lab.endpoints import Endpoint
+from rtap_lab.errors import LiveError
+from rtap_lab.events.model import TICK
+from rtap_lab.kafka.clients import producer
+from rtap_lab.kafka.names import LIVE_EVENTS
 from rtap_lab.lab import Lab
 from rtap_lab.live.access import issue
 from rtap_lab.live.client import ask, snapshots
-from rtap_lab.live.protocol import Events, History, Subscribe, authorize, encode, messages_of
+from rtap_lab.live.protocol import Events, History, Latest, Subscribe, authorize, encode, messages_of
 from rtap_lab.queries.standard import standard_queries
 from rtap_lab.stack.supervisor import find_services
 from rtap_lab.waiting import until
@@ -131,6 +136,35 @@ def test_a_verdict_is_told_and_the_events_behind_a_row_are_those_it_counts(stack
             found = ask(stack.endpoints.hub, Events(name, row, limit=1000))
             assert (found["found"], found["complete"]) == (row[measure], True), (name, row)
             assert len(found["events"]) == min(1000, row[measure])
+
+
+def test_the_newest_events_are_those_of_the_log_whatever_becomes_of_them(stack: Lab) -> None:
+    stack.simulate(rate=100, seconds=3, seed=46)
+    out = producer(stack.endpoints.kafka)
+    for number in range(3):
+        out.produce(LIVE_EVENTS, b'{"event_id": "feed %d"}' % number, b"k")
+    assert out.flush(10) == 0
+
+    def newest() -> list[dict[str, Any]]:
+        return list(ask(stack.endpoints.hub, Latest(limit=100))["events"])
+
+    found = until(
+        lambda: n if len({e["event_id"] for e in (n := newest()) if e["event_id"].startswith("feed ")}) == 3 else None,
+        10,
+    )
+    assert found, newest()
+    assert len(found) == 100
+    assert len({each["place"] for each in found}) == 100
+    arrivals = [each["arrival"] for each in found]
+    assert arrivals == sorted(arrivals, reverse=True)
+    assert all(each.get("event_type") != TICK for each in found)
+    for refused, words in (
+        (Latest(limit=0), "1 to 100"),
+        (Latest(limit=101), "1 to 100"),
+        (Latest("nowhere"), "no run reads"),
+    ):
+        with pytest.raises(LiveError, match=words):
+            ask(stack.endpoints.hub, refused)
 
 
 def test_two_hubs_show_the_same_through_a_death_and_provisional_rows_become_final(tmp_path: Path) -> None:

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from rtap_lab.errors import LiveError
+from rtap_lab.events.model import TICK_RECORD
 from rtap_lab.events.times import instant_text
 from rtap_lab.queries.catalogue import packaged
 from rtap_lab.queries.query import Query
 from rtap_lab.reference.engine import rows_of
 from rtap_lab.reference.fates import Event
-from rtap_lab.services.past import behind
+from rtap_lab.services.past import MOST_TEXT, arrived, behind
 
 SEED = 7
 QUERIES = packaged()
@@ -73,3 +74,43 @@ def test_behind_a_match_lies_the_visitors_path() -> None:
 def test_what_is_no_row_is_refused(row: dict[str, Any]) -> None:
     with pytest.raises(LiveError, match="this is no row of page_views_1m"):
         behind(QUERIES["page_views_1m"], row)
+
+
+class Message:
+    """A record of the log."""
+
+    def __init__(
+        self, value: bytes | None, *, partition: int = 3, offset: int = 7, arrival_ms: int = 1_767_261_600_040
+    ):
+        self._value, self._partition, self._offset, self._arrival_ms = value, partition, offset, arrival_ms
+
+    def value(self) -> bytes | None:
+        return self._value
+
+    def partition(self) -> int:
+        return self._partition
+
+    def offset(self) -> int:
+        return self._offset
+
+    def timestamp(self) -> tuple[int, int]:
+        return 1, self._arrival_ms
+
+
+def test_what_arrives_is_told_as_it_stands_whatever_becomes_of_it() -> None:
+    good = b'{"event_id":"a","event_type":"page_view","event_time":"2026-01-01T10:00:00.000Z","visitor_id":"v","page":"/x"}'
+    (told,) = arrived(Message(good))
+    place = {"arrival": "2026-01-01T10:00:00.040Z", "place": "3-7"}
+    assert told == place | {
+        "event_id": "a",
+        "event_type": "page_view",
+        "event_time": "2026-01-01T10:00:00.000Z",
+        "visitor_id": "v",
+        "page": "/x",
+    }
+    assert arrived(Message(b'{"event_id": "without the rest"}')) == [place | {"event_id": "without the rest"}]
+    assert [each["event_id"] for each in arrived(Message(b'[{"event_id": "1"}, {"event_id": "2"}]'))] == ["1", "2"]
+    (long,) = arrived(Message(b'{"event_id": "%s"}' % (b"x" * 9_000)))
+    assert len(long["event_id"]) == MOST_TEXT, "what is refused for its size is shown in part"
+    for none in (TICK_RECORD, b"no JSON", b"", None):
+        assert arrived(Message(none)) == []
