@@ -145,14 +145,13 @@ def test_the_newest_events_are_those_of_the_log_whatever_becomes_of_them(stack: 
         out.produce(LIVE_EVENTS, b'{"event_id": "feed %d"}' % number, b"k")
     assert out.flush(10) == 0
 
-    def newest() -> list[dict[str, Any]]:
-        return list(ask(stack.endpoints.hub, Latest(limit=100))["events"])
+    def newest() -> list[dict[str, Any]] | None:
+        """The newest, once those three are among them."""
+        found: list[dict[str, Any]] = ask(stack.endpoints.hub, Latest(limit=100))["events"]
+        return found if sum(each.get("event_id", "").startswith("feed ") for each in found) == 3 else None
 
-    found = until(
-        lambda: n if len({e["event_id"] for e in (n := newest()) if e["event_id"].startswith("feed ")}) == 3 else None,
-        10,
-    )
-    assert found, newest()
+    found = until(newest, 10)
+    assert found
     assert len(found) == 100
     assert len({each["place"] for each in found}) == 100
     arrivals = [each["arrival"] for each in found]
