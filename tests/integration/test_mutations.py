@@ -120,7 +120,8 @@ class World:
 
     def kept_rows(self, topic: str, test: Callable[[Row], bool]) -> list[int]:
         rows = ((n, row_of(each.value)) for n, each in enumerate(getattr(self, topic)))
-        found = [n for n, row in rows if row is not None and test(row)]  # other tests leave foreign ones
+        # other tests leave foreign ones
+        found = [n for n, row in rows if row is not None and row["source"] == self.source and test(row)]
         self.dice.shuffle(found)
         return found
 

@@ -178,7 +178,7 @@ const against = (now, then, of) => (then ? `${arrow(now - then)} ${shortly(Math.
 function pastValues({ rows, shift }, span, { y, x, where }) {
   const sums = new Map();
   const chosen = rows.filter((row) => where.every(([name, wanted]) => row[name] === wanted));
-  for (const row of within(chosen, x, span && span.map((at) => at - shift))) sums.set(timeOf(row[x]), (sums.get(timeOf(row[x])) ?? 0) + (row[y] ?? 0));
+  for (const row of within(chosen, x, span.map((at) => at - shift))) sums.set(timeOf(row[x]), (sums.get(timeOf(row[x])) ?? 0) + (row[y] ?? 0));
   return [...sums].sort(([a], [b]) => a - b).map(([, sum]) => sum);
 }
 
@@ -317,7 +317,8 @@ const cards = {
         const before = earlier([source], span);
         const past = behind?.look(source, span);
         const of = past ? (model.overlay.source ? model.overlay.source : `the same ${spanWords(past.shift)} before`) : null;
-        const then = past ? pastValues(past, span, { y, x, where }) : before ? valuesOf(before) : []; // nothing, where no row is so old
+        const shownSpan = span ?? [-Infinity, source.newest + 1]; // more than that is held of the past
+        const then = past ? pastValues(past, shownSpan, { y, x, where }) : before ? valuesOf(before) : []; // nothing, where no row is so old
         const shown = how === "last" ? values.at(-1) ?? 0 : total(values);
         value.textContent = shortly(shown);
         course.replaceChildren(sparkline(values));

@@ -336,7 +336,15 @@ def test_frames_carry_what_was_said(rows: list[Row], encoding: Encoding) -> None
         "forgotten": 0,
         "provisional": False,
     }
-    about |= {"first_row": "", "first_row_ms": 0, "due_ms": 0, "prev_seq": 1, "appended_ms": 1, "received_ms": 2}
+    about |= {
+        "first_row": "",
+        "first_row_ms": 0,
+        "due_ms": 0,
+        "bound_ms": 0,
+        "prev_seq": 1,
+        "appended_ms": 1,
+        "received_ms": 2,
+    }
     said = Update(**about, rows=rows, seqs=list(range(len(rows))), checksum=checksum(rows, ["n", "page"]))
     messages = [Message(said)] * (len(rows) * 9 or 1)
     found = messages_of(frame(messages, encoding))
