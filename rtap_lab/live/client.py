@@ -91,7 +91,7 @@ def snapshots(hub: Endpoint, channels: Collection[str], source: str, *, patience
 
 
 def ask(hub: Endpoint, request: Question, *, patience: float = 30.0) -> dict[str, Any]:
-    """Ask for the past: rows of a time range (`rows`, `more`), or the events behind a row (`events`, `found`, `complete`).
+    """Ask for the past: rows of a time range (`rows`, `more`), the events behind a row (`events`, `found`, `complete`), or the newest (`events`).
 
     Raises:
         LiveError: When the hub does not answer, or refuses.
@@ -104,7 +104,7 @@ def ask(hub: Endpoint, request: Question, *, patience: float = 30.0) -> dict[str
                 for message in messages_of(socket.recv(timeout=max(0.0, deadline - time.monotonic()))):
                     if message["type"] == "error":
                         raise LiveError(f"hub: {message['message']}")
-                    if message["type"] in ("history", "events"):
+                    if message["type"] in ("history", "events", "latest"):
                         return message
     except (OSError, TimeoutError, WebSocketException) as error:
         raise LiveError(f"hub: {hub} does not answer: {error}", hint="`rtap status`") from error
