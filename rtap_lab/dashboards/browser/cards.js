@@ -726,7 +726,7 @@ const cards = {
           line.title = job.error ?? job.note ?? "";
           return line;
         });
-        table.replaceChildren(headOf(["job", "state", "watermark", "lag", "checkpoint", "late", "rejected"]), ...lines);
+        table.replaceChildren(headOf(["job", "state", "watermark", "lag", "checkpoint", "late", "rejected"], [27, 14, 13, 11, 13, 11, 11]), ...lines);
         const acts = facts.not_running.map((name) => [`run ${name}`, { act: "job_run", name }]);
         for (const job of facts.jobs.filter(({ source }) => source === "live")) {
           if (job.state === "RUNNING") acts.push([`savepoint ${job.name}`, { act: "job_savepoint", name: job.name }], [`stop ${job.name}`, { act: "job_stop", name: job.name }]);
