@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from rtap_lab.bench.continuous import against, checkout, root
+from rtap_lab.bench.ratios import contests
 from rtap_lab.errors import SettingsError
 
 BASE = Path(__file__).with_name("base_commit")
@@ -16,14 +17,14 @@ BASE = Path(__file__).with_name("base_commit")
 
 SLOWER = """
 
-_decode = decode
+_{name} = {name}
 
 
-def decode(record):  # the least that a regression of a fifth would be
+def {name}(*given):
     import time
 
     began = time.perf_counter_ns()
-    found = _decode(record)
+    found = _{name}(*given)
     until = time.perf_counter_ns() + (time.perf_counter_ns() - began) * {share}
     while time.perf_counter_ns() < until:
         pass
@@ -47,11 +48,15 @@ def _is_here(commit: str) -> bool:
 
 def test_a_fifth_more_work_in_the_code_is_a_regression(tmp_path: Path) -> None:
     shutil.copytree(root() / "rtap_lab", tmp_path / "rtap_lab", ignore=shutil.ignore_patterns("__pycache__"))
-    with (tmp_path / "rtap_lab" / "events" / "codec.py").open("a") as codec:
-        codec.write(SLOWER.format(share=0.3))  # decoding is about half of it, and this itself a twentieth
+    for module, name, share in (
+        ("events/codec.py", "decode", 0.3),  # it is about half of a judgement, and this itself a twentieth
+        ("reference/engine.py", "rows_of", 0.2),
+    ):
+        with (tmp_path / "rtap_lab" / module).open("a") as code:
+            code.write(SLOWER.format(name=name, share=share))
     found = against(root(), tmp_path)
     print(*(f"{each.metric} {each.difference:+.0%}" for each in found))
-    assert [each.metric for each in found if each.change == "worse"] == ["judge_ratio"], found
+    assert {each.metric for each in found if each.change == "worse"} == {f"{each.name}_ratio" for each in contests()}
 
 
 def test_a_commit_that_is_not_here_is_told() -> None:
