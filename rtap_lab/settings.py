@@ -19,6 +19,8 @@ from rtap_lab.errors import SettingsError
 Duration = str | float | timedelta
 """A text such as "10s", a number of seconds, or a timedelta."""
 Delivery = Literal["exactly_once", "low_latency"]
+StateBackend = Literal["hashmap", "rocksdb"]
+"""As Flink calls them: on the heap, or in files of RocksDB."""
 Profile = Literal["core", "full"]
 StoreKind = Literal["sqlite", "influxdb"]
 
@@ -108,11 +110,19 @@ class JobParameters:
     bound_ms: int = 2_000
     """How far an event may arrive behind its time before it is late."""
     delivery: Delivery = "exactly_once"
+    state_backend: StateBackend | None = None
+    """Where Flink keeps its state; None: `rocksdb` live, `hashmap` on a recorded source, where MATCH_RECOGNIZE catches up quadratically
+    on RocksDB. A recorded source whose state outgrows the TaskManager's memory needs `rocksdb`."""
 
     def __post_init__(self) -> None:
         if self.delivery not in get_args(Delivery):
             raise SettingsError(
                 f"delivery: {self.delivery!r} is not known", hint=f"one of {', '.join(get_args(Delivery))}"
+            )
+        if self.state_backend is not None and self.state_backend not in get_args(StateBackend):
+            raise SettingsError(
+                f"state_backend: {self.state_backend!r} is not known",
+                hint=f"one of {', '.join(get_args(StateBackend))}",
             )
         for name in ("gap_ms", "within_ms", "bound_ms"):
             if getattr(self, name) < 1:
@@ -129,6 +139,7 @@ class JobOptions(TypedDict, total=False):
     within: Duration | None
     bound: Duration | None
     delivery: str | None
+    state_backend: str | None
 
 
 def job_changes(**options: Unpack[JobOptions]) -> dict[str, Any]:
@@ -140,8 +151,8 @@ def job_changes(**options: Unpack[JobOptions]) -> dict[str, Any]:
     changes: dict[str, Any] = {}
     for name, value in options.items():
         if value is not None:
-            is_delivery = name == "delivery"
-            changes[name if is_delivery else f"{name}_ms"] = value if is_delivery else duration_ms(value, name=name)  # type: ignore[arg-type]
+            is_word = name in ("delivery", "state_backend")
+            changes[name if is_word else f"{name}_ms"] = value if is_word else duration_ms(value, name=name)  # type: ignore[arg-type]
     JobParameters(**changes)
     return changes
 

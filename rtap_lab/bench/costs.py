@@ -75,5 +75,7 @@ class Meter:
             with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
                 process = psutil.Process(identity.pid)
                 times = process.cpu_times()
-                found[name] = (identity.pid, times.user + times.system, process.memory_info().rss / 1e6)
+                # what it had started and has ended: workers of Python functions
+                ended = times.children_user + times.children_system
+                found[name] = (identity.pid, times.user + times.system + ended, process.memory_info().rss / 1e6)
         return found

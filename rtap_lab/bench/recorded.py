@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Unpack
 
 from rtap_lab.bench.costs import Cost, Meter
 from rtap_lab.flink.rest import FlinkRest
@@ -18,6 +19,7 @@ from rtap_lab.lab import Lab
 from rtap_lab.lab.scenarios import load_scenario
 from rtap_lab.lab.simulator import write_file
 from rtap_lab.queries.query import Definition
+from rtap_lab.settings import JobOptions
 from rtap_lab.verification.report import Report
 
 
@@ -111,6 +113,7 @@ def answer_queries(
     *,
     verify: bool = False,
     before_it_goes: Callable[[], None] = lambda: None,
+    **options: Unpack[JobOptions],
 ) -> Answered:
     """Let a job of queries of one's own answer a source, and remove it.
 
@@ -122,9 +125,10 @@ def answer_queries(
         queries: By name.
         verify: Whether its answers are recomputed before it goes.
         before_it_goes: Called while its rows are there.
+        options: Parameters of the job.
     """
     try:
-        found = _timed(lab, events, lambda: lab.run_together(job, queries, source))
+        found = _timed(lab, events, lambda: lab.run_together(job, queries, source, **options))
         found.report = lab.verify(source) if verify else None
         before_it_goes()
         return found

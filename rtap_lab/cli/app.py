@@ -37,6 +37,10 @@ Gap = Annotated[str | None, typer.Option(help='Session gap, such as "30min".')]
 Within = Annotated[str | None, typer.Option(help="How far a purchase may follow an add to cart.")]
 Bound = Annotated[str | None, typer.Option(help="How far an event may arrive behind its time.")]
 Delivery = Annotated[str | None, typer.Option(help="exactly_once or low_latency.")]
+Backend = Annotated[
+    str | None,
+    typer.Option("--state-backend", help="hashmap or rocksdb; else rocksdb live, hashmap on a recorded source."),
+]
 Form = Annotated[str, typer.Option("--format", help="table, csv or json.")]
 
 

@@ -9,7 +9,20 @@ import msgspec
 import typer
 
 from rtap_lab.cli import completing
-from rtap_lab.cli.app import HELP, AsJson, Bound, Delivery, Gap, Source, Within, counting, notes, open_lab, print_json
+from rtap_lab.cli.app import (
+    HELP,
+    AsJson,
+    Backend,
+    Bound,
+    Delivery,
+    Gap,
+    Source,
+    Within,
+    counting,
+    notes,
+    open_lab,
+    print_json,
+)
 
 group = typer.Typer(no_args_is_help=True, context_settings=HELP, help="The Flink jobs.")
 Name = Annotated[
@@ -51,6 +64,7 @@ def run(
     within: Within = None,
     bound: Bound = None,
     delivery: Delivery = None,
+    state_backend: Backend = None,
     as_json: AsJson = False,
 ) -> None:
     """Run a job; on a recorded source it ends by itself, every window closed."""
@@ -63,6 +77,7 @@ def run(
             within=within,
             bound=bound,
             delivery=delivery,
+            state_backend=state_backend,
             progress=lambda done, of: progress(done),
             on_note=notes.print,
         )

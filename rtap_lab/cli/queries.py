@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rtap_lab.cli import completing
-from rtap_lab.cli.app import HELP, AsJson, Bound, Delivery, Form, Source, counting, notes, open_lab, print_json
+from rtap_lab.cli.app import HELP, AsJson, Backend, Bound, Delivery, Form, Source, counting, notes, open_lab, print_json
 
 if TYPE_CHECKING:
     from rtap_lab.lab.bound import BoundQuery
@@ -139,12 +139,19 @@ def run(
     job: Annotated[str | None, typer.Option(help="The job that it joins; one of its own when left out.")] = None,
     bound: Bound = None,
     delivery: Delivery = None,
+    state_backend: Backend = None,
     as_json: AsJson = False,
 ) -> None:
     """Keep a query running under its name; `rtap jobs stop|run|remove NAME` ends it."""
     query = _query(asked, source, name)
     with counting("records") as progress:
-        running = query.run(job=job, bound=bound, delivery=delivery, progress=lambda done, of: progress(done))
+        running = query.run(
+            job=job,
+            bound=bound,
+            delivery=delivery,
+            state_backend=state_backend,
+            progress=lambda done, of: progress(done),
+        )
     if as_json:
         print_json(running.status())
     else:

@@ -70,7 +70,7 @@ def job_properties(
         "execution.checkpointing.min-pause": f"{MIN_PAUSE_MS} ms",
         "execution.checkpointing.timeout": "2 min",
         "execution.checkpointing.dir": checkpoints,
-        "state.backend.type": "hashmap" if bounded else "rocksdb",
+        "state.backend.type": parameters.state_backend or ("hashmap" if bounded else "rocksdb"),
     }
     if restore:
         properties["execution.state-recovery.path"] = restore

@@ -164,7 +164,7 @@ class BoundQuery:
                 tells how many task slots are free).
             timeout: Seconds that a recorded source may take.
             progress: Called with records read, and of how many.
-            options: bound and delivery of its job.
+            options: bound, delivery and state_backend of its job.
 
         Raises:
             SettingsError: When its name is taken, or the job is full.
@@ -191,7 +191,7 @@ class BoundQuery:
 
         Args:
             definition: The new question.
-            options: bound and delivery of its job; as they are when left out.
+            options: bound, delivery and state_backend of its job; as they are when left out.
 
         Raises:
             SettingsError: When it does not run.

@@ -115,7 +115,7 @@ class Lab:
             timeout: Seconds until it must be ready.
             on_status: Called with the services now and then.
             on_note: Called with what a person should know before it happens: printed when left out.
-            options: Parameters of the standard job that must be so: gap, within, bound, delivery.
+            options: Parameters of the standard job that must be so: gap, within, bound, delivery, state_backend.
 
         Raises:
             ServiceError: When it cannot be; what this call started is then stopped again.
@@ -492,7 +492,7 @@ class Lab:
             title: For people.
             timeout: Seconds that a recorded source may take.
             progress: Called with records read, and of how many.
-            options: bound and delivery of its job.
+            options: bound, delivery and state_backend of its job.
 
         Raises:
             SettingsError: When the name is taken.
@@ -529,7 +529,7 @@ class Lab:
             source: "live", or a recorded source.
             timeout: Seconds that a recorded source may take.
             progress: Called with records read, and of how many.
-            options: bound and delivery of the job.
+            options: bound, delivery and state_backend of the job.
 
         Raises:
             SettingsError: When a name is taken, or the job is full.

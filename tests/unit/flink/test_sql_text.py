@@ -50,6 +50,9 @@ def test_idle_timeout_is_never_set_and_the_options_that_make_it_exact_are() -> N
         assert "table.exec.source.idle-timeout" not in found
         assert found["table.optimizer.reuse-optimize-block-with-digest-enabled"] == "true"
         assert found["state.backend.type"] == ("hashmap" if bounded else "rocksdb")
+        other = JobParameters(state_backend="rocksdb" if bounded else "hashmap")
+        found = job_properties(other, name="n", bounded=bounded, checkpoints="c", restore=None)
+        assert found["state.backend.type"] == ("rocksdb" if bounded else "hashmap")
     text = "".join(catalog(topic="t", kafka=Endpoint("b"), group="g", bound_ms=2000, ends={0: 7, 1: 0}))
     assert "'json.decode.json-parser.enabled' = 'false'" in text
     assert "'scan.bounded.specific-offsets' = 'partition:0,offset:7;partition:1,offset:0'" in text
