@@ -221,7 +221,12 @@ def port_owner(port: int) -> str:
 
 
 def run_command(command: Sequence[str], *, timeout: float, cwd: Path | None = None) -> tuple[int, str]:
-    """Run a short command to its end.
+    """Run a short command to its end; in whatever way this is left, nothing that it began goes on.
+
+    Args:
+        command: It and its arguments.
+        timeout: Seconds that it may take.
+        cwd: Where it runs.
 
     Returns:
         Its exit code, and what it printed on both outputs.
@@ -229,13 +234,23 @@ def run_command(command: Sequence[str], *, timeout: float, cwd: Path | None = No
     Raises:
         OSError: When it cannot be started; TimeoutError when it took longer than so many seconds.
     """
-    try:
-        done = subprocess.run(
-            list(command), cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout
-        )
-    except subprocess.TimeoutExpired as error:
-        raise TimeoutError(f"{command[0]} took more than {timeout:.0f} s") from error
-    return done.returncode, done.stdout
+    with subprocess.Popen(
+        list(command),
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    ) as process:
+        try:
+            printed, _ = process.communicate(timeout=timeout)
+        except BaseException as error:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise TimeoutError(f"{command[0]} took more than {timeout:.0f} s") from error
+            raise
+    return process.returncode, printed.decode(errors="replace")
 
 
 def output_of(command: Sequence[str], *, cwd: Path) -> str:

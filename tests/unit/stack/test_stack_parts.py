@@ -20,7 +20,7 @@ from rtap_lab.errors import ComponentError, ServiceError, SettingsError
 from rtap_lab.stack import components, process
 from rtap_lab.stack.java import find_java, java_version
 from rtap_lab.stack.ports import choose_ports
-from rtap_lab.stack.process import Identity
+from rtap_lab.stack.process import Identity, run_command
 from rtap_lab.stack.service import Service
 from rtap_lab.stack.state import Document, State
 from rtap_lab.stack.supervisor import find_services, mark
@@ -218,3 +218,17 @@ def test_javas_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 def test_services_have_defaults() -> None:
     service = Service("x", lambda: ["true"], lambda: None)
     assert service.depends == ()
+
+
+def test_a_command_that_takes_too_long_ends_with_all_that_it_began(tmp_path: Path) -> None:
+    told = tmp_path / "pid"
+    program = f"""
+import subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+open({str(told)!r}, "w").write(str(child.pid))
+time.sleep(60)
+"""
+    with pytest.raises(TimeoutError, match="took more than 2 s"):
+        run_command([sys.executable, "-c", program], timeout=2)
+    child = int(told.read_text())
+    assert until(lambda: not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE, 5)
