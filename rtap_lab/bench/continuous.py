@@ -96,20 +96,26 @@ def sample(package: Path) -> dict[str, float]:
 
 
 def against(
-    before: Path, now: Path, *, turns: int = TURNS, progress: Callable[[int], None] = lambda turn: None
+    before: Path,
+    now: Path,
+    *,
+    turns: int = TURNS,
+    again: int = AGAIN,
+    progress: Callable[[int], None] = lambda turn: None,
 ) -> list[Difference]:
     """Play the contests of two checkouts in turn. Those that only one of them has are left out.
 
     Args:
         before, now: Folders that hold a `rtap_lab`.
-        turns: Processes of each, three at least. Where something is worse, as many again, and once more: noise goes by that.
+        turns: Processes of each, three at least.
+        again: How often as many are played again while something is worse: noise goes by that.
         progress: Called with the number of turns that are over.
 
     Raises:
         JobError: When there is no contest that both have.
     """
     samples: dict[str, list[dict[str, float]]] = {"before": [], "now": []}
-    for turn in range(turns * (1 + AGAIN)):
+    for turn in range(turns * (1 + again)):
         pair = [("before", before), ("now", now)]
         for name, package in pair if turn % 2 else reversed(pair):
             samples[name].append(sample(package))
