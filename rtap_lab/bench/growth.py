@@ -10,7 +10,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,18 +19,20 @@ import psutil
 from rtap_lab.errors import ServiceError
 from rtap_lab.kafka.topics import Topics
 from rtap_lab.lab import Lab
+from rtap_lab.services.working_files import folder_of
 from rtap_lab.stack.supervisor import find_services
 
 Sample = dict[str, float]
-"""One look: `seconds` since the first, and by series "memory SERVICE" (MB), "handles SERVICE", "disk PART" (MB), "transactions"."""
+"""One look: `seconds` since the first, and by series "memory SERVICE" (MB), "handles SERVICE", "disk PART" (MB), "state files" (files
+of RocksDB that are open, no handles), "transactions"."""
 
-KEPT = ("disk results", "disk store")
-"""Series that grow by design, until their retention."""
+KEPT = ("disk results", "disk store", "disk working files", "state files")
+"""Series that grow by design: rows and points until their retention, Flink's state until the hour ends whose visitors it counts."""
 
 GROWS = 0.05
 """A series grows when an hour adds more than this share of its mean (and more than a step of its own resolution)."""
 
-_RESOLUTION = {"memory": 2.0, "handles": 2.0, "disk": 2.0, "transactions": 1.0}
+_RESOLUTION = {"memory": 2.0, "handles": 2.0, "state": 10.0, "disk": 2.0, "transactions": 1.0}
 """What one look differs from the next by at least, by the first word of a series."""
 
 
@@ -46,18 +48,28 @@ def look(lab: Lab, began: float) -> Sample:
         try:
             process = psutil.Process(each.pid)
             sample[f"memory {name}"] = process.memory_info().rss / 1e6
-            sample[f"handles {name}"] = process.num_fds()
+            of_state = sum(each.path.endswith(".sst") for each in process.open_files())
+            sample[f"handles {name}"] = process.num_fds() - of_state
+            if name == "taskmanager":
+                sample["state files"] = of_state
         except psutil.NoSuchProcess:  # it is being replaced
             continue
-    for folder, _, names in os.walk(lab.state.folder):  # passes over folders that go meanwhile
-        for name in names:
-            path = Path(folder, name)
-            with contextlib.suppress(FileNotFoundError):  # gone meanwhile
-                part = f"disk {_part(path.relative_to(lab.state.folder))}"
-                sample[part] = sample.get(part, 0.0) + path.lstat().st_blocks * 512 / 1e6
+    for path, size in _files(lab.state.folder):
+        part = f"disk {_part(path.relative_to(lab.state.folder))}"
+        sample[part] = sample.get(part, 0.0) + size
+    sample["disk working files"] = sum(size for _, size in _files(folder_of(lab.state.folder / "flink")))
     with contextlib.suppress(ServiceError):  # a look without an answer is one that is missing
         sample["transactions"] = len(Topics(lab.endpoints.kafka).open_transactions())
     return sample
+
+
+def _files(folder: Path) -> Iterator[tuple[Path, float]]:
+    """The files below a folder, and what each takes, MB."""
+    for at, _, names in os.walk(folder):  # passes over folders that go meanwhile
+        for name in names:
+            path = Path(at, name)
+            with contextlib.suppress(FileNotFoundError):  # gone meanwhile
+                yield path, path.lstat().st_blocks * 512 / 1e6
 
 
 def _part(path: Path) -> str:

@@ -340,6 +340,27 @@ def test_broker_death(stack: Lab) -> None:
 
 
 @pytest.mark.long
+def test_a_checkpoint_folder_that_cannot_be_written_is_said_and_heals(stack: Lab) -> None:
+    run = stack.runs()["standard/live"]
+    folder = stack.state.folder / "flink" / "runs" / run.job / run.source / run.run
+    away = folder.with_name("away")
+    with traffic(stack):
+        wait_for_new_results(stack, 60)
+        folder.rename(away)
+        folder.write_text("")  # root may write everywhere, but not below a file
+        try:
+            wait_for(lambda: any("checkpoint" in words for words in stack.status()["problems"]), 90, "a word about it")
+        finally:
+            folder.unlink()
+            away.rename(folder)
+        since = time.monotonic()
+        print(f"the folder is back: new committed results after {wait_for_new_results(stack, 180, since=since):.1f} s")
+        healed(stack)
+    report = stack.verify(full=True)
+    assert report.exact, str(report)
+
+
+@pytest.mark.long
 def test_broker_paused_for_five_seconds(stack: Lab) -> None:
     with traffic(stack):
         wait_for_new_results(stack, 60)
