@@ -77,7 +77,7 @@ def _part(path: Path) -> str:
     if not first.startswith("kafka-") or len(path.parts) < 3:
         return first
     topic = path.parts[2].rpartition("-")[0]
-    return "results" if topic.startswith("results") else "events" if topic.startswith("events") else "kafka"
+    return "results" if topic.startswith("results") else topic if topic.startswith("events") else "kafka"
 
 
 def watch(

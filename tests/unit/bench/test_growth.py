@@ -32,6 +32,7 @@ def test_a_leak_is_told_from_noise_and_from_what_is_kept() -> None:
 
 def test_whose_disk_it_is() -> None:
     assert _part(Path("kafka-1/data/events-3/0.log")) == "events"
+    assert _part(Path("kafka-1/data/events.late-0/0.log")) == "events.late"
     assert _part(Path("kafka-1/data/results.sessions-0/0.log")) == "results"
     assert _part(Path("kafka-1/data/__consumer_offsets-1/0.log")) == "kafka"
     assert _part(Path("flink/runs/standard/live/x")) == "flink"
