@@ -26,8 +26,8 @@ Sample = dict[str, float]
 """One look: `seconds` since the first, and by series "memory SERVICE" (MB), "handles SERVICE", "disk PART" (MB), "state files" (files
 of RocksDB that are open, no handles), "transactions"."""
 
-KEPT = ("disk results", "disk store", "disk working files", "state files")
-"""Series that grow by design: rows and points until their retention, Flink's state until the hour ends whose visitors it counts."""
+KEPT = ("disk results", "disk store")
+"""Series that grow by design, until their retention."""
 
 GROWS = 0.05
 """A series grows when an hour adds more than this share of its mean (and more than a step of its own resolution)."""

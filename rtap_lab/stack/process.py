@@ -221,7 +221,7 @@ def port_owner(port: int) -> str:
 
 
 def run_command(command: Sequence[str], *, timeout: float, cwd: Path | None = None) -> tuple[int, str]:
-    """Run a short command to its end; in whatever way this is left, nothing that it began goes on.
+    """Run a short command to its end; where it is broken off, nothing that it began goes on.
 
     Args:
         command: It and its arguments.
