@@ -12,7 +12,7 @@ import re
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,9 +40,6 @@ SETTLED_S = 60.0
 
 EXPIRED_S = 900.0
 """Seconds that rows about a live record outlive it: a verification that began when it was there asks for them at its end."""
-
-WORTH = 4
-"""Rows that are copied for each one that goes, at most, where the log alone has forgotten some."""
 
 _SOURCE = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 _KINDS: dict[str, type] = {"partition": int, "offset": int, "run": str}
@@ -81,6 +78,26 @@ def is_needed(
     if row.get("partition") is None:  # a line of a file that was played live
         return True
     return bool(row["offset"] >= starts.get(row["partition"], 0))
+
+
+def last_to_go(rows: Iterable[tuple[int, bool]], *, whole: bool) -> int | None:
+    """The row up to which a topic is cut: what is needed and lies before it is copied to the end. Pure.
+
+    Args:
+        rows: Of each row its offset and whether it is needed, in their order.
+        whole: Cut at the last row that is not needed, whatever has to be copied; else where the rows that go outnumber
+            those that are copied by most. So a topic is at most half dead, and rows that are forgotten in another order than
+            they lie in (partitions roll at different times) are copied only where that pays.
+
+    Returns:
+        An offset; None when nothing is worth going.
+    """
+    last, gain, best = None, 0, 0
+    for offset, wanted in rows:
+        gain += -1 if wanted else 1
+        if not wanted and (whole or gain > best):
+            last, best = offset, gain
+    return last
 
 
 @dataclass(frozen=True)
@@ -158,14 +175,7 @@ class Sweeper:
             end = min(end, self.topics.committed(GROUP, LATE).get(0, 0))
         making: set[str] = set()
         needed = self._judge(topic, starts, making)
-        last, kept, gone = None, 0, 0
-        for record in self._read(topic, end):
-            if needed(record):
-                kept += 1
-                continue
-            gone += 1
-            if whole or kept <= WORTH * gone:
-                last = record.offset()
+        last = last_to_go(((record.offset() or 0, needed(record)) for record in self._read(topic, end)), whole=whole)
         if making:
             return False
         if last is None or self.stop.is_set():
