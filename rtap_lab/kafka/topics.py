@@ -58,6 +58,10 @@ def _answered(result: Any) -> Any:
     return result
 
 
+SHARED_SEGMENT_BYTES = 8_388_608
+"""Of a segment of late and rejected rows: what was let go frees its space only once its whole segment is closed."""
+
+
 @dataclass(frozen=True)
 class Topic:
     """A declared topic."""
@@ -76,11 +80,8 @@ def lab_topics(settings: Settings) -> list[Topic]:
         "segment.ms": str(settings.segment_ms),
         "max.message.bytes": str(MAX_MESSAGE_BYTES),
     }
-    return [
-        Topic(LIVE_EVENTS, PARTITIONS, events),
-        Topic(LATE, 1, {"retention.ms": "-1", "max.message.bytes": str(MAX_ROW_BYTES)}),
-        Topic(REJECTED, 1, {"retention.ms": "-1", "max.message.bytes": str(MAX_ROW_BYTES)}),
-    ]
+    shared = {"retention.ms": "-1", "segment.bytes": str(SHARED_SEGMENT_BYTES), "max.message.bytes": str(MAX_ROW_BYTES)}
+    return [Topic(LIVE_EVENTS, PARTITIONS, events), Topic(LATE, 1, shared), Topic(REJECTED, 1, shared)]
 
 
 def source_topic(source: str) -> Topic:
