@@ -153,9 +153,12 @@ class Measurements:
             )
 
     def prove(self, report: Any) -> None:
-        """Take the verdict of a verification (`verification.report.Report`): rows compared, or what differs."""
+        """Take the verdict of a verification (`verification.report.Report`): rows compared, what differs, what is left unproven."""
         if report.exact:
             self.proven += report.rows
+            for run in report.runs:
+                if run.unproven:
+                    self.find(f"Not proven ({run.source}, run {run.run}): {run.unproven}.")
         else:
             self.wrong.append(str(report).splitlines()[-1])
 

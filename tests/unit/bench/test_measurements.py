@@ -21,6 +21,8 @@ from rtap_lab.bench.page import page
 from rtap_lab.bench.pictures import bars, lines
 from rtap_lab.bench.reports import read_parameters
 from rtap_lab.errors import JobError, SettingsError
+from rtap_lab.verification.comparing import Compared
+from rtap_lab.verification.report import Report, RunReport
 
 DURATIONS = st.lists(st.floats(0, 60_000, allow_nan=False), min_size=1, max_size=200)
 
@@ -209,3 +211,13 @@ def test_parameters_are_a_mapping(tmp_path: Path) -> None:
         read_parameters(path)
     with pytest.raises(SettingsError, match="cannot be read"):
         read_parameters(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(("rows", "expired", "said"), [(3, 0, False), (3, 9, False), (0, 9, True)])
+def test_what_a_verification_could_not_prove_is_said(rows: int, expired: int, said: bool) -> None:
+    compared = [Compared("views", "topic", rows=rows, expired=expired), Compared("late", "topic", rows=5)]
+    run = RunReport("standard", "live", "r1", "exactly_once", None, {"read": 10}, compared)
+    found = Measurements("growth")
+    found.prove(Report("live", [run]))
+    assert found.proven == rows + 5
+    assert found.findings == (["Not proven (live, run r1): " + run.unproven + "."] if said else [])
