@@ -295,6 +295,7 @@ def test_an_import_that_is_broken_off_hides_nothing_for_others(
         stack.remove_source("broken")
 
 
+@pytest.mark.long  # the campaign kills it, with the hub (test_campaign)
 def test_taskmanager_death(stack: Lab) -> None:
     with traffic(stack):
         wait_for_new_results(stack, 60)
