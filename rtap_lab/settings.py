@@ -83,6 +83,19 @@ def duration_ms(value: Duration, *, name: str = "duration") -> int:
     return int(result)
 
 
+def duration_text(ms: int) -> str:
+    """A duration as people say it, in the two largest units that it has: "2 h 5 min", "1 min 30 s", "250 ms"."""
+    units = (("h", 3_600_000), ("min", 60_000), ("s", 1000), ("ms", 1))
+    parts = []
+    for unit, size in units:
+        if ms >= size:
+            parts.append(f"{ms // size} {unit}")
+            ms %= size
+        elif parts:
+            break
+    return " ".join(parts[:2]) or "0 s"
+
+
 def source_name(name: str, *, reserved: frozenset[str] = frozenset()) -> str:
     """Return the name of a recorded source, checked.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -62,6 +62,10 @@ SHARED_SEGMENT_BYTES = 8_388_608
 """Of a segment of late and rejected rows: what was let go frees its space only once its whole segment is closed."""
 
 
+RESULTS_RETENTION_MS = 7 * 24 * 3_600_000
+"""How long a live row is kept in its result topic."""
+
+
 @dataclass(frozen=True)
 class Topic:
     """A declared topic."""
@@ -92,7 +96,7 @@ def source_topic(source: str) -> Topic:
 
 def result_topics(source: str, queries: Iterable[str]) -> list[Topic]:
     """The result topics of queries on a source; what a recorded source gave never expires."""
-    retention = str(7 * 24 * 3_600_000) if source == LIVE else "-1"
+    retention = str(RESULTS_RETENTION_MS) if source == LIVE else "-1"
     config = {"retention.ms": retention, "message.timestamp.type": "LogAppendTime"}
     config |= {"max.message.bytes": str(MAX_ROW_BYTES)}
     return [Topic(results_topic(query, source), 1, config) for query in queries]
@@ -352,3 +356,10 @@ class Topics:
             return {each.partition: each.offset for each in found if each.offset >= 0}
 
         return self._patiently(ask)
+
+    def ask_no_more(self, but: Collection[str]) -> None:
+        """Close the clients that asked for the offsets of consumer groups, but for those of these groups."""
+        for group in self._readers.keys() - set(but):
+            reader = self._readers.pop(group, None)
+            if reader is not None:
+                reader.close()

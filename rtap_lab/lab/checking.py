@@ -9,6 +9,7 @@ from functools import partial
 from rtap_lab.errors import JobError
 from rtap_lab.flink.rest import FlinkRest
 from rtap_lab.jobs.model import OVER, Run, Runs, need_run, runs_on
+from rtap_lab.jobs.unread import unread_document
 from rtap_lab.kafka.clients import read_range
 from rtap_lab.lab.context import Context
 from rtap_lab.lab.subjects import subject_of
@@ -63,6 +64,9 @@ def verify(context: Context, source: str, progress: Callable[[int], None], *, fu
                 found.problems.append(
                     f"{later} records came into {source} after this run: rtap jobs run {run.job} --source {source}"
                 )
+            unread = unread_document(context.state).read().get(run.run)
+            if unread is not None and unread.records:
+                found.problems.append(f"job {run.job} on {source}: {unread}: its rows of that time lack them")
             now = context.runs.read().get(run.key)
             if now is None or now.run != run.run:
                 found.problems.append(f"job {run.job} on {source}: another run took its place meanwhile; verify again")

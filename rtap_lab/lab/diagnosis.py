@@ -37,6 +37,7 @@ Cause = Literal[
     "not_running",
     "failing",
     "standing",
+    "behind",
     "no_records",
     "rejected",
     "late",
@@ -50,7 +51,7 @@ Cause = Literal[
     "rows",
 ]
 """`down`: nothing is up; `not_running`: no job answers it; `failing`: its job does not run; `standing`: it runs and does not
-move; `no_records`, `rejected`, `late`: no event is counted, and why; `filtered`: none passes the filter; `step`: none fits a
+move; `behind`: it reads so slowly that records expired before; `no_records`, `rejected`, `late`: no event is counted, and why; `filtered`: none passes the filter; `step`: none fits a
 step; `contiguity`: other events lie between; `within`: it takes longer; `followed`: what must not follow does; `no_match`;
 `open`: rows come later; `rows`: there are some."""
 
@@ -161,6 +162,8 @@ def _of_job(context: Context, query: Query, source: str) -> Diagnosis | None:
             "failing", f"its job {run.job} is {job['state'].lower()}{why}", "rtap status; rtap logs taskmanager"
         )
     problems = [words for words in facts["problems"] if f"job {run.job} on {source}" in words]
+    if problems and job["unread"]:
+        return Diagnosis("behind", problems[0], "rtap status; rows of what it has read come as it reads them")
     if problems:
         return Diagnosis("standing", problems[0], "rtap status shows which service is away; rtap logs SERVICE says why")
     return None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from rtap_lab.errors import RtapLabError, ServiceError
 from rtap_lab.jobs.model import run_key
+from rtap_lab.jobs.unread import AUDITOR, unread_document
 from rtap_lab.kafka.names import writer_of
 from rtap_lab.kafka.transactions import Transaction
 from rtap_lab.lab.context import Context
@@ -56,6 +57,7 @@ def examine(context: Context, *, repair: bool = False) -> list[Finding]:
                 orphans = {each.transaction.id for each in open_transactions(context) if each.owner is None}
                 context.topics.abort(lambda transaction: transaction.id in orphans)
             findings += _transactions(context)
+            findings += _unread(context)
         except RtapLabError as error:
             findings.append(Finding("FAIL", "transactions", error.message, error.hint or ""))
     return findings
@@ -75,6 +77,26 @@ def _transactions(context: Context) -> list[Finding]:
         if each.owner is None or each.transaction.age_s > OLD_S
     ]
     return findings or [Finding("OK", "transactions", _at_work(found))]
+
+
+def _unread(context: Context) -> list[Finding]:
+    """Whether records expired before somebody had read them."""
+    unread = unread_document(context.state).read()
+    names = {run.run: f"job {run.job} on {run.source}" for run in context.runs.read().values()} | {
+        AUDITOR: "the auditor"
+    }
+    findings = [
+        Finding(
+            "FAIL",
+            "retention",
+            f"{names[key]}: {each}: its rows of that time lack them",
+            "send fewer events a second or keep them for longer (`rtap down`, `rtap up --retention 12h`); "
+            "`rtap jobs stop JOB --drain` and `rtap jobs run JOB` begin anew with what is still there",
+        )
+        for key, each in unread.items()
+        if each.records and key in names
+    ]
+    return findings or [Finding("OK", "retention", "whatever expired had been read before")]
 
 
 def _at_work(found: Sequence[Owned]) -> str:

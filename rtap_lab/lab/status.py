@@ -14,6 +14,7 @@ from rtap_lab.errors import JobError, RtapLabError, ServiceError
 from rtap_lab.events.model import TICK_RECORD
 from rtap_lab.events.times import instant_text
 from rtap_lab.jobs.model import Run, run_key
+from rtap_lab.jobs.unread import AUDITOR, Unread, unread_document
 from rtap_lab.kafka.clients import read_range
 from rtap_lab.kafka.topics import Topics
 from rtap_lab.lab.context import Context
@@ -23,7 +24,7 @@ from rtap_lab.queries.waits import first_row, waits_ms
 from rtap_lab.services.auditor import Counts, counts_document
 from rtap_lab.services.site import Site, embedded_file
 from rtap_lab.services.writer import foreign_document
-from rtap_lab.settings import LIVE
+from rtap_lab.settings import LIVE, duration_text
 from rtap_lab.stack.disk import FULL_BYTES, LOW_BYTES, ROOM_BYTES, free_bytes
 from rtap_lab.stack.process import Identity
 from rtap_lab.stack.service import ServiceStatus
@@ -59,7 +60,8 @@ def status(context: Context) -> dict[str, Any]:
         table["store"] = ServiceStatus("ready" if embedded_file(state).exists() else "starting")
     services = [_service(name, each) for name, each in table.items()]
     away = [each["name"] for each in services if each["state"] not in ("ready", "retrying")]
-    jobs = [_job(context, site, run, counts_document(state).read(), away) for run in context.runs.read().values()]
+    counts, unread = counts_document(state).read(), unread_document(state).read()
+    jobs = [_job(context, site, run, counts, unread.get(run.run), away) for run in context.runs.read().values()]
     free = free_bytes(state.folder)
     problems = [words for job in jobs for words in job.pop("problems")]
     silent_s = time.clock_gettime(time.CLOCK_BOOTTIME) - supervisor_beat(state).read() if _BOOTTIME else 0.0
@@ -72,7 +74,12 @@ def status(context: Context) -> dict[str, Any]:
     standard = run_key(JOB, LIVE)
     asked = [run.key for run in context.runs.read().values() if run.desired == "running" and run.source == LIVE]
     running = {run_key(j["name"], j["source"]) for j in jobs if j["state"] == "RUNNING"}
-    notices = [
+    notices = [words for job in jobs for words in job.pop("notices")]
+    if AUDITOR in unread and unread[AUDITOR].records:
+        notices.append(
+            f"the auditor: {unread[AUDITOR]}: rejected and late ones among them have no content in their rows"
+        )
+    notices += [
         f"{topic}: {f.count} records are no rows of its query and were set aside, the first at offset {f.first}: {f.reason}"
         for topic, f in foreign_document(state).read().items()
     ]
@@ -125,7 +132,9 @@ def _service(name: str, each: ServiceStatus) -> dict[str, Any]:
     }
 
 
-def _job(context: Context, site: Site, run: Run, counts: Counts, away: Sequence[str]) -> dict[str, Any]:
+def _job(
+    context: Context, site: Site, run: Run, counts: Counts, unread: Unread | None, away: Sequence[str]
+) -> dict[str, Any]:
     """A run in one entry; who is away is not asked."""
     job: dict[str, Any] = {
         "name": run.job,
@@ -140,10 +149,13 @@ def _job(context: Context, site: Site, run: Run, counts: Counts, away: Sequence[
         "late_share": None,
         "rejected_share": None,
         "checkpoint_age_s": None,
+        "unread": unread.records if unread else 0,
         "error": run.error or None,
         "note": run.note or None,
         "problems": [],
+        "notices": [],
     }
+    behind_ms: int | None = None
     try:
         if "jobmanager" in away and run.state == "running":
             raise JobError("flink: the JobManager is away; the job goes on when it is back")
@@ -158,6 +170,7 @@ def _job(context: Context, site: Site, run: Run, counts: Counts, away: Sequence[
             watermark, moves = _watermark(site, topics, run)
             if watermark is not None and watermark < 2**53:
                 job["watermark"] = instant_text(watermark)
+                behind_ms = time.time_ns() // 1_000_000 - watermark - run.parameters.bound_ms
             job["checkpoint_age_s"], failure = _checkpoint(site, run, found["start-time"])
             if not run.bounded:
                 job["problems"] = _standing(job, moves, failure)
@@ -177,7 +190,34 @@ def _job(context: Context, site: Site, run: Run, counts: Counts, away: Sequence[
         if job["state"] == "RUNNING":
             job["state"] = "UNKNOWN"  # the JobManager is away; the supervisor resubmits
         job["error"] = str(error).splitlines()[0]
+    if not run.bounded:
+        name, kept_ms = f"job {run.job} on {run.source}", site.settings.retention_ms
+        problem, notice = behind(name, behind_ms, unread if job["unread"] else None, kept_ms=kept_ms)
+        job["problems"] += [problem] if problem else []
+        job["notices"] += [notice] if notice else []
     return job
+
+
+def behind(name: str, behind_ms: int | None, unread: Unread | None, *, kept_ms: int) -> tuple[str, str]:
+    """A problem and a notice about a live job that reads slower than records come, or did; empty where there is none. Pure.
+
+    Args:
+        name: What the job is called.
+        behind_ms: How old the record is that it reads next; None: not known.
+        unread: What expired before it had read it; None: nothing.
+        kept_ms: How long `events` keeps a record.
+    """
+    kept = duration_text(kept_ms)
+    late = behind_ms is not None and behind_ms > kept_ms / 2
+    lag = f"it is {duration_text(behind_ms // 1000 * 1000)} behind and records are kept for {kept}" if behind_ms else ""
+    cure = "send fewer events a second, or keep them for longer (`rtap down`, `rtap up --retention 12h`)"
+    if unread is None:
+        return "", f"{name}: {lag}: what it has not read by then is lost to it; {cure}" if late else ""
+    words = f"{name}: {unread}"
+    if late:
+        return f"{words}; {lag}: {cure}", ""
+    again = "`rtap jobs stop JOB --drain` and `rtap jobs run JOB` begin anew with what is still there"
+    return "", f"{words}: its rows of that time lack them; {again}"
 
 
 def live_watermark(topics: Topics, run: Run) -> int | None:

@@ -1,12 +1,15 @@
-"""The auditor: keeps what no SQL sees, the content of rejected and late records, as long as somebody may ask for it."""
+"""The auditor: keeps what no SQL sees: the content of rejected and late records, as long as somebody may ask for it, and how
+many records expired before they were read."""
 
 from __future__ import annotations
 
 import ctypes
 import threading
 import time
+from collections.abc import Callable
 
 from rtap_lab.jobs.refused import Sweeper
+from rtap_lab.jobs.unread import Watch
 from rtap_lab.kafka.auditor import Auditor
 from rtap_lab.kafka.clients import is_temporary
 from rtap_lab.services.process import ServiceProcess, log, own_service
@@ -33,8 +36,15 @@ def main(process: ServiceProcess) -> None:
     """Audit what comes, until the stop."""
     document = counts_document(process.state)
     auditor = Auditor(process.site.topics, log.warning, document.read())
-    sweep = threading.Thread(target=_sweep, args=(process,), name="sweep", daemon=True)
-    sweep.start()
+    sweeper = Sweeper(process.state, process.site.topics, stop=process.stop)
+    watch = Watch(process.state, process.site.topics)
+
+    def sweep() -> float:
+        sweeper.step()
+        give_back_memory()
+        return SWEEP_S
+
+    beside = [_beside(process, "sweep", sweep, SWEEP_S), _beside(process, "watch", watch.step, 0)]
     saved = time.monotonic()
 
     def step() -> None:
@@ -47,8 +57,8 @@ def main(process: ServiceProcess) -> None:
         if auditor.changed and time.monotonic() - saved > 1:
             saved, auditor.changed = time.monotonic(), False
             document.write(auditor.counts)
-        if not sweep.is_alive() and not process.stop.is_set():
-            raise RuntimeError("the sweep has ended: the log says why")
+        if not process.stop.is_set() and (ended := [each.name for each in beside if not each.is_alive()]):
+            raise RuntimeError(f"the {' and the '.join(ended)} has ended: the log says why")
 
     process.repeat(step)
     auditor.close()
@@ -65,18 +75,29 @@ def give_back_memory() -> None:
         trim(0)
 
 
-def _sweep(process: ServiceProcess) -> None:
-    """Let rows go that nobody needs, beside the audit: a look at all of them may take longer than a step."""
-    sweeper, said = Sweeper(process.state, process.site.topics, stop=process.stop), ""
-    while not process.stop.wait(SWEEP_S):
-        try:
-            sweeper.step()
-            give_back_memory()
-            said = ""
-        except Exception as error:
-            if not is_temporary(error):
-                log.exception("the sweep has ended")
-                raise
-            if str(error) != said:
-                log.warning("the sweep: %s", error)
-                said = str(error)
+def _beside(process: ServiceProcess, name: str, step: Callable[[], float], first_s: float) -> threading.Thread:
+    """Run something beside the audit, which it must not hold up, until the stop.
+
+    Args:
+        process: This one.
+        name: What it is called in the log.
+        step: Does it once; gives the seconds until the next.
+        first_s: Seconds until the first.
+    """
+
+    def repeat() -> None:
+        pause, said = first_s, ""
+        while not process.stop.wait(pause):
+            try:
+                pause, said = step(), ""
+            except Exception as error:
+                if not is_temporary(error):
+                    log.exception("the %s has ended", name)
+                    raise
+                if str(error) != said:
+                    log.warning("the %s: %s", name, error)
+                    said = str(error)
+
+    thread = threading.Thread(target=repeat, name=name, daemon=True)
+    thread.start()
+    return thread

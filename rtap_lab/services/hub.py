@@ -142,7 +142,7 @@ class _Follower:
         verdicts = self.verdicts.read()
         for feed in self.followed.values():
             verdict = verdicts.get(feed.key)
-            if verdict is not None and verdict.run == feed.run:
+            if verdict is not None and verdict.run == feed.run and verdict.tells_of(feed.query.name):
                 self._tell(Verdict(feed.query.name, feed.source, feed.run, **verdict.of(feed.query.name)))
         for feed in self._provisional():
             seq = self.final.seq(feed.topic)

@@ -25,6 +25,10 @@ _HEAP = ["-Xms96m", "-Xmx320m", "-XX:TieredStopAtLevel=1", "-Djava.net.preferIPv
 _COMPACTED_BYTES = 4_194_304
 """Of a segment of the broker's own topics: only what is closed is compacted, and each checkpoint writes to them."""
 
+_FIRST_CHECK_MS = 180_000
+"""After so long a broker that has started looks for the first time for what is past its age; Kafka's own 30 s are less than an
+`up` may take."""
+
 _LOG4J = """status=error
 appender.console.type=Console
 appender.console.name=console
@@ -130,6 +134,8 @@ def properties(nodes: Sequence[Node], node: Node, data: Path, settings: Settings
         "log.cleaner.dedupe.buffer.size": 16_777_216,
         "log.segment.bytes": 67_108_864,
         "log.retention.check.interval.ms": min(60_000, settings.segment_ms),
+        # after a night, jobs read first what they had left
+        "log.initial.task.delay.ms": min(_FIRST_CHECK_MS, settings.retention_ms),
     }
     return "".join(f"{key}={value}\n" for key, value in values.items())
 

@@ -29,16 +29,21 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """Differing rows anywhere, by query."""
     problems: list[str] = []
     """What is wrong beside differing rows."""
+    expired: dict[str, int] = {}
+    """Rows in the topic that could not be compared, by query: the log has forgotten what they depend on."""
+    unproven: str = ""
+    """Why no row of a query was compared though there are some; empty where some were, or there are none."""
 
     @staticmethod
     def of_report(report: RunReport, at: float | None = None) -> Verdict:
         """What a report says; `at` is now when left out."""
         rows: dict[str, int] = {}
         differences: dict[str, int] = {}
+        expired: dict[str, int] = {}
         for each in report.compared:
             differences[each.name] = differences.get(each.name, 0) + each.differences
             if each.where == "topic":
-                rows[each.name] = each.rows
+                rows[each.name], expired[each.name] = each.rows, each.expired
         return Verdict(
             run=report.run,
             at=time.time() if at is None else at,
@@ -48,7 +53,14 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
             rows=rows,
             differences=differences,
             problems=list(report.problems),
+            expired=expired,
+            unproven=report.unproven,
         )
+
+    def tells_of(self, query: str) -> bool:
+        """Whether it says anything of a query: not where it has rows, and all of them could not be compared."""
+        told = self.rows.get(query, 0) or self.differences.get(query, 0) or self.problems
+        return bool(told) or not self.expired.get(query, 0)
 
     def of(self, query: str) -> dict[str, Any]:
         """What it says of one query, as the hub tells it. A problem of the run is one of each of its queries."""

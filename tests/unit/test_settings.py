@@ -8,7 +8,7 @@ import pytest
 
 from rtap_lab.errors import RtapLabError, ServiceError, SettingsError
 from rtap_lab.queries.catalogue import packaged
-from rtap_lab.settings import JobParameters, duration_ms, source_name
+from rtap_lab.settings import JobParameters, duration_ms, duration_text, source_name
 
 
 @pytest.mark.parametrize(
@@ -49,3 +49,18 @@ def test_errors_say_what_and_what_to_do() -> None:
         JobParameters(delivery="twice")  # type: ignore[arg-type]
     with pytest.raises(SettingsError):
         packaged()["nothing"]
+
+
+@pytest.mark.parametrize(
+    ("ms", "text"),
+    [
+        (0, "0 s"),
+        (250, "250 ms"),
+        (90_000, "1 min 30 s"),
+        (3_600_000, "1 h"),
+        (3_600_000 + 5_000, "1 h"),
+        (6 * 3_600_000 + 60_000 + 1, "6 h 1 min"),
+    ],
+)
+def test_a_duration_as_people_say_it(ms: int, text: str) -> None:
+    assert duration_text(ms) == text

@@ -44,3 +44,12 @@ def test_where_every_row_depends_on_what_the_log_forgot_nothing_is_called_proven
     assert found.as_json()["unproven"] == found.unproven
     assert report(late, gone, Compared("b", "topic", 1)).unproven == ""
     assert report(late, open_).unproven == "", "nothing was due yet"
+
+
+def test_a_verdict_says_nothing_of_a_query_whose_rows_could_not_be_compared() -> None:
+    found = report(Compared("a", "topic", expired=4), Compared("b", "topic", 2), Compared("c", "topic"))
+    verdict = Verdict.of_report(found)
+    assert [verdict.tells_of(name) for name in ("a", "b", "c")] == [False, True, True]
+    assert not verdict.unproven
+    assert Verdict.of_report(report(Compared("a", "topic", expired=4))).unproven
+    assert Verdict.of_report(report(Compared("a", "topic", expired=4), problems=["lost"])).tells_of("a")

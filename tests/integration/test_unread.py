@@ -1,0 +1,78 @@
+"""A job that comes back when the log has forgotten what it had not read: it goes on, and everybody is told what its answers lack."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from rtap_lab.jobs.unread import unread_document
+from rtap_lab.kafka.names import LIVE_EVENTS
+from rtap_lab.kafka.topics import Topics
+from rtap_lab.lab import Lab
+from rtap_lab.queries.standard import JOB
+from rtap_lab.settings import LIVE
+from rtap_lab.waiting import until
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_what_expired_unread_is_told(tmp_path: Path) -> None:
+    lab = Lab.up(tmp_path / "state", gap="10s", within="10s", retention="60s")
+    stop, errors = threading.Event(), list[BaseException]()
+
+    def shop() -> None:
+        try:
+            lab.simulate(rate=50, seconds=800, seed=7, stop=stop)
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=shop)
+    thread.start()
+    try:
+        topics = Topics(lab.endpoints.kafka)
+        until(lambda: len(lab.rows("traffic_hop")) > 5, 60, lambda: AssertionError("no rows"))
+        assert not lab.status()["jobs"][0]["unread"]
+        run = lab.stop_job(JOB)
+        places = topics.committed(run.group, LIVE_EVENTS)
+        assert places
+
+        def lost() -> int:
+            starts = {p: start for (_, p), start in topics.starts([LIVE_EVENTS]).items()}
+            return sum(max(0, starts[p] - place) for p, place in places.items())
+
+        until(lambda: lost() > 1_000, 300, lambda: AssertionError(f"{lost()} records expired unread"), every=1)
+        least = lost()
+        lab.run_job(JOB)
+
+        def told() -> bool:
+            entry = unread_document(lab.state).read().get(run.run)
+            return entry is not None and entry.records >= least
+
+        until(told, 30, lambda: AssertionError(f"{least}: {unread_document(lab.state).read()}"))
+        words = "records of events expired before it had read them"
+
+        def caught_up() -> bool:
+            facts = lab.status()
+            job = next(j for j in facts["jobs"] if (j["name"], j["source"]) == (JOB, LIVE))
+            assert job["unread"] >= least
+            assert any(words in each for each in [*facts["problems"], *facts["notices"]]), facts
+            return bool(facts["ok"]) and any(words in each for each in facts["notices"])
+
+        until(caught_up, 120, lambda: AssertionError(str(lab.status())), every=1)
+        assert any(words in each.found and each.verdict == "FAIL" for each in lab.doctor())
+        stop.wait(70)  # windows close whose records are all there
+        report = lab.verify(full=True)
+        print(report)
+        assert report.differences == 0
+        assert not report.exact
+        assert [words in each for each in report.problems] == [True]
+        lab.stop_job(JOB, drain=True)
+        lab.run_job(JOB)
+        until(lambda: not lab.status()["jobs"][0]["unread"], 60, lambda: AssertionError(str(lab.status())))
+        assert not errors, errors
+    finally:
+        stop.set()
+        thread.join(60)
+        lab.down()
