@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO_STATE ?= .rtap-demo
+SLOW_TESTS := tests/bench tests/contract tests/integration tests/browser tests/notebooks
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test long unit check format lock
@@ -27,14 +28,14 @@ setup: $(STAMP) ## Make .venv with everything that the lock names; `rtap` is .ve
 demo: setup ## Set up and run the whole lab: start, simulate, show, verify, down (DEMO_SECONDS=60 ends by itself)
 	RTAP_STATE=$(DEMO_STATE) $(BIN)/rtap demo
 
-test: setup ## Set up and run all tests (what is missing here is skipped and named)
-	$(BIN)/python -m pytest
+test: unit ## Set up and run all tests (what is missing here is skipped and named)
+	$(BIN)/python -m pytest $(SLOW_TESTS)
 
 long: setup ## Run the tests that take minutes each, for a night (make test leaves them out)
 	$(BIN)/python -m pytest -m long
 
-unit: setup ## Run the tests without a stack
-	$(BIN)/python -m pytest tests/unit tests/architecture
+unit: setup ## Run the tests without a stack, two at a time
+	$(BIN)/python -m pytest -n 2 tests/unit tests/architecture
 
 check: setup ## Format, lint, types, contracts
 	$(BIN)/ruff format --check .

@@ -41,7 +41,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.browser)
     # the fast ones first; then those with a lab of their own, for two labs at once are too much for two cores; then those that
     # share one, the ones that kill its services last
-    order = ["unit", "architecture", "contract", "integration", "browser", "notebooks"]
+    order = ["unit", "architecture", "bench", "contract", "integration", "browser", "notebooks"]
 
     def place(item: pytest.Item) -> tuple[bool, bool, int, bool, str]:
         shares = "stack" in getattr(item, "fixturenames", ())

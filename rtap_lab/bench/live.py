@@ -29,6 +29,9 @@ STEADY = 0.01
 MOST_LAG_S = 3.0
 """Seconds of load that may be unread: in `exactly_once` what is read shows with the next checkpoint."""
 
+CATCHES_UP_S = 300.0
+"""Seconds in which what was sent must be read after its end."""
+
 MOST_SLIP_MS = 500.0
 """A driver that is later than this sends another load than it says."""
 
@@ -39,24 +42,30 @@ class Stretch:
 
     fed: Fed
     rows: int
-    """Rows that a client received."""
+    """Rows that the clients received."""
     durations: dict[str, list[float]]
     """Of each row, in milliseconds: the whole way and its stages."""
     cost: Cost
 
 
-def stretch(lab: Lab, driver: Driver, *, rate: float, seconds: float, seed: int, scenario: str = "brisk") -> Stretch:
-    """Send at a rate, and time what a client of the hub receives meanwhile.
+def stretch(
+    lab: Lab, driver: Driver, *, rate: float, seconds: float, seed: int, scenario: str = "brisk", clients: int = 1
+) -> Stretch:
+    """Send at a rate, and time what clients of the hub receive of it, until the job has read all of it.
+
+    Rows that are still to come when the sending ends are the late ones: without them a lab that cannot keep up looks fast.
 
     Raises:
-        LiveError: When the client failed.
+        LiveError: When a client failed.
+        JobError: When the job has not read what was sent five minutes later.
     """
     starts = Topics(lab.endpoints.kafka).ends([LIVE_EVENTS])
-    collector = collect(lab)
+    collectors = [collect(lab) for _ in range(clients)]
     with Meter(lab) as cost:
         fed = driver.start(scenario=scenario, rate=rate, seconds=seconds, seed=seed).result()
-    found = received(lab, collector, starts)
-    return Stretch(fed, len(collector.seen), found, cost)
+    caught_up(lab, CATCHES_UP_S)
+    found = received(lab, collectors, starts)
+    return Stretch(fed, sum(len(each.seen) for each in collectors), found, cost)
 
 
 def _standard(lab: Lab) -> dict[str, Any]:

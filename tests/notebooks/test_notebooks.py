@@ -69,6 +69,7 @@ def test_the_lesson_of_known_answers_runs_without_a_stack(tmp_path: Path) -> Non
 
 
 @pytest.mark.access_log
+@pytest.mark.long  # the same lesson as below; the log itself is in test_answers
 def test_the_lesson_on_a_real_log_runs_and_verifies(stack: Lab, tmp_path: Path, access_log: Path) -> None:
     done = execute("08_real_log.ipynb", tmp_path, state=str(stack.state.folder), path=str(access_log), source="lesson")
     text = json.dumps(done)

@@ -8,7 +8,7 @@ from rtap_lab.bench.measurements import Measurements, read
 from rtap_lab.bench.ratios import EVENTS, Contest, contests, measure
 from rtap_lab.bench.shop import counted, messages
 
-BASELINE = sorted((Path(__file__).parents[3] / "reports" / "ratios").glob("*/metrics.json"))[-1]
+BASELINE = sorted((Path(__file__).parents[2] / "reports" / "ratios").glob("*/metrics.json"))[-1]
 OTHER_MACHINE = 1.5
 """Ratios of another processor may differ by so much: what is worse than this is no processor."""
 
