@@ -46,6 +46,8 @@ class Stretch:
     durations: dict[str, list[float]]
     """Of each row, in milliseconds: the whole way and its stages."""
     cost: Cost
+    lag: int | None
+    """Records that the job had not read when the sending ended; None: it was not told."""
 
 
 def stretch(
@@ -61,17 +63,28 @@ def stretch(
     """
     starts = Topics(lab.endpoints.kafka).ends([LIVE_EVENTS])
     collectors = [collect(lab) for _ in range(clients)]
-    with Meter(lab) as cost:
-        fed = driver.start(scenario=scenario, rate=rate, seconds=seconds, seed=seed).result()
-    caught_up(lab, CATCHES_UP_S)
-    found = received(lab, collectors, starts)
-    return Stretch(fed, sum(len(each.seen) for each in collectors), found, cost)
+    try:
+        with Meter(lab) as cost:
+            fed = driver.start(scenario=scenario, rate=rate, seconds=seconds, seed=seed).result()
+        lag = _lag(lab)
+        caught_up(lab, CATCHES_UP_S)
+        found = received(lab, collectors, starts)
+    finally:
+        for each in collectors:
+            each.stop.set()
+    return Stretch(fed, sum(len(each.seen) for each in collectors), found, cost, lag)
 
 
 def _standard(lab: Lab) -> dict[str, Any]:
     """What the status says of the live standard job."""
     (job,) = [each for each in lab.status()["jobs"] if (each["name"], each["source"]) == (JOB, LIVE)]
     return dict(job)
+
+
+def _lag(lab: Lab) -> int | None:
+    """Records that the standard job has not read; None while that is not told."""
+    lag = _standard(lab)["lag"]
+    return None if lag is None else int(lag)
 
 
 @dataclass
@@ -107,8 +120,8 @@ def tried(lab: Lab, driver: Driver, *, rate: float, seconds: float, seed: int) -
         began = time.monotonic()
         while not sending.done():
             time.sleep(0.5)
-            if (lag := _standard(lab)["lag"]) is not None:
-                lags.append((time.monotonic() - began, int(lag)))
+            if (lag := _lag(lab)) is not None:
+                lags.append((time.monotonic() - began, lag))
     fed = sending.result()
     steady = [(at, lag) for at, lag in lags if seconds / 3 <= at <= seconds]
     slope, error = (each / rate for each in slope_of(steady))
@@ -163,10 +176,11 @@ def caught_up(lab: Lab, patience: float) -> None:
         JobError: When it has not within so many seconds.
     """
 
-    def lag() -> int:
-        return int(_standard(lab)["lag"] or 0)
+    def has() -> bool:
+        lag = _lag(lab)
+        return lag is not None and lag < 500
 
-    until(lambda: lag() < 500, patience, lambda: JobError(f"the standard job lags by {lag()} records"), every=0.5)
+    until(has, patience, lambda: JobError(f"the standard job lags by {_lag(lab)} records"), every=0.5)
 
 
 def at_rest(lab: Lab, patience: float = 180) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
@@ -36,9 +36,19 @@ class Auditor:
         warn: Told what could not be completed.
         counts: What was counted before: by source or run "read", "rejected", "late", and each reason of the last two. For
             the status only; the verifier counts for itself.
+        newest: By partition, the newest live record that is no tick, when the auditor before had read so far:
+        read_to: By partition. Of one that it read further since, any record may have been an event.
     """
 
-    def __init__(self, topics: Topics, warn: Callable[[str], None], counts: dict[str, dict[str, int]]) -> None:
+    def __init__(
+        self,
+        topics: Topics,
+        warn: Callable[[str], None],
+        counts: dict[str, dict[str, int]],
+        *,
+        newest: Mapping[int, int] | None = None,
+        read_to: Mapping[int, int] | None = None,
+    ) -> None:
         self._kafka = topics.kafka
         self.warn = warn
         self.counts = counts
@@ -48,6 +58,10 @@ class Auditor:
         self._out = producer(topics.kafka)
         self._assigned = False
         self._looked = 0.0
+        self.newest = dict(newest or {})
+        """By partition, the newest live record that is no tick, as far as it has read."""
+        self._read_to = dict(read_to or {})
+        self._begun: set[int] = set()
 
     def rewind(self) -> None:
         """Read again from the committed offsets: after a failure."""
@@ -58,6 +72,10 @@ class Auditor:
         for each in committed:
             if each.error:
                 raise KafkaException(each.error)
+            if each.topic == LIVE_EVENTS and each.partition not in self._begun:
+                self._begun.add(each.partition)
+                if self._read_to.get(each.partition) != each.offset:
+                    self.newest[each.partition] = max(self.newest.get(each.partition, -1), each.offset - 1)
         self._reader.assign(committed)
         self._assigned = True
         self._looked = time.monotonic()
@@ -91,6 +109,7 @@ class Auditor:
                     self._count(row["run"], f"late: {row['reason']}")
             elif record.value() != TICK_RECORD:
                 self._count(LIVE, "read")
+                self.newest[record.partition() or 0] = record.offset() or 0
                 for row in rejected(record, LIVE):
                     self._count(LIVE, "rejected")
                     self._count(LIVE, f"rejected: {row['reason']}")

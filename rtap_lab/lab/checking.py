@@ -64,7 +64,7 @@ def verify(context: Context, source: str, progress: Callable[[int], None], *, fu
                 found.problems.append(
                     f"{later} records came into {source} after this run: rtap jobs run {run.job} --source {source}"
                 )
-            unread = unread_document(context.state).read().get(run.run)
+            unread = unread_document(context.state).read().readers.get(run.run)
             if unread is not None and unread.records:
                 found.problems.append(f"job {run.job} on {source}: {unread}: its rows of that time lack them")
             now = context.runs.read().get(run.key)

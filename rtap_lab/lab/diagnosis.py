@@ -162,7 +162,7 @@ def _of_job(context: Context, query: Query, source: str) -> Diagnosis | None:
             "failing", f"its job {run.job} is {job['state'].lower()}{why}", "rtap status; rtap logs taskmanager"
         )
     problems = [words for words in facts["problems"] if f"job {run.job} on {source}" in words]
-    if problems and job["unread"]:
+    if problems and problems[0] == job["behind"]:
         return Diagnosis("behind", problems[0], "rtap status; rows of what it has read come as it reads them")
     if problems:
         return Diagnosis("standing", problems[0], "rtap status shows which service is away; rtap logs SERVICE says why")

@@ -81,17 +81,22 @@ def _transactions(context: Context) -> list[Finding]:
 
 def _unread(context: Context) -> list[Finding]:
     """Whether records expired before somebody had read them."""
-    unread = unread_document(context.state).read()
+    unread = unread_document(context.state).read().readers
     names = {run.run: f"job {run.job} on {run.source}" for run in context.runs.read().values()} | {
         AUDITOR: "the auditor"
     }
+    longer = context.site.settings.retention_ms * 2 // 60_000
     findings = [
         Finding(
             "FAIL",
             "retention",
-            f"{names[key]}: {each}: its rows of that time lack them",
-            "send fewer events a second or keep them for longer (`rtap down`, `rtap up --retention 12h`); "
-            "`rtap jobs stop JOB --drain` and `rtap jobs run JOB` begin anew with what is still there",
+            f"{names[key]}: {each}: "
+            + (
+                "the rows about those that were rejected or late have no content"
+                if key == AUDITOR
+                else "its rows of that time lack them"
+            ),
+            f"send fewer events a second, or keep them for longer: `rtap down`, then `rtap up --retention {longer}min`",
         )
         for key, each in unread.items()
         if each.records and key in names

@@ -60,7 +60,7 @@ def status(context: Context) -> dict[str, Any]:
         table["store"] = ServiceStatus("ready" if embedded_file(state).exists() else "starting")
     services = [_service(name, each) for name, each in table.items()]
     away = [each["name"] for each in services if each["state"] not in ("ready", "retrying")]
-    counts, unread = counts_document(state).read(), unread_document(state).read()
+    counts, unread = counts_document(state).read(), unread_document(state).read().readers
     jobs = [_job(context, site, run, counts, unread.get(run.run), away) for run in context.runs.read().values()]
     free = free_bytes(state.folder)
     problems = [words for job in jobs for words in job.pop("problems")]
@@ -152,6 +152,7 @@ def _job(
         "unread": unread.records if unread else 0,
         "error": run.error or None,
         "note": run.note or None,
+        "behind": None,
         "problems": [],
         "notices": [],
     }
@@ -170,7 +171,9 @@ def _job(
             watermark, moves = _watermark(site, topics, run)
             if watermark is not None and watermark < 2**53:
                 job["watermark"] = instant_text(watermark)
-                behind_ms = time.time_ns() // 1_000_000 - watermark - run.parameters.bound_ms
+            if not run.bounded:
+                old_ms = time.time_ns() // 1_000_000 - run.parameters.bound_ms - site.settings.retention_ms // 2
+                behind_ms = None if watermark and watermark > old_ms else _behind_ms(topics, run)
             job["checkpoint_age_s"], failure = _checkpoint(site, run, found["start-time"])
             if not run.bounded:
                 job["problems"] = _standing(job, moves, failure)
@@ -193,6 +196,7 @@ def _job(
     if not run.bounded:
         name, kept_ms = f"job {run.job} on {run.source}", site.settings.retention_ms
         problem, notice = behind(name, behind_ms, unread if job["unread"] else None, kept_ms=kept_ms)
+        job["behind"] = problem or None
         job["problems"] += [problem] if problem else []
         job["notices"] += [notice] if notice else []
     return job
@@ -203,21 +207,21 @@ def behind(name: str, behind_ms: int | None, unread: Unread | None, *, kept_ms: 
 
     Args:
         name: What the job is called.
-        behind_ms: How old the record is that it reads next; None: not known.
+        behind_ms: How long ago the record came that it reads next; None: not long ago, or not known.
         unread: What expired before it had read it; None: nothing.
         kept_ms: How long `events` keeps a record.
     """
     kept = duration_text(kept_ms)
     late = behind_ms is not None and behind_ms > kept_ms / 2
     lag = f"it is {duration_text(behind_ms // 1000 * 1000)} behind and records are kept for {kept}" if behind_ms else ""
-    cure = "send fewer events a second, or keep them for longer (`rtap down`, `rtap up --retention 12h`)"
+    longer = f"`rtap down`, then `rtap up --retention {kept_ms * 2 // 60_000}min`"
+    cure = f"send fewer events a second, or keep them for longer ({longer})"
     if unread is None:
         return "", f"{name}: {lag}: what it has not read by then is lost to it; {cure}" if late else ""
     words = f"{name}: {unread}"
     if late:
         return f"{words}; {lag}: {cure}", ""
-    again = "`rtap jobs stop JOB --drain` and `rtap jobs run JOB` begin anew with what is still there"
-    return "", f"{words}: its rows of that time lack them; {again}"
+    return "", f"{words}: its rows of that time lack them; {cure}"
 
 
 def live_watermark(topics: Topics, run: Run) -> int | None:
@@ -250,8 +254,25 @@ def _watermark(site: Site, topics: Topics, run: Run) -> tuple[int | None, bool]:
         old_ms = time.time_ns() // 1_000_000 - run.parameters.bound_ms - STANDS_MS
         return found[-1] is not None and found[-1] >= old_ms
 
-    new = until(is_new, 2, every=0.5)
-    return found[-1], new or found[-1] != found[0]
+    moves = until(is_new, 2, every=0.5) or found[-1] != found[0]
+    # one whose place has expired reads on from the log's beginning: that is told apart, and by its checkpoints whether it moves
+    return found[-1], moves or (found[-1] is None and _has_expired(topics, run))
+
+
+def _has_expired(topics: Topics, run: Run) -> bool:
+    """Whether the newest checkpoint's place lies before what the log still has."""
+    done, starts = topics.committed(run.group, run.events), topics.starts([run.events])
+    return any(done.get(p, start) < start for (_, p), start in starts.items())
+
+
+def _behind_ms(topics: Topics, run: Run) -> int:
+    """How long ago the oldest record came that its newest checkpoint has not read, of those that are left; 0: none is unread."""
+    done, starts, ends = topics.committed(run.group, run.events), topics.starts([run.events]), topics.ends([run.events])
+    first = {key: max(start, done.get(key[1], start)) for key, start in starts.items()}
+    upto = {key: min(ends.get(key, place), place + NEAR) for key, place in first.items()}
+    records = read_range(topics.kafka, first, upto, committed=False, patience=topics.patience)
+    oldest = min((record.timestamp()[1] for record in records), default=None)
+    return 0 if oldest is None else time.time_ns() // 1_000_000 - oldest
 
 
 def _checkpoint(site: Site, run: Run, started_ms: int) -> tuple[float, str]:

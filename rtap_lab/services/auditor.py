@@ -8,14 +8,16 @@ import threading
 import time
 from collections.abc import Callable
 
+from rtap_lab.errors import RtapLabError
 from rtap_lab.jobs.refused import Sweeper
-from rtap_lab.jobs.unread import Watch
+from rtap_lab.jobs.unread import AUDITOR, Watch, unread_document
 from rtap_lab.kafka.auditor import Auditor
 from rtap_lab.kafka.clients import is_temporary
 from rtap_lab.services.process import ServiceProcess, log, own_service
 from rtap_lab.services.site import Site
 from rtap_lab.stack.service import Service
 from rtap_lab.stack.state import Document, State
+from rtap_lab.waiting import backoff
 
 SWEEP_S = 60.0
 """Seconds between two looks for rows that nobody needs."""
@@ -35,9 +37,16 @@ def declare(site: Site) -> list[Service]:
 def main(process: ServiceProcess) -> None:
     """Audit what comes, until the stop."""
     document = counts_document(process.state)
-    auditor = Auditor(process.site.topics, log.warning, document.read())
+    watched = unread_document(process.state).read()
+    auditor = Auditor(
+        process.site.topics,
+        log.warning,
+        document.read(),
+        newest={int(p): offset for p, offset in watched.events.items()},
+        read_to={int(p): offset for p, offset in watched.readers[AUDITOR].places.items()} if watched.readers else None,
+    )
     sweeper = Sweeper(process.state, process.site.topics, stop=process.stop)
-    watch = Watch(process.state, process.site.topics)
+    watch = Watch(process.state, process.site.topics, auditor.newest, retention_ms=process.site.settings.retention_ms)
 
     def sweep() -> float:
         sweeper.step()
@@ -61,6 +70,12 @@ def main(process: ServiceProcess) -> None:
             raise RuntimeError(f"the {' and the '.join(ended)} has ended: the log says why")
 
     process.repeat(step)
+    for each in beside:
+        each.join(10)
+    try:
+        watch.close()
+    except RtapLabError as error:
+        log.warning("the watch: %s", error)
     auditor.close()
 
 
@@ -86,11 +101,13 @@ def _beside(process: ServiceProcess, name: str, step: Callable[[], float], first
     """
 
     def repeat() -> None:
-        pause, said = first_s, ""
+        pause, said, failures = first_s, "", 0
         while not process.stop.wait(pause):
             try:
-                pause, said = step(), ""
+                pause, said, failures = step(), "", 0
             except Exception as error:
+                failures += 1
+                pause = backoff(failures, first=1.0)
                 if not is_temporary(error):
                     log.exception("the %s has ended", name)
                     raise

@@ -34,6 +34,7 @@ def test_schedules_of_two_faults_lose_nothing_and_are_told(tmp_path: Path) -> No
         assert outcome.new_rows["sessions"] > 0
         assert outcome.client_rows > 0
         assert "exact" in words
+        assert not outcome.note, "the same run went on"
     assert find_services(tmp_path / "state") == {}
 
 

@@ -47,7 +47,7 @@ def test_what_expired_unread_is_told(tmp_path: Path) -> None:
         lab.run_job(JOB)
 
         def told() -> bool:
-            entry = unread_document(lab.state).read().get(run.run)
+            entry = unread_document(lab.state).read().readers.get(run.run)
             return entry is not None and entry.records >= least
 
         until(told, 30, lambda: AssertionError(f"{least}: {unread_document(lab.state).read()}"))
@@ -69,8 +69,16 @@ def test_what_expired_unread_is_told(tmp_path: Path) -> None:
         assert not report.exact
         assert [words in each for each in report.problems] == [True]
         lab.stop_job(JOB, drain=True)
-        lab.run_job(JOB)
-        until(lambda: not lab.status()["jobs"][0]["unread"], 60, lambda: AssertionError(str(lab.status())))
+        anew = lab.run_job(JOB).run
+        assert anew != run.run
+        begin = sum(topics.starts([LIVE_EVENTS]).values())
+
+        def watched() -> bool:
+            expired = sum(topics.starts([LIVE_EVENTS]).values()) > begin + 2_000
+            return expired and anew in unread_document(lab.state).read().readers
+
+        until(watched, 60, lambda: AssertionError(str(unread_document(lab.state).read())), every=1)
+        assert not lab.status()["jobs"][0]["unread"], "a new run lacks nothing of what it began with"
         assert not errors, errors
     finally:
         stop.set()
