@@ -198,6 +198,15 @@ def _windowed(name: str, query: WindowQuery) -> Compiled:
     )
 
 
+def _millionths(number: str) -> str:
+    """A number in whole millionths: doubles do not add up exactly, and one that is great loses all small ones (decision 027)."""
+    whole = f"CAST({number} AS BIGINT)"
+    return (
+        f"CASE WHEN ABS({number}) < 9E18 THEN CAST({whole} AS DECIMAL(19, 0)) * 1000000 "
+        f"+ CAST(ROUND(({number} - {whole}) * 1E6) AS BIGINT) END"
+    )
+
+
 def _aggregate(column: str, aggregate: Aggregate, length_ms: int | None) -> str:
     kept = f" FILTER (WHERE {_condition(aggregate.where)})" if aggregate.where is not None else ""
     name = _field(aggregate.field or "")
@@ -218,9 +227,10 @@ def _aggregate(column: str, aggregate: Aggregate, length_ms: int | None) -> str:
                 if aggregate.default is None
                 else f"COALESCE({name}, CAST('{float(aggregate.default)!r}' AS DOUBLE))"
             )
-            text = f"SUM({of}){kept}"
+            text = f"CAST(SUM({_millionths(of)}){kept} AS DOUBLE) / 1E6"
         case "mean":
-            text = f"AVG({name}){kept}"
+            of = _millionths(name)
+            text = f"CAST(SUM({of}){kept} AS DOUBLE) / 1E6 / COUNT({of}){kept}"
         case "percentile":
             text = f"PERCENTILE({name}, {aggregate.share!r}){kept}"
         case "min" | "max":

@@ -84,7 +84,7 @@ def distinct(field: Field, where: Condition | None = None) -> Aggregate:
 
 
 def total(field: Field, *, default: float | None = None, where: Condition | None = None) -> Aggregate:
-    """The sum."""
+    """The sum, exact to a millionth whatever the order; numbers of 9e18 and more are no part of it (decision 027)."""
     return Aggregate("sum", field_name(field), where, default=None if default is None else float(default))
 
 
@@ -99,7 +99,7 @@ def greatest(field: Field, where: Condition | None = None) -> Aggregate:
 
 
 def mean(field: Field, where: Condition | None = None) -> Aggregate:
-    """The arithmetic mean."""
+    """The arithmetic mean: a `total` by the number of its terms."""
     return Aggregate("mean", field_name(field), where)
 
 

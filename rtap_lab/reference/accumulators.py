@@ -1,7 +1,7 @@
 """Computing aggregates: how each is made, added to, merged and read.
 
-A state is plain data, so that it can be copied and written down. Sums are kept as their terms and
-added exactly (Shewchuk's algorithm, `math.fsum`): the order of arrival changes nothing.
+A state is plain data, so that it can be copied and written down. Sums are made of whole millionths, so that the order of
+arrival changes nothing, nor does a term that is greater by far than the others (decision 027).
 """
 
 from __future__ import annotations
@@ -71,40 +71,56 @@ def _distinct(aggregate: Aggregate) -> Accumulator:
     return Accumulator(set, add, lambda a, b: a | b, lambda seen, length: len(seen))
 
 
-def _terms(aggregate: Aggregate, read: Callable[[list[float]], float | None]) -> Accumulator:
+def millionths(value: float) -> int | None:
+    """A number as whole millionths, half of one away from zero; None from 9e18 on, which is no part of a sum."""
+    if not -MOST_SUMMED < value < MOST_SUMMED:
+        return None
+    whole = int(value)
+    rest = abs(value - whole) * 1e6  # as exact as the number: what is left of it
+    below = math.floor(rest)
+    part = below + (rest - below >= 0.5)
+    return whole * 1_000_000 + (part if value >= 0 else -part)
+
+
+MOST_SUMMED = 9e18
+"""Numbers from here on are no part of sums and means."""
+
+
+def _summed(aggregate: Aggregate, read: Callable[[int, int], float]) -> Accumulator:
+    """Of millionths and their number."""
     get, default = _field(aggregate), aggregate.default
 
-    def add(terms: list[float], event: Any) -> list[float]:
+    def add(state: tuple[int, int], event: Any) -> tuple[int, int]:
         value = get(event)
         if value is None:
             value = default
+        units = millionths(value) if value is not None else None
+        return state if units is None else (state[0] + units, state[1] + 1)
+
+    def merge(a: tuple[int, int], b: tuple[int, int]) -> tuple[int, int]:
+        return a[0] + b[0], a[1] + b[1]
+
+    return Accumulator(lambda: (0, 0), add, merge, lambda state, length: read(*state) if state[1] else None)
+
+
+def _sum(aggregate: Aggregate) -> Accumulator:
+    return _summed(aggregate, lambda units, number: float(units) / 1e6)
+
+
+def _mean(aggregate: Aggregate) -> Accumulator:
+    return _summed(aggregate, lambda units, number: float(units) / 1e6 / number)
+
+
+def _percentile(aggregate: Aggregate) -> Accumulator:
+    get, share = _field(aggregate), aggregate.share
+
+    def add(terms: list[float], event: Any) -> list[float]:
+        value = get(event)
         if value is not None:
             terms.append(value)
         return terms
 
-    return Accumulator(list, add, lambda a, b: a + b, lambda terms, length: read(terms))
-
-
-def exact_sum(terms: list[float]) -> float:
-    """The sum, correctly rounded; infinite where it is beyond a double."""
-    try:
-        return math.fsum(terms)
-    except OverflowError:
-        return sum(terms)
-
-
-def _sum(aggregate: Aggregate) -> Accumulator:
-    return _terms(aggregate, lambda terms: exact_sum(terms) if terms else None)
-
-
-def _mean(aggregate: Aggregate) -> Accumulator:
-    return _terms(aggregate, lambda terms: exact_sum(terms) / len(terms) if terms else None)
-
-
-def _percentile(aggregate: Aggregate) -> Accumulator:
-    share = aggregate.share
-
-    def read(terms: list[float]) -> float | None:
+    def read(terms: list[float], length: int) -> float | None:
         if not terms:
             return None
         ordered = sorted(terms)
@@ -113,7 +129,7 @@ def _percentile(aggregate: Aggregate) -> Accumulator:
         above = min(below + 1, len(ordered) - 1)
         return ordered[below] + (place - below) * (ordered[above] - ordered[below])
 
-    return _terms(aggregate, read)
+    return Accumulator(list, add, lambda a, b: a + b, read)
 
 
 def _best(better: Callable[[Any, Any], Any], timed: bool) -> Callable[[Aggregate], Accumulator]:

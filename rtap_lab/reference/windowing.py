@@ -29,6 +29,8 @@ END = 2**62
 BEGIN = -(2**62)
 """A watermark before every event."""
 _SIX = Decimal("0.000001")
+_WHOLE = 2.0**53
+"""A number has no fraction from here on."""
 
 
 class Windowing:
@@ -119,7 +121,7 @@ def _top(rows: list[Row], top: Top, keys: list[str]) -> list[Row]:
 
 
 def _rank(value: Any) -> tuple[bool, Any]:
-    if isinstance(value, float):
+    if isinstance(value, float) and abs(value) < _WHOLE:
         value = Decimal(repr(value)).quantize(_SIX, ROUND_HALF_UP)
     return value is not None, value
 

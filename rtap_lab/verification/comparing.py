@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -181,16 +182,21 @@ def compare_rollup(
     schema = query.schema
     names = ("window_start", *schema.keys)
 
+    def slack(rows: list[float]) -> float:
+        """The store adds doubles: what it may lose of them by that."""
+        return 1e-6 + 1e-12 * math.fsum(map(abs, rows))
+
     def compared_hour(hour: int) -> bool:
         return since_ms <= hour and hour + hour_ms <= until_ms
 
-    sums: dict[tuple[Any, ...], dict[str, float]] = {}
+    terms: dict[tuple[Any, ...], dict[str, list[float]]] = {}
     for row in expected:
         hour = row["window_start"] // hour_ms * hour_ms
         if compared_hour(hour):
-            group = sums.setdefault((hour, *(row[k] for k in schema.keys)), dict.fromkeys(schema.additive, 0.0))
+            group = terms.setdefault((hour, *(row[k] for k in schema.keys)), {name: [] for name in schema.additive})
             for name in schema.additive:
-                group[name] += row[name] or 0
+                group[name].append(float(row[name] or 0))
+    sums = {key: {name: math.fsum(each) for name, each in group.items()} for key, group in terms.items()}
     compared = Compared(query.name, "rollup", rows=len(sums))
     seen = set()
     for row in found:
@@ -202,7 +208,7 @@ def compare_rollup(
         wanted = sums.get(key)
         if wanted is None:
             compared.note("extra", None, row)
-        elif any(round(float(row[name] or 0), 6) != round(wanted[name], 6) for name in schema.additive):
+        elif any(abs(float(row[name] or 0) - wanted[name]) > slack(terms[key][name]) for name in schema.additive):
             compared.note("wrong", dict(zip(names, key, strict=True)) | wanted, row)
     for key in sums.keys() - seen:
         compared.note("missing", dict(zip(names, key, strict=True)) | sums[key], None)

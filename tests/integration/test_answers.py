@@ -15,6 +15,7 @@ from confluent_kafka import Producer
 from msgspec import structs
 
 from rtap_lab.errors import JobError, RtapLabError, ServiceError, SettingsError, SourceError, StatementError
+from rtap_lab.events.codec import encode
 from rtap_lab.events.model import schema
 from rtap_lab.events.times import instant_ms, instant_text
 from rtap_lab.flink.rest import FlinkRest
@@ -24,6 +25,7 @@ from rtap_lab.kafka.names import REJECTED, events_topic, results_topic
 from rtap_lab.kafka.schema_registry import RULE, Registry
 from rtap_lab.kafka.topics import Topics
 from rtap_lab.lab import Lab
+from rtap_lab.queries.builders import field, greatest, mean, total, tumble
 from rtap_lab.services.site import schema_document, settings_document
 from rtap_lab.stack.ports import ports_document
 from rtap_lab.waiting import until
@@ -181,6 +183,51 @@ def test_the_simulators_file_is_a_source_too(stack: Lab, tmp_path: Path) -> None
     assert done.rejected == report.ledger["refused_lines"] > 0
     for name in ("sessions", "cart_to_purchase", "conversions_1m", "checkout_abandoned"):
         assert len(stack.results(name, "shop")) > 0, name
+
+
+def test_sums_are_exact_whatever_somebody_sends(stack: Lab, tmp_path: Path) -> None:
+    """Of doubles that are added in the order of arrival one great number spoils all small ones, and two make it infinite."""
+    worths = [
+        1e12,
+        *[19.99] * 50,
+        *[0.1] * 30,
+        1e22,
+        1.7e308,
+        1.7e308,
+        -1.7e308,
+        9e18,
+        -1e15,
+        4.5e-7,
+        5e-7,
+        -5e-7,
+        1e17,
+    ]
+    events = [
+        {
+            "event_id": f"e{n}",
+            "event_type": "conversion",
+            "event_time": 1_700_000_000_000 + n,
+            "visitor_id": f"v{n % 3}",
+            "name": "purchase",
+            "page": f"/{n % 2}",
+            "value": worth,
+        }
+        for n, worth in enumerate(worths)
+    ]
+    path = tmp_path / "sums.jsonl"
+    path.write_bytes(b"".join(encode(event) + b"\n" for event in events))
+    stack.import_jsonl(path, source="sums")
+    stack.run_standard("sums")
+    (row,) = stack.rows("conversions_1m", "sums")
+    assert row["value"] == 1e12 - 1e15 + 1e17 + 50 * 19.99 + 30 * 0.1
+    value = field("value")
+    pages = tumble("1m").by("page").agg(worth=total(value), usual=mean(value), most=greatest(value))
+    stack.run_together("sums_job", {"sums_by_page": pages, "sums_top": pages.top(1, "worth")}, "sums")
+    report = stack.verify("sums")
+    assert report.exact, str(report)
+    assert len(stack.rows("sums_by_page", "sums")) == 2
+    stack.remove_job("sums_job")
+    stack.remove_source("sums")
 
 
 def test_an_import_that_fails_leaves_nothing(stack: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
