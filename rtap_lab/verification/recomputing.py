@@ -106,7 +106,8 @@ class Recomputation:
         """Rows that depend on nothing before this can be recomputed: earlier records had expired."""
         self.left_out = 0
         """Events that counted and came behind rows that were due: there are none unless the log was changed."""
-        self._fresh = {partition for partition, start in starts.items() if start > 0}
+        self.fresh = {partition for partition, start in starts.items() if start > 0}
+        """Partitions that begin behind records that had expired, and of which none was read yet."""
         self._first = dict(first or {})
         self._taken: set[str | None] = set()
         self.rows: dict[str, list[Row]] = {query.name: [] for query in queries}
@@ -121,8 +122,8 @@ class Recomputation:
         for value, place in records:
             if not judged:
                 self.ids.begin(place.arrival_ms)
-            if place.partition in self._fresh:  # older records have expired
-                self._fresh.discard(place.partition)
+            if place.partition in self.fresh:  # older records have expired
+                self.fresh.discard(place.partition)
                 self.since_ms = max(self.since_ms, place.arrival_ms + FUTURE_MS)
             for each in self.judge.judge(value, place):
                 judged.append(each)
@@ -182,7 +183,7 @@ class Recomputation:
         found, self.kept = self.kept, {"late": [], "rejected": []}
         return found
 
-    _PLAIN = ("positions", "counts", "since_ms", "left_out", "_fresh", "_first", "_taken", "rows", "kept")
+    _PLAIN = ("positions", "counts", "since_ms", "left_out", "fresh", "_first", "_taken", "rows", "kept")
 
     @property
     def state(self) -> dict[str, Any]:

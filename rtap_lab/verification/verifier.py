@@ -40,11 +40,15 @@ from rtap_lab.verification.recomputing import Kept, Recomputation
 from rtap_lab.verification.report import RunReport, Subject, Upto
 from rtap_lab.verification.scoring import Score, score
 from rtap_lab.verification.standing import Standing, anew
+from rtap_lab.verification.trail import Trail
 from rtap_lab.waiting import until
 
 if TYPE_CHECKING:
     from rtap_lab.simulator.truth import Truth
 
+
+TRIES = 3
+"""So often a verification begins anew when records expired while it read them."""
 
 _PIECE = 5_000
 """Records that are recomputed at once."""
@@ -168,20 +172,37 @@ class Verifier:
             The report, and what the next verification can go on from: nothing, where something differs or the run has ended.
         """
         with without_cycles():
-            starts = {p: start for (_, p), start in self.topics.starts([subject.events]).items()}
-            if standing is not None and not upto.whole and _follows(standing, starts):
-                report, after = self._verify(subject, upto, starts, standing, progress)
-                if report.exact:
-                    return report, after
-                # only the whole says what differs: a row of before that came again, which of several copies counted
-            report, after = self._verify(subject, upto, starts, self._anew(subject, starts), progress)
-            if report.differences and report.ledger["duplicate"]:
-                first = self._chosen(subject, upto, progress)
-                if first:
-                    better, other = self._verify(subject, upto, starts, self._anew(subject, starts, first), progress)
-                    if better.differences < report.differences:
-                        report, after = better, other
-            return report, after if report.exact and not upto.whole else None
+            for _ in range(TRIES):
+                try:
+                    return self._verify_once(subject, upto, standing, progress)
+                except _OvertakenError:
+                    standing = None
+        raise JobError(
+            f"verify: records of {subject.events} expired while they were read, {TRIES} times",
+            hint="they expire faster than they are read: fewer events a second, or a longer `rtap up --retention`",
+        )
+
+    def _verify_once(
+        self, subject: Subject, upto: Upto, standing: Standing | None, progress: Callable[[int], None]
+    ) -> tuple[RunReport, Standing | None]:
+        starts = self._starts(subject)
+        if standing is not None and not upto.whole and _follows(standing, starts):
+            report, after = self._verify(subject, upto, starts, standing, progress)
+            if report.exact:
+                return report, after
+            # only the whole says what differs: a row of before that came again, which of several copies counted
+        report, after = self._verify(subject, upto, starts, self._anew(subject, starts), progress)
+        if report.differences and report.ledger["duplicate"]:
+            first = self._chosen(subject, upto, progress)
+            if first:
+                better, other = self._verify(subject, upto, starts, self._anew(subject, starts, first), progress)
+                if better.differences < report.differences:
+                    report, after = better, other
+        return report, after if report.exact and not upto.whole else None
+
+    def _starts(self, subject: Subject) -> dict[int, int]:
+        """Where each partition of its topic begins now."""
+        return {p: start for (_, p), start in self.topics.starts([subject.events]).items()}
 
     def _anew(self, subject: Subject, starts: Mapping[int, int], first: Mapping[str, int] | None = None) -> Standing:
         shared = {topic: self._from(topic, subject)[topic, 0] for topic, _ in self._kept_topics}
@@ -201,7 +222,12 @@ class Verifier:
         recomputation, before_ms = standing.recomputation, standing.upto_ms
         before = dict(recomputation.positions)
         imported: dict[str, _Content] = defaultdict(_Content)
-        self._read(subject, upto, recomputation, progress, imported)
+        trail = self._read(subject, upto, recomputation, progress, imported)
+        now = self._starts(subject)
+        if trail.has_hole(now, {p: end for (_, p), end in upto.offsets.items()}):
+            raise _OvertakenError
+        begins = trail.begins(now)
+        starts, before = {**starts, **begins}, {**before, **begins}
         if upto.whole:
             recomputation.close()
         w_ms = None if upto.whole else recomputation.watermark
@@ -271,8 +297,9 @@ class Verifier:
         recomputation: Recomputation,
         progress: Callable[[int], None],
         imported: dict[str, _Content],
-    ) -> None:
-        """Recompute with the records up to there that were not read before."""
+    ) -> Trail:
+        """Recompute with the records up to there that were not read before; where that went."""
+        trail = Trail(recomputation.positions, recomputation.fresh)
         places = {(subject.events, p): position for p, position in recomputation.positions.items()}
         number = 0
 
@@ -285,6 +312,7 @@ class Verifier:
                     if isinstance(file := headers.get("file"), bytes):
                         imported[file.decode("ascii", "replace")].add(value or b"")
                 number += 1
+                trail.note(record.partition() or 0, record.offset() or 0)
                 yield value, Place(record.partition() or 0, record.offset() or 0, record.timestamp()[1])
 
         reading = records()
@@ -293,6 +321,7 @@ class Verifier:
             progress(number)
         for (_, partition), end in upto.offsets.items():  # past markers of transactions
             recomputation.positions[partition] = max(end, recomputation.positions.get(partition, 0))
+        return trail
 
     @property
     def _kept_topics(self) -> tuple[tuple[str, Fate], ...]:
@@ -615,6 +644,10 @@ class Verifier:
                 continue
             if row.get("run") in (None, subject.run):
                 yield row
+
+
+class _OvertakenError(Exception):
+    """Records expired while they were read, between others that were."""
 
 
 @contextmanager
