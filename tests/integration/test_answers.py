@@ -187,20 +187,7 @@ def test_the_simulators_file_is_a_source_too(stack: Lab, tmp_path: Path) -> None
 
 def test_sums_are_exact_whatever_somebody_sends(stack: Lab, tmp_path: Path) -> None:
     """Of doubles that are added in the order of arrival one great number spoils all small ones, and two make it infinite."""
-    worths = [
-        1e12,
-        *[19.99] * 50,
-        *[0.1] * 30,
-        1e22,
-        1.7e308,
-        1.7e308,
-        -1.7e308,
-        9e18,
-        -1e15,
-        4.5e-7,
-        5e-7,
-        -5e-7,
-    ]
+    worths = [1e12, *[19.99] * 50, *[0.1] * 30, 1e22, 1.7e308, 1.7e308, -1.7e308, 9e18, -1e15, 4.5e-7, 5e-7, -5e-7]
     events = [
         {
             "event_id": f"e{n}",
