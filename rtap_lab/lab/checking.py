@@ -17,12 +17,15 @@ from rtap_lab.lab.truth import truths_of
 from rtap_lab.queries.standard import JOB
 from rtap_lab.settings import LIVE
 from rtap_lab.store.port import Store
-from rtap_lab.verification.report import Report, Subject, Upto
+from rtap_lab.verification.report import Report, RunReport, Subject, Upto
 from rtap_lab.verification.scoring import Score
-from rtap_lab.verification.standing import Standings
+from rtap_lab.verification.standing import Standing, Standings
 from rtap_lab.verification.verdicts import Verdict, Verdicts, verdicts_document
-from rtap_lab.verification.verifier import Verifier
+from rtap_lab.verification.verifier import OvertakenError, Verifier
 from rtap_lab.waiting import until
+
+TRIES = 3
+"""So often a verification is done when records expire while it reads them."""
 
 RESUBMITTED_S = 60.0
 """So long a verification waits for a job that is to run and does not."""
@@ -49,15 +52,14 @@ def verify(context: Context, source: str, progress: Callable[[int], None], *, fu
         for each in runs:
             run = _awaited(context, each)
             subject = subject_of(context, run)
+            standing = standings.read(subject) if source == LIVE and not full else None
             try:
-                upto, later = _upto(context, verifier, subject, run)
+                found, after, later = _compared(context, verifier, subject, run, standing, progress)
             except JobError as error:
                 if len(runs) == 1 or run.desired == "running":
                     raise
                 report.not_compared.append(error.message)
                 continue
-            standing = standings.read(subject) if source == LIVE and not full else None
-            found, after = verifier.verify(subject, upto, standing=standing, progress=progress)
             if source == LIVE:
                 standings.write(subject, after)
             if later:
@@ -77,6 +79,29 @@ def verify(context: Context, source: str, progress: Callable[[int], None], *, fu
     if not report.runs:
         raise JobError(f"verify: nothing runs on {source}: {'; '.join(report.not_compared)}")
     return report
+
+
+def _compared(
+    context: Context,
+    verifier: Verifier,
+    subject: Subject,
+    run: Run,
+    standing: Standing | None,
+    progress: Callable[[int], None],
+) -> tuple[RunReport, Standing | None, int]:
+    """Compare one run: the report, what the next verification goes on from, and how many records came after the run.
+
+    Where the log forgets records before they are read it is done again, from what is left to how far the run is then.
+    """
+    for more in reversed(range(TRIES)):
+        upto, later = _upto(context, verifier, subject, run)
+        try:
+            return *verifier.verify(subject, upto, standing=standing, progress=progress), later
+        except OvertakenError:
+            standing = None
+            if not more:
+                raise
+    raise AssertionError("the last one raises")  # pragma: no cover
 
 
 def _with(key: str, verdict: Verdict, runs: Runs, verdicts: Verdicts) -> Verdicts:

@@ -47,9 +47,6 @@ if TYPE_CHECKING:
     from rtap_lab.simulator.truth import Truth
 
 
-TRIES = 3
-"""So often a verification begins anew when records expired while it read them."""
-
 _PIECE = 5_000
 """Records that are recomputed at once."""
 
@@ -170,35 +167,25 @@ class Verifier:
 
         Returns:
             The report, and what the next verification can go on from: nothing, where something differs or the run has ended.
+
+        Raises:
+            OvertakenError: When the log forgot records before they were read; asked how far anew, it may go well.
         """
         with without_cycles():
-            for _ in range(TRIES):
-                try:
-                    return self._verify_once(subject, upto, standing, progress)
-                except _OvertakenError:
-                    standing = None
-        raise JobError(
-            f"verify: records of {subject.events} expired while they were read, {TRIES} times",
-            hint="they expire faster than they are read: fewer events a second, or a longer `rtap up --retention`",
-        )
-
-    def _verify_once(
-        self, subject: Subject, upto: Upto, standing: Standing | None, progress: Callable[[int], None]
-    ) -> tuple[RunReport, Standing | None]:
-        starts = self._starts(subject)
-        if standing is not None and not upto.whole and _follows(standing, starts):
-            report, after = self._verify(subject, upto, starts, standing, progress)
-            if report.exact:
-                return report, after
-            # only the whole says what differs: a row of before that came again, which of several copies counted
-        report, after = self._verify(subject, upto, starts, self._anew(subject, starts), progress)
-        if report.differences and report.ledger["duplicate"]:
-            first = self._chosen(subject, upto, progress)
-            if first:
-                better, other = self._verify(subject, upto, starts, self._anew(subject, starts, first), progress)
-                if better.differences < report.differences:
-                    report, after = better, other
-        return report, after if report.exact and not upto.whole else None
+            starts = self._starts(subject)
+            if standing is not None and not upto.whole and _follows(standing, starts):
+                report, after = self._verify(subject, upto, starts, standing, progress)
+                if report.exact:
+                    return report, after
+                # only the whole says what differs: a row of before that came again, which of several copies counted
+            report, after = self._verify(subject, upto, starts, self._anew(subject, starts), progress)
+            if report.differences and report.ledger["duplicate"]:
+                first = self._chosen(subject, upto, progress)
+                if first:
+                    better, other = self._verify(subject, upto, starts, self._anew(subject, starts, first), progress)
+                    if better.differences < report.differences:
+                        report, after = better, other
+            return report, after if report.exact and not upto.whole else None
 
     def _starts(self, subject: Subject) -> dict[int, int]:
         """Where each partition of its topic begins now."""
@@ -225,7 +212,10 @@ class Verifier:
         trail = self._read(subject, upto, recomputation, progress, imported)
         now = self._starts(subject)
         if trail.has_hole(now, {p: end for (_, p), end in upto.offsets.items()}):
-            raise _OvertakenError
+            raise OvertakenError(
+                f"verify: records of {subject.events} expired while they were read",
+                hint="they expire faster than they are read: fewer events a second, or a longer `rtap up --retention`",
+            )
         begins = trail.begins(now)
         starts, before = {**starts, **begins}, {**before, **begins}
         if upto.whole:
@@ -646,8 +636,8 @@ class Verifier:
                 yield row
 
 
-class _OvertakenError(Exception):
-    """Records expired while they were read, between others that were."""
+class OvertakenError(JobError):
+    """Records expired while they were read, between others that were: what was recomputed means nothing."""
 
 
 @contextmanager

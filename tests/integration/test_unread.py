@@ -100,7 +100,7 @@ def test_what_expired_unread_is_told(tmp_path: Path) -> None:
 @pytest.mark.long
 @pytest.mark.timeout(900)
 def test_a_verification_that_is_overtaken_begins_anew(tmp_path: Path) -> None:
-    with forgetful(tmp_path / "state", rate=400) as lab:
+    with forgetful(tmp_path / "state", rate=1_500) as lab:
         topics, seen = Topics(lab.endpoints.kafka), list[int]()
         until(
             lambda: min(topics.starts([LIVE_EVENTS]).values()) > 0,
