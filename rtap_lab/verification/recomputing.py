@@ -83,6 +83,7 @@ class Recomputation:
         starts: The first offset of each partition, as the log has it now.
         kept_ms: For how long an event id is remembered; None: for good.
         first: By event id, the partition whose copy is to count; see `judged_anew`.
+        columnar: Whether a record is a batch of events.
     """
 
     def __init__(
@@ -93,10 +94,11 @@ class Recomputation:
         starts: Mapping[int, int],
         kept_ms: int | None = None,
         first: Mapping[str, int] | None = None,
+        columnar: bool = False,
     ) -> None:
         self.queries = queries
         self.ids = RecentIds(kept_ms)
-        self.judge = Judge(bound_ms, self.ids)
+        self.judge = Judge(bound_ms, self.ids, columnar=columnar)
         self.watermarks = Watermarks(bound_ms, starts)
         self.operators = {query.name: operator(query.definition) for query in queries}
         self.positions = dict(starts)

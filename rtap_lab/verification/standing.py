@@ -91,7 +91,12 @@ def anew(
         first: See `Recomputation`.
     """
     recomputation = Recomputation(
-        subject.queries, bound_ms=subject.parameters.bound_ms, starts=starts, kept_ms=kept_ms, first=first
+        subject.queries,
+        bound_ms=subject.parameters.bound_ms,
+        starts=starts,
+        kept_ms=kept_ms,
+        first=first,
+        columnar=subject.columnar,
     )
     begins = {topic: subject.begins[topic] for topic in subject.results.values()}
     return Standing(recomputation, begins, dict(shared))
