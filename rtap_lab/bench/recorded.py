@@ -51,23 +51,21 @@ class Recorded:
 
     name: str
     events: int
-    """How many were imported."""
+    """Records."""
     megabytes: float
     import_s: float
     """Seconds that its import took."""
 
 
-def record(
-    lab: Lab, name: str, events: int, *, scenario: str = "brisk", seed: int = 1, columnar: bool = False
-) -> Recorded:
-    """Make a recorded source of so many simulated messages, one or a batch of them a record."""
+def record(lab: Lab, name: str, events: int, *, scenario: str = "brisk", seed: int = 1) -> Recorded:
+    """Make a recorded source of so many simulated messages."""
 
     def simulated(path: Path) -> None:
         with path.open("wb") as file:
             story = load_scenario(scenario)
             write_file(path, file, story, seed, seconds=None, events=events, progress=lambda done: None)
 
-    return _recorded(lab, name, simulated, columnar=columnar)
+    return _recorded(lab, name, simulated)
 
 
 def record_lines(lab: Lab, name: str, lines: Iterable[bytes]) -> Recorded:
@@ -75,12 +73,12 @@ def record_lines(lab: Lab, name: str, lines: Iterable[bytes]) -> Recorded:
     return _recorded(lab, name, lambda path: path.write_bytes(b"".join(line + b"\n" for line in lines)))
 
 
-def _recorded(lab: Lab, name: str, write: Callable[[Path], object], *, columnar: bool = False) -> Recorded:
+def _recorded(lab: Lab, name: str, write: Callable[[Path], object]) -> Recorded:
     with tempfile.TemporaryDirectory(prefix="rtap-bench-") as folder:
         path = Path(folder) / "events.jsonl"
         write(path)
         size, began = path.stat().st_size / 1e6, time.monotonic()
-        imported = lab.import_jsonl(path, source=name, columnar=columnar).imported
+        imported = lab.import_jsonl(path, source=name).imported
         return Recorded(name, imported, size, time.monotonic() - began)
 
 

@@ -24,9 +24,6 @@ def import_(
     files: Annotated[list[str], typer.Argument(help='Files; .gz too, "-" is standard input.')],
     source: Annotated[str | None, typer.Option(help="The source's name; else the first file's stem.")] = None,
     speed: Annotated[str, typer.Option(help="max records; live or a factor plays onto the live topic.")] = "max",
-    columnar: Annotated[
-        bool, typer.Option("--columnar", help="A thousand events a record (Arrow): for fast jobs.")
-    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Read real input into a recorded source, or play it live."""
@@ -35,7 +32,7 @@ def import_(
     lab = open_lab()
     with counting("lines") as progress:
         call = lab.import_access_log if form == "access-log" else lab.import_jsonl
-        done = call(*files, source=source, speed=speed, columnar=columnar, progress=progress)
+        done = call(*files, source=source, speed=speed, progress=progress)
     if as_json:
         print_json(done.as_json())
         return
@@ -67,7 +64,7 @@ def list_(as_json: AsJson = False) -> None:
     for name, each in table.items():
         print(
             f"{name}: {each.events} events of {len(each.files)} file(s), "
-            f"{each.refused_lines} lines refused, disorder {each.disorder_ms / 1000:g} s{', columnar' if each.columnar else ''}"
+            f"{each.refused_lines} lines refused, disorder {each.disorder_ms / 1000:g} s"
         )
     if not table:
         notes.print("no recorded sources: `rtap import` makes one")

@@ -7,7 +7,6 @@ element; of a repeated key the last counts; a scalar or a container in a text fi
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import re
@@ -28,11 +27,6 @@ def encode(event: dict[str, Any]) -> bytes:
     if isinstance(event["event_time"], int):
         event = {**event, "event_time": instant_text(event["event_time"])}
     return orjson.dumps(event)
-
-
-def digest_of(value: bytes) -> int:
-    """The BLAKE2b-64 of an event as it was written, as a number: sums of these tell one collection of events from another."""
-    return int.from_bytes(hashlib.blake2b(value, digest_size=8).digest(), "big")
 
 
 def decode(record: bytes | None) -> list[Decoded]:

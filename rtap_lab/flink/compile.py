@@ -48,11 +48,6 @@ class Compiled:
     select: str
 
 
-def windowed(definition: Definition) -> bool:
-    """Whether a query asks for windows that are the same for every key: `columns` answers it. Others need event after event."""
-    return isinstance(definition, WindowQuery) and not isinstance(definition.window, SessionWindow)
-
-
 def compile_query(name: str, definition: Definition) -> Compiled:
     """A query as SQL.
 
@@ -84,14 +79,14 @@ def _field(name: str) -> str:
 
 def _input(definition: Definition, *more: str) -> str:
     """The view that a query reads: all fields, the properties that it asks for, and further expressions."""
-    keys = {name: key for name in looked_at(definition) if (key := property_key(name)) is not None}
+    keys = {name: key for name in _names(definition) if (key := property_key(name)) is not None}
     taken = [f"properties['{literal(key)}'] AS {_field(name)}" for name, key in keys.items()]
     table = f"(SELECT *, {', '.join(taken)} FROM events)" if taken else "events"
     columns = ", ".join([*map(_quoted, FIELDS), *map(_field, keys), *more, "rowtime"])
     return f"SELECT {columns} FROM {table}{_where(definition.where)}"
 
 
-def looked_at(definition: Definition) -> dict[str, None]:
+def _names(definition: Definition) -> dict[str, None]:
     """Every field that a query looks at."""
     conditions = [definition.where]
     names = [*definition.keys.values(), *(each.field for each in definition.measures.values() if each.field)]

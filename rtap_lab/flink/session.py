@@ -1,6 +1,7 @@
 """PyFlink on the lab's cluster, for what SQL cannot do: Table API programs and Python functions.
 
-It starts a JVM inside this process, as `columnar` does in one of its own; everything else of the lab reaches Flink over REST.
+The only module that imports pyflink. It starts a JVM inside this process; everything else of the lab
+reaches Flink over REST.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from rtap_lab.flink.properties import look_properties, mutual_tls
 
 
 @contextmanager
-def java_for_the_gateway(java: Path) -> Iterator[None]:
+def _java_for_the_gateway(java: Path) -> Iterator[None]:
     """PyFlink finds the runtime of its JVM by the environment alone; it is put back once the JVM runs."""
     before = {name: os.environ.get(name) for name in ("JAVA_HOME", "PATH")}
     os.environ["JAVA_HOME"] = str(java.parent.parent)
@@ -65,7 +66,7 @@ def table_environment(
     for name, value in values.items():
         configuration.set_string(name, value)
     settings = EnvironmentSettings.new_instance().with_configuration(configuration).build()
-    with java_for_the_gateway(java):
+    with _java_for_the_gateway(java):
         environment = TableEnvironment.create(settings)
     for statement in catalog:
         environment.execute_sql(statement)

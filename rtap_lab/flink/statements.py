@@ -7,17 +7,14 @@ import re
 from collections.abc import Mapping, Sequence
 from string import Template
 
-import msgspec
-
 from rtap_lab.endpoints import Endpoint
 from rtap_lab.events.limits import MAX_PROPERTIES, MAX_RECORD, MAX_TEXT
 from rtap_lab.events.model import MAX_ROW_BYTES
-from rtap_lab.flink.compile import Compiled, compile_query, windowed
+from rtap_lab.flink.compile import Compiled, compile_query
 from rtap_lab.flink.text import interval, literal
-from rtap_lab.queries.conditions import FIELDS, known_field, property_key
 from rtap_lab.queries.query import Definition, Query, WindowQuery
 from rtap_lab.queries.schema import Kind
-from rtap_lab.queries.windows import CumulateWindow, HopWindow, SessionWindow, TumbleWindow
+from rtap_lab.queries.windows import SessionWindow
 from rtap_lab.settings import TRANSACTION_MS, JobParameters
 
 SQL_TYPES: dict[Kind, str] = {
@@ -45,19 +42,6 @@ _SHARED = {
 _GREATEST = """MAX(arrival) OVER (
   PARTITION BY source_partition ORDER BY proctime ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)"""
 """Arrival falls when the machine's clock is set back; this does not."""
-
-
-class Program(msgspec.Struct, frozen=True):
-    """A job on batches of events, as its PyFlink program takes it (`columnar`)."""
-
-    properties: dict[str, str]
-    """Flink's configuration."""
-    batches: str
-    """The statement that makes the table of the topic's records."""
-    queries: tuple[Query, ...]
-    bound_ms: int
-    statements: list[str]
-    """Of `job_statements`."""
 
 
 def _file(name: str) -> str:
@@ -96,9 +80,15 @@ def catalog(
             bounded source ends only when it finds a partition that it did not know (FLINK-31006); the
             others keep the ends that they were given at first.
     """
-    begins = "earliest-offset"
+    offsets, begins = _offsets(ends or {}), "earliest-offset"
     if starts is not None:
         begins = f"specific-offsets',\n  'scan.startup.specific-offsets' = '{_offsets(starts)}"
+    if ends is None:
+        bounded = ""
+    elif resumed_by:
+        bounded = "\n  'scan.bounded.mode' = 'latest-offset',"
+    else:
+        bounded = f"\n  'scan.bounded.mode' = 'specific-offsets',\n  'scan.bounded.specific-offsets' = '{offsets}',"
     return split_statements(
         _file("catalog.sql"),
         {
@@ -112,34 +102,9 @@ def catalog(
             "most_properties": str(MAX_PROPERTIES),
             "most_record": str(MAX_RECORD),
             "startup": begins,
-            "bounded": _bounded(ends, resumed_by),
+            "bounded": bounded,
         },
     )
-
-
-def batches_table(
-    *, topic: str, kafka: Endpoint, group: str, bound_ms: int, ends: Mapping[int, int], resumed_by: str | None
-) -> str:
-    """The statement that makes `batches` of a source whose records are batches; the arguments are those of `catalog`."""
-    (statement,) = split_statements(
-        _file("batches.sql"),
-        {
-            "topic": f"{topic};{resumed_by}" if resumed_by else topic,
-            "bootstrap": kafka.address,
-            "group": group,
-            "bound": interval(bound_ms),
-            "bounded": _bounded(ends, resumed_by),
-        },
-    )
-    return statement
-
-
-def _bounded(ends: Mapping[int, int] | None, resumed_by: str | None) -> str:
-    if ends is None:
-        return ""
-    if resumed_by:
-        return "\n  'scan.bounded.mode' = 'latest-offset',"
-    return f"\n  'scan.bounded.mode' = 'specific-offsets',\n  'scan.bounded.specific-offsets' = '{_offsets(ends)}',"
 
 
 def _offsets(by_partition: Mapping[int, int]) -> str:
@@ -214,89 +179,6 @@ def query_sql(query: Query) -> Compiled:
     return Compiled(views, select)
 
 
-# --- batches of events: what `columnar` makes, taken on by SQL -----------------------------------------------
-
-
-def column_of(place: int) -> str:
-    """The column of the field at a place of a list: some fields' names are no names of columns."""
-    return f"field_{place}"
-
-
-def taken_apart(fields: Sequence[str]) -> str:
-    """A query that gives the events of `joined_events` (`columns.joined`), a row each: a column for each field, in their order."""
-    cells = []
-    for i, name in enumerate(fields):
-        cell = f"cells[{i + 1}]"
-        kind = known_field(name)
-        if kind == "text":
-            text = f"REPLACE(REPLACE(REPLACE({cell}, {_E} || '2', {_C}), {_E} || '1', {_L}), {_E} || '0', {_E})"
-            value = f"CASE WHEN {cell} = {_E} THEN NULL WHEN POSITION({_E} IN {cell}) > 0 THEN {text} ELSE {cell} END"
-        else:
-            value = f"CAST(NULLIF({cell}, {_E}) AS {'BIGINT' if kind == 'time' else SQL_TYPES[kind]})"
-        cells.append(f"{value} AS `{column_of(i)}`")
-    return (
-        f"SELECT {', '.join(cells)} FROM (SELECT SPLIT(line, {_C}) AS cells FROM joined_events "
-        f"CROSS JOIN UNNEST(SPLIT(events, {_L})) AS T(line))"
-    )
-
-
-_E, _L, _C = (f"U&'\\{ord(each):04x}'" for each in ("\x1d", "\x1e", "\x1f"))
-"""As `columns` has them."""
-
-
-def single_events(fields: Sequence[str]) -> str:
-    """The view `events` over the events that come one by one: fields that nobody looks at are not there.
-
-    Args:
-        fields: Those that come, in their order.
-    """
-    columns = {name: f"`{column_of(i)}`" for i, name in enumerate(fields)}
-    kept = {name: key for name in fields if (key := property_key(name)) is not None}
-    entries = ", ".join(f"'{literal(key)}', {columns[name]}" for name, key in kept.items())
-    there = {name: columns.get(name, f"CAST(NULL AS {SQL_TYPES[kind]})") for name, kind in FIELDS.items()}
-    there["event_time"] = f"TO_TIMESTAMP_LTZ({columns['event_time']}, 3)"
-    there["properties"] = f"MAP[{entries}]" if entries else "CAST(NULL AS MAP<STRING, STRING>)"
-    listed = ", ".join(f"{value} AS `{name}`" for name, value in there.items())
-    return f"CREATE TEMPORARY VIEW events AS SELECT {listed}, rowtime FROM single_events"
-
-
-def rows_function(query: Query) -> str:
-    """What makes rows of a window's parts."""
-    return f"rows_of_{query.name}"
-
-
-def _of_parts(query: Query) -> Compiled:
-    """A query over windows, of the parts that were cut for it."""
-    schema, definition = query.schema, query.definition
-    assert isinstance(definition, WindowQuery)
-    table, rowtime = f"TABLE parts_{query.name}", "DESCRIPTOR(rowtime)"
-    match definition.window:
-        case TumbleWindow(size_ms=size):
-            windows = f"TUMBLE({table}, {rowtime}, {interval(size)})"
-        case HopWindow(size_ms=size, slide_ms=slide):
-            windows = f"HOP({table}, {rowtime}, {interval(slide)}, {interval(size)})"
-        case CumulateWindow(size_ms=size, step_ms=step):
-            windows = f"CUMULATE({table}, {rowtime}, {interval(step)}, {interval(size)})"
-        case SessionWindow():  # pragma: no cover
-            raise TypeError("sessions have no parts")
-    kinds = list((schema.keys | schema.measures).values())
-    cells = [f"TO_TIMESTAMP_LTZ(c{i}, 3)" if kind == "time" else f"c{i}" for i, kind in enumerate(kinds)]
-    names = ", ".join(f"c{i}" for i in range(len(kinds)))
-    edges = ", ".join(f"CAST({each} AS TIMESTAMP_LTZ(3))" for each in ("window_start", "window_end"))
-    return Compiled(
-        [],
-        f"SELECT {edges}, {', '.join(cells)} FROM ("
-        f"SELECT window_start, window_end, ARRAY_AGG(part) AS parts FROM TABLE({windows}) GROUP BY window_start, window_end), "
-        f"LATERAL TABLE({rows_function(query)}(parts)) AS T({names})",
-    )
-
-
-_LATE_OF_BATCHES = """CREATE TEMPORARY VIEW judged_events AS
-SELECT source_partition, source_offset, event_id, 'late' AS lateness, TO_TIMESTAMP_LTZ(event_time_ms, 3) AS event_time,
-  TO_TIMESTAMP_LTZ(arrival_ms, 3) AS arrival
-FROM late_events"""
-
-
 def job_statements(
     *,
     transactions: str,
@@ -307,7 +189,6 @@ def job_statements(
     topics: Mapping[str, str],
     parameters: JobParameters,
     transaction_ms: int = TRANSACTION_MS,
-    batches: bool = False,
 ) -> list[str]:
     """The sinks, views and the statement set of a job; the last statement submits it.
 
@@ -320,8 +201,6 @@ def job_statements(
         topics: The topic of each query, and of "late" and "rejected".
         parameters: What the run varies.
         transaction_ms: How long one of its transactions may stay open.
-        batches: Whether the source's records are batches of events: then it takes from what `columnar` makes, and what is no
-            batch is named by no SQL.
     """
 
     def sink(name: str, columns: dict[str, str], keys: list[str]) -> str:
@@ -329,16 +208,15 @@ def job_statements(
         prefix = f"{transactions}{name}."
         return _sink(f"sink_{name}", columns, keys, topics[name], kafka, prefix, parameters, transaction_ms)
 
-    shared = {name: columns for name, columns in _SHARED.items() if name == "late" or not batches}
-    sinks = [sink(name, columns, []) for name, columns in shared.items()]
+    sinks = [sink(name, columns, []) for name, columns in _SHARED.items()]
     place = {"source": literal(source), "run": literal(run), "most_text": str(MAX_TEXT)}
-    inserts = [f"INSERT INTO sink_{name}\n{split_statements(_file(f'{name}.sql'), place)[0]};" for name in shared]
-    views = {_LATE_OF_BATCHES: None} if batches else {}  # a view that two packaged queries share is made once
+    inserts = [f"INSERT INTO sink_{name}\n{split_statements(_file(f'{name}.sql'), place)[0]};" for name in _SHARED]
+    views: dict[str, None] = {}  # a view that two packaged queries share is made once
     for query in queries:
         schema = query.schema
         columns = {name: SQL_TYPES[kind] for name, kind in schema.columns.items()}
         sinks.append(sink(query.name, columns, schema.identity))
-        compiled = _of_parts(query) if batches and windowed(query.definition) else query_sql(query)
+        compiled = query_sql(query)
         views |= dict.fromkeys(compiled.views)
         inserts.append(f"INSERT INTO sink_{query.name}\n{compiled.select};")
     return [*sinks, *views, "EXECUTE STATEMENT SET BEGIN\n" + "\n".join(inserts) + "\nEND"]

@@ -7,32 +7,26 @@ every second.
 from __future__ import annotations
 
 import hashlib
-import importlib.resources
 import logging
-import os
 import re
 import secrets
-import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-import msgspec
 from msgspec import structs
 
 from rtap_lab.endpoints import Endpoint, Endpoints
 from rtap_lab.errors import JobError, SettingsError, SourceError, StatementError
 from rtap_lab.flink.gateway import Session
-from rtap_lab.flink.properties import FIXED_JOB_ID, TERMINAL, job_properties, mutual_tls
-from rtap_lab.flink.rest import FlinkRest, cause
+from rtap_lab.flink.properties import FIXED_JOB_ID, TERMINAL, job_properties
+from rtap_lab.flink.rest import FlinkRest
 from rtap_lab.flink.savepoints import read_offsets
-from rtap_lab.flink.statements import Program, batches_table, job_statements, query_sql
 from rtap_lab.flink.statements import catalog as catalog_statements
+from rtap_lab.flink.statements import job_statements, query_sql
 from rtap_lab.jobs.checkpoints import CheckpointFolder, CheckpointStorage
 from rtap_lab.jobs.documents import jobs_document, runs_document, sources_document
 from rtap_lab.jobs.model import OVER, Job, Run, Submission, job_queries, need_run, run_key
@@ -60,9 +54,6 @@ from rtap_lab.kafka.topics import Topic, Topics, result_topics
 from rtap_lab.queries.catalogue import PACKAGED_JOBS, packaged
 from rtap_lab.queries.query import Query
 from rtap_lab.settings import LIVE, JobParameters, Settings
-from rtap_lab.stack.components import jars
-from rtap_lab.stack.java import find_java
-from rtap_lab.stack.process import run_command
 from rtap_lab.stack.state import State
 from rtap_lab.store.port import Store
 from rtap_lab.waiting import until
@@ -75,21 +66,6 @@ OUTSLEPT = "no checkpoint was completed for as long as its transactions may stay
 
 COMES_S = 2.0
 """Seconds after the end of its session in which a job that the gateway had handed over shows at the JobManager (30 ms were seen)."""
-
-SUBMIT = """
-import os, sys
-if os.getppid() != int(sys.argv[2]):
-    sys.exit("who started this is gone")
-from rtap_lab.flink.columnar import main
-main()
-"""
-"""Its functions must be of that module, not of a `__main__`: Flink's workers look for them there."""
-
-LANE = ("columnar.py", "columns.py", "first_ids.py")
-"""The code of `rtap_lab.flink` that runs inside jobs on batches: their state is of its making."""
-
-PROGRAM_S = 240.0
-"""Seconds that a program of PyFlink's may take to submit its job: it starts a JVM and plans there."""
 
 LOOK_S = 5.0
 """Seconds between two looks at what changes seldom."""
@@ -503,8 +479,6 @@ class Lifecycle:
         """The digest of a run's SQL, apart from what differs from one job of it to the next."""
         nowhere = structs.replace(run, run="", ends={})
         words = [" ".join(statement.split()) for statement in self._statements(nowhere, Endpoint(""), None)]
-        if self._is_columnar(run):
-            words += [importlib.resources.files("rtap_lab.flink").joinpath(name).read_text() for name in LANE]
         return hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]
 
     def _submit(self, run: Run) -> Run:
@@ -527,62 +501,14 @@ class Lifecycle:
             settings=self.settings,
         )
         resumed_by = self._renew_resumed_by(run, bool(run.bounded and restore))
-        job_id = secrets.token_hex(16)
-        if self._is_columnar(run):
-            self._update(run.key, submission=Submission("", job_id))
-            self._submit_program(run, properties | {FIXED_JOB_ID: job_id}, resumed_by)
-            return self._update(run.key, state="running", job_id=job_id, submission=None)
         *tables, statement_set = self._statements(run, self.endpoints.kafka, resumed_by)
+        job_id = secrets.token_hex(16)
         with Session(self.endpoints.gateway, properties | {FIXED_JOB_ID: job_id}) as session:
             for statement in tables:
                 session.configure(statement)
             self._update(run.key, submission=Submission(session.handle, job_id))
             session.submit(statement_set)
         return self._update(run.key, state="running", job_id=job_id, submission=None)
-
-    def _is_columnar(self, run: Run) -> bool:
-        facts = self.sources.read().get(run.source)
-        return facts is not None and facts.columnar
-
-    def _submit_program(self, run: Run, properties: Mapping[str, str], resumed_by: str | None) -> None:
-        """Submit a job on batches of events: a program of PyFlink's, for which the gateway has no words.
-
-        Raises:
-            StatementError: With Flink's reason.
-            JobError: When it takes too long.
-        """
-        address, tls = urlsplit(self.endpoints.flink.address), self.endpoints.flink.tls
-        batches, *statements = self._statements(run, self.endpoints.kafka, resumed_by)
-        connectors = [path.as_uri() for path in jars("flink") if "connector" in path.name]
-        program = Program(
-            properties=dict(properties)
-            | {
-                "execution.target": "remote",
-                "rest.address": str(address.hostname),
-                "rest.port": str(address.port),
-                "pipeline.jars": ";".join(connectors),
-                "python.executable": sys.executable,
-                "python.client.executable": sys.executable,
-                **(mutual_tls(tls) if tls else {}),
-            },
-            batches=batches,
-            queries=run.queries,
-            bound_ms=run.parameters.bound_ms,
-            statements=statements,
-        )
-        command = [
-            sys.executable,
-            "-c",
-            SUBMIT,
-            str(find_java(Path(self.settings.java) if self.settings.java else None)),
-            str(os.getpid()),
-        ]
-        try:
-            code, text = run_command(command, timeout=PROGRAM_S, given=msgspec.json.encode(program))
-        except TimeoutError as error:
-            raise JobError(f"flink: the program of job {run.job} on {run.source} was not submitted: {error}") from error
-        if code:
-            raise StatementError(f"flink: {cause(text)}", sql=statements[-1], trace=text)
 
     def _settled(self, run: Run) -> Run:
         """A run of which it is known what became of its submissions.
@@ -596,28 +522,15 @@ class Lifecycle:
         begun = run.submission
         if begun is None:
             return run
-        if begun.session:  # a program ends with who started it
-            Session.end_of(self.endpoints.gateway, begun.session)
+        Session.end_of(self.endpoints.gateway, begun.session)
         until(lambda: any(job["jid"] == begun.job_id for job in self.flink.jobs()), COMES_S, every=0.1)
         return self._update(run.key, submission=None)
 
     def _statements(self, run: Run, kafka: Endpoint, resumed_by: str | None) -> list[str]:
         """The statements of a run's job; the last one submits it."""
         recorded = self.sources.read().get(run.source)
-        if recorded is not None and recorded.columnar:
-            ends = {int(p): end for p, end in run.ends.items()}
-            tables = [
-                batches_table(
-                    topic=run.events,
-                    kafka=kafka,
-                    group=run.group,
-                    bound_ms=run.parameters.bound_ms,
-                    ends=ends,
-                    resumed_by=resumed_by,
-                )
-            ]
-        else:
-            tables = catalog_statements(
+        return [
+            *catalog_statements(
                 topic=run.events,
                 kafka=kafka,
                 group=run.group,
@@ -626,9 +539,7 @@ class Lifecycle:
                 ends={int(p): end for p, end in run.ends.items()} if run.bounded else None,
                 steady=recorded is not None and recorded.steady,
                 resumed_by=resumed_by,
-            )
-        return [
-            *tables,
+            ),
             *job_statements(
                 transactions=transactional_prefix(run.job, run.source),
                 source=run.source,
@@ -638,7 +549,6 @@ class Lifecycle:
                 topics=run.topics | {"late": LATE, "rejected": REJECTED},
                 parameters=run.parameters,
                 transaction_ms=self.settings.transaction_ms,
-                batches=recorded is not None and recorded.columnar,
             ),
         ]
 

@@ -8,6 +8,7 @@ disorder, which becomes the source's bound.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,9 +17,7 @@ from typing import Any, BinaryIO
 from msgspec import structs
 
 from rtap_lab.errors import ServiceError, SourceError
-from rtap_lab.events.batches import MOST_EVENTS, digest_of_row, pack
-from rtap_lab.events.codec import decode, digest_of, encode
-from rtap_lab.events.model import MAX_MESSAGE_BYTES, Decoded
+from rtap_lab.events.codec import encode
 from rtap_lab.kafka.clients import producer, read_range
 from rtap_lab.kafka.names import LIVE_EVENTS, REJECTED, events_topic, import_id
 from rtap_lab.kafka.sender import Sender
@@ -28,9 +27,6 @@ from rtap_lab.recordings.inputs import LineFormat, check_format, kept_of, lines_
 from rtap_lab.recordings.rejects import encode_row, key_of, reject_row
 from rtap_lab.recordings.sources import ImportedFile, Pending, Source
 from rtap_lab.settings import LIVE
-
-MOST_WAIT_MS = 60_000
-"""How much later than an event its batch may end, in event time: it widens the bound of the source."""
 
 
 class Importer:
@@ -113,15 +109,8 @@ class Importer:
         out = producer(self.kafka, transactional_id=import_id(source), linger_ms=20)
         refused = Sender(producer(self.kafka, linger_ms=20))
         sender = Sender(out)
-        batch = _Batch() if facts.columnar else None
         now_ms = time.time_ns() // 1_000_000
         marker: list[tuple[str, str | bytes | None]] = [("file", digest[:24])]
-
-        def send(batch: _Batch) -> None:
-            nonlocal disorder
-            disorder = max(disorder, batch.latest_ms - batch.earliest_ms)
-            sender.send(topic, batch.take(), None, batch.latest_ms, [*marker, *self._schema])
-
         try:
             out.init_transactions(60)
             out.begin_transaction()
@@ -138,23 +127,14 @@ class Importer:
                 else:
                     imported += 1
                     latest = event["event_time"] if latest is None else max(latest, event["event_time"])
+                    disorder = max(disorder, latest - event["event_time"])
                     value = event["bytes"] if "bytes" in event else encode(event)
-                    if batch is None:
-                        disorder = max(disorder, latest - event["event_time"])
-                        content += digest_of(value)
-                        sender.send(topic, value, event["visitor_id"].encode(), latest, [*marker, *self._schema])
-                    else:
-                        if batch.rows and latest - batch.began_ms > MOST_WAIT_MS:  # it does not wait for this one
-                            send(batch)
-                        content += batch.add(value, latest)
-                        if batch.is_full:
-                            send(batch)
+                    content += int.from_bytes(hashlib.blake2b(value, digest_size=8).digest())
+                    sender.send(topic, value, event["visitor_id"].encode(), latest, [*marker, *self._schema])
                 if read % 2000 == 0:
                     out.poll(0)
                     refused.out.poll(0)
                     self.progress(result.read + read)
-            if batch is not None and batch.rows:
-                send(batch)
             after = structs.replace(
                 facts,
                 latest_ms=latest,
@@ -262,41 +242,6 @@ class Importer:
         result.imported = sender.accepted[LIVE_EVENTS]
         result.seconds = time.monotonic() - began
         return result
-
-
-class _Batch:
-    """The events of the next record of a columnar source."""
-
-    def __init__(self) -> None:
-        self.rows: list[Decoded] = []
-        self.earliest_ms = self.latest_ms = self.began_ms = 0
-        self._bytes = 0
-
-    def add(self, value: bytes, latest_ms: int) -> int:
-        """Take an event; the digest of what it says.
-
-        Args:
-            value: The event.
-            latest_ms: The greatest event time of the source up to and with it: when the batch has arrived, so far.
-        """
-        (row,) = decode(value)
-        self.latest_ms = latest_ms
-        assert row.event_time is not None  # an import takes what fits
-        if not self.rows:
-            self.began_ms, self.earliest_ms = latest_ms, row.event_time
-        self.earliest_ms = min(self.earliest_ms, row.event_time)
-        self.rows.append(row)
-        self._bytes += len(value)
-        return digest_of_row(row)
-
-    @property
-    def is_full(self) -> bool:
-        return len(self.rows) >= MOST_EVENTS or self._bytes >= MAX_MESSAGE_BYTES
-
-    def take(self) -> bytes:
-        """The record; the next one begins."""
-        rows, self.rows, self._bytes = self.rows, [], 0
-        return pack(rows)
 
 
 def _renewed(event: dict[str, Any], event_id: str, event_time: int) -> bytes:

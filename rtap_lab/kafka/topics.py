@@ -88,10 +88,10 @@ def lab_topics(settings: Settings) -> list[Topic]:
     return [Topic(LIVE_EVENTS, PARTITIONS, events), Topic(LATE, 1, shared), Topic(REJECTED, 1, shared)]
 
 
-def source_topic(source: str, *, columnar: bool = False) -> Topic:
-    """The topic of a recorded source; nothing of it ever expires. Batches of events are read by one task, from one partition."""
+def source_topic(source: str) -> Topic:
+    """The topic of a recorded source; nothing of it ever expires."""
     kept = {"retention.ms": "-1", "message.timestamp.type": "CreateTime", "max.message.bytes": str(MAX_ROW_BYTES)}
-    return Topic(events_topic(source), 1 if columnar else PARTITIONS, kept)
+    return Topic(events_topic(source), PARTITIONS, kept)
 
 
 def result_topics(source: str, queries: Iterable[str]) -> list[Topic]:

@@ -16,10 +16,11 @@ import msgspec
 from rtap_lab.events.times import instant_text
 from rtap_lab.flink.advice import CONTIGUITY
 from rtap_lab.jobs.model import run_of
+from rtap_lab.kafka.clients import read_range
 from rtap_lab.lab import status
 from rtap_lab.lab.context import Context
 from rtap_lab.lab.looks import look
-from rtap_lab.lab.pieces import Piece, Since, piece_of, records_of
+from rtap_lab.lab.pieces import Piece, Since, piece_of
 from rtap_lab.lab.previews import piece_for
 from rtap_lab.queries.conditions import Both, Condition, Either
 from rtap_lab.queries.expression import condition_text
@@ -28,7 +29,7 @@ from rtap_lab.queries.query import PatternQuery, Query, WindowQuery
 from rtap_lab.queries.windows import SessionWindow
 from rtap_lab.reference.conditions import predicate
 from rtap_lab.reference.engine import rows_of
-from rtap_lab.reference.fates import Event, Judge, Judged
+from rtap_lab.reference.fates import Event, Judge, Judged, Place
 from rtap_lab.settings import LIVE
 
 Cause = Literal[
@@ -173,8 +174,9 @@ def _of_events(context: Context, query: Query, piece: Piece) -> tuple[Diagnosis 
     bound_ms = context.lateness_bound_ms(piece.source)
     judge, judged, latest = Judge(bound_ms), list[Judged](), dict[int, int]()
     delays: list[int] = []
-    for value, place in records_of(context, piece):
-        found = list(judge.judge(value, place))
+    for record in read_range(context.endpoints.kafka, piece.places(piece.starts), piece.places(piece.ends)):
+        place = Place(record.partition() or 0, record.offset() or 0, record.timestamp()[1])
+        found = list(judge.judge(record.value(), place))
         latest = judge.latest
         delays += [
             latest[place.partition] - each.event.event_time for each in found if each.fate == "late" and each.event

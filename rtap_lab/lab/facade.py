@@ -218,7 +218,6 @@ class Lab:
         *paths: str | Path,
         source: str | None = None,
         speed: str = "max",
-        columnar: bool = False,
         progress: Callable[[int], None] = lambda n: None,
     ) -> Imported:
         """Import access logs in the combined format into a recorded source.
@@ -227,26 +226,22 @@ class Lab:
             paths: Files, `.gz` too, or "-".
             source: The source's name; the stem of the first file when left out.
             speed: "max" records; "live" or a factor plays onto the live topic instead.
-            columnar: Whether a source that this makes holds batches of events (Arrow) instead of one event a record: jobs with
-                windows read it many times as fast; SQL of one's own and previews do not read it.
             progress: Called with the number of lines read so far.
 
         Raises:
-            SourceError: When a file cannot be read or is not in the combined format, or the source is there and not columnar.
+            SourceError: When a file cannot be read or is not in the combined format.
         """
-        files = list(map(str, paths))
-        return sources.import_files(self._context, files, "access-log", source, speed, progress, columnar)
+        return sources.import_files(self._context, list(map(str, paths)), "access-log", source, speed, progress)
 
     def import_jsonl(
         self,
         *paths: str | Path,
         source: str | None = None,
         speed: str = "max",
-        columnar: bool = False,
         progress: Callable[[int], None] = lambda n: None,
     ) -> Imported:
         """Import events of the model, one JSON object a line; otherwise as `import_access_log`."""
-        return sources.import_files(self._context, list(map(str, paths)), "jsonl", source, speed, progress, columnar)
+        return sources.import_files(self._context, list(map(str, paths)), "jsonl", source, speed, progress)
 
     def remove_source(self, source: str) -> None:
         """Delete a recorded source: its events, results and points.

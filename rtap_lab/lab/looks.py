@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import TYPE_CHECKING, Any, Literal
 
-from rtap_lab.errors import JobError, SettingsError, StatementError
+from rtap_lab.errors import JobError, StatementError
 from rtap_lab.events.times import instant_text
 from rtap_lab.flink.advice import CONTIGUITY, strict
 from rtap_lab.flink.gateway import Rows, Session
@@ -241,11 +241,6 @@ def look(
 def source_statements(context: Context, source: str, piece: Piece | None) -> list[str]:
     """The catalog over a piece of a source, as statements; without one, over all of it and what comes."""
     recorded = context.sources.read().get(source)
-    if recorded is not None and recorded.columnar:
-        raise SettingsError(
-            f"source {source!r} is columnar: SQL of one's own, previews and PyFlink read one event a record",
-            hint="run jobs on it (`lab.run(…)`, `rtap jobs run`), or import the file once more, not columnar",
-        )
     if piece is None and source != LIVE:
         piece = piece_of(context, source, None)
     return catalog(

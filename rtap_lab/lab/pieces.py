@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from rtap_lab.errors import SettingsError
-from rtap_lab.events.batches import unpack, written
 from rtap_lab.events.times import instant_ms, instant_text
 from rtap_lab.kafka import recorder
 from rtap_lab.kafka.clients import read_range
@@ -86,7 +85,7 @@ def piece_of(context: Context, source: str, since: Since | None) -> Piece:
 def records_of(
     context: Context, piece: Piece, starts: Mapping[int, int] | None = None, ends: Mapping[int, int] | None = None
 ) -> Iterator[tuple[bytes | None, Place]]:
-    """The records of a piece, each partition in its order, as the reference engine takes them; of a batch its events, one by one.
+    """The records of a piece, each partition in its order, as the reference engine takes them.
 
     Args:
         context: The lab.
@@ -97,11 +96,8 @@ def records_of(
         piece.places(piece.starts if starts is None else starts),
         piece.places(piece.ends if ends is None else ends),
     )
-    columnar = piece.source != LIVE and context.source(piece.source).columnar
     for record in read_range(context.endpoints.kafka, *places):
-        place = Place(record.partition() or 0, record.offset() or 0, record.timestamp()[1])
-        for value in map(written, unpack(record.value())) if columnar else (record.value(),):
-            yield value, place
+        yield record.value(), Place(record.partition() or 0, record.offset() or 0, record.timestamp()[1])
 
 
 def counted_of(context: Context, piece: Piece, ends: Mapping[int, int] | None = None) -> list[Event]:

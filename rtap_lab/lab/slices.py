@@ -197,10 +197,6 @@ def record(
     if span is not None and (begin is not None or end is not None):
         raise SettingsError("record: give a span, or from and to", hint='"30s" records what comes in the next 30 s')
     context.check_source(source)
-    if source != LIVE and context.source(source).columnar:
-        raise SettingsError(
-            f"source {source!r} is columnar: a slice is of single events", hint="keep the file that it was made of"
-        )
     path = _free(context, name or f"{source}-{datetime.now(UTC):%Y%m%dt%H%M%S}")
     topic, topics = events_topic(source), context.topics
     starts = topics.starts([topic])

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from rtap_lab.errors import SettingsError, SourceError
+from rtap_lab.errors import SettingsError
 from rtap_lab.kafka.importer import Importer
 from rtap_lab.kafka.names import REJECTED, events_topic, import_id
 from rtap_lab.kafka.topics import source_topic
@@ -26,29 +26,20 @@ def import_files(
     source: str | None,
     speed: str,
     progress: Callable[[int], None],
-    columnar: bool = False,
 ) -> Imported:
     """Import files into a recorded source, or play them onto the live topic; see `Lab.import_jsonl`."""
     key = bytes.fromhex(context.state.secret("visitor.key"))
     need_room(context.state.folder)
     importer = Importer(context.topics, key, context.schema_id, with_room(context.state.folder, progress))
     if speed != "max":
-        if columnar:
-            raise SettingsError("what is played live goes event by event", hint="leave out columnar, or speed")
         bound_ms = context.lateness_bound_ms(LIVE)
         return importer.retime(paths, form, speed=factor_of(speed), bound_ms=bound_ms)
     name = source or ("stdin" if paths[0] == "-" else Path(paths[0].removesuffix(".gz")).stem.lower())
     source_name(name, reserved=frozenset(context.catalog.names))
     with writing(context, name, "imported into"):
-        there = context.sources.read().get(name)
-        if there is None:
-            context.topics.ensure([source_topic(name, columnar=columnar)])
-            keep(context, name, Source(form, refused_from=refused_end(context), columnar=columnar))
-        elif columnar and not there.columnar:
-            raise SourceError(
-                f"source {name!r} holds one event a record: a file cannot be added to it as batches",
-                hint="choose another name (--source), or import it as it is",
-            )
+        if name not in context.sources.read():
+            context.topics.ensure([source_topic(name)])
+            keep(context, name, Source(form, refused_from=refused_end(context)))
         try:
             done = importer.record(
                 paths, form, name, lambda: context.source(name), lambda facts: keep(context, name, facts)

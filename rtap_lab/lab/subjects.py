@@ -25,7 +25,6 @@ def subject_of(context: Context, run: Run) -> Subject:
         facts.refused_lines,
         facts.refused_from,
         {digest[:24]: each for digest, each in facts.files.items()} if facts.format != "slice" else {},
-        facts.columnar,
     )
 
 

@@ -29,7 +29,7 @@ class Source(msgspec.Struct, frozen=True):
     latest_ms: int | None = None
     """The greatest event time so far, milliseconds since the epoch."""
     disorder_ms: int = 0
-    """How far an event lay behind the latest before it, at most; of a columnar source, behind the latest of its batch."""
+    """How far an event lay behind the latest before it, at most."""
     files: dict[str, ImportedFile] = {}
     """By the SHA-256 of the content."""
     pending: Pending | None = None
@@ -37,8 +37,6 @@ class Source(msgspec.Struct, frozen=True):
 
     refused_from: int = 0
     """The offset in `events.rejected` before which rows are of an earlier source of its name."""
-    columnar: bool = False
-    """Whether its records are batches of events (`events.batches`) instead of one event each."""
 
     @property
     def lateness_bound_ms(self) -> int:

@@ -6,9 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from rtap_lab.events.batches import unpack
 from rtap_lab.events.codec import decode, number, unfit
-from rtap_lab.events.model import FUTURE_MS, Decoded, Reason
+from rtap_lab.events.model import Reason
 
 Fate = Literal["tick", "rejected", "duplicate", "late", "counted"]
 
@@ -107,13 +106,6 @@ class Ids:
         return True
 
 
-def _batch(value: bytes | None, arrival_ms: int) -> list[Decoded]:
-    """The events of a batch; none where one of them lies ahead of its arrival: a batch is whole or nothing."""
-    rows = unpack(value)
-    ahead = any(row.event_time is not None and row.event_time > arrival_ms + FUTURE_MS for row in rows)
-    return [] if ahead else rows
-
-
 class Judge:
     """Decides fates; remembers every event_id it has seen, and how far each partition's clock had come.
 
@@ -123,19 +115,17 @@ class Judge:
     Args:
         bound_ms: How far an event may arrive behind its time before it is late.
         ids: What remembers the ids; all of them, when left out.
-        columnar: Whether a record is a batch of events.
     """
 
-    def __init__(self, bound_ms: int, ids: Ids | None = None, *, columnar: bool = False) -> None:
+    def __init__(self, bound_ms: int, ids: Ids | None = None) -> None:
         self.bound_ms = bound_ms
-        self._columnar = columnar
         self.latest: dict[int, int] = {}
         """The greatest arrival of each partition so far, milliseconds since the epoch."""
         self._first = (ids or Ids()).first
 
     def judge(self, value: bytes | None, place: Place) -> Iterator[Judged]:
         """Yield the fate of each row of a record; a record that does not parse is one row."""
-        rows = _batch(value, place.arrival_ms) if self._columnar else decode(value)
+        rows = decode(value)
         if not rows:
             yield Judged("rejected", place, reason="parse")
             return

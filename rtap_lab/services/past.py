@@ -13,11 +13,9 @@ from operator import attrgetter, itemgetter
 from typing import Any
 
 from rtap_lab.errors import LiveError
-from rtap_lab.events.batches import unpack
 from rtap_lab.events.codec import decode
 from rtap_lab.events.model import FUTURE_MS, STRING_FIELDS
 from rtap_lab.events.times import instant_ms, instant_text
-from rtap_lab.jobs.documents import sources_document
 from rtap_lab.jobs.model import Run, run_of, runs_on
 from rtap_lab.kafka.clients import Record, is_temporary, read_range
 from rtap_lab.kafka.recorder import offsets_at
@@ -114,7 +112,7 @@ class Past:
             on_source = runs_on(runs, asked.source)
             if not on_source:
                 raise LiveError(f"no run reads {asked.source!r}")
-            return partial(self._latest, asked, on_source[0])
+            return partial(self._latest, asked, on_source[0].events)
         run = run_of(runs, asked.channel, asked.source)
         if run is None:
             raise LiveError(f"no run answers {asked.channel!r} on {asked.source!r}")
@@ -125,20 +123,17 @@ class Past:
             else partial(self._events, asked, query, run)
         )
 
-    def _latest(self, asked: Latest, run: Run) -> dict[str, Any]:
+    def _latest(self, asked: Latest, topic: str) -> dict[str, Any]:
         if not 1 <= asked.limit <= MOST_LATEST:
             raise LiveError(f"latest: limit is 1 to {MOST_LATEST}")
         at, found = self._newest.get(asked.source, (0.0, []))
         if time.monotonic() - at > LATEST_S:
-            topics, topic = self.process.site.topics, run.events
-            columnar = self._is_columnar(run)
+            topics = self.process.site.topics
             ends, first = topics.ends([topic], committed=True), topics.starts([topic])
             starts = {place: max(first[place], end - LATEST_READ) for place, end in ends.items()}
             records = read_range(self.process.site.endpoints.kafka, starts, ends)
             found = sorted(
-                (each for record in records for each in arrived(record, columnar=columnar)),
-                key=itemgetter("arrival"),
-                reverse=True,
+                (each for record in records for each in arrived(record)), key=itemgetter("arrival"), reverse=True
             )
             self._newest[asked.source] = (time.monotonic(), found[:MOST_LATEST])
         return {"events": found[: asked.limit]}
@@ -174,10 +169,6 @@ class Past:
             "reason": reason,
         }
 
-    def _is_columnar(self, run: Run) -> bool:
-        facts = sources_document(self.process.state).read().get(run.source)
-        return facts is not None and facts.columnar
-
     def _range(self, run: Run, begin_ms: int, end_ms: int) -> tuple[Places, Places, bool]:
         """Where the events of a span are in the log, and whether some of them may have expired.
 
@@ -192,18 +183,18 @@ class Past:
 
     def _counted(self, run: Run, starts: Places, ends: Places) -> Iterator[Event | None]:
         """The counted events of a piece of the log; None for each other record that was read."""
-        judge = Judge(run.parameters.bound_ms, columnar=self._is_columnar(run))
+        judge = Judge(run.parameters.bound_ms)
         for record in read_range(self.process.site.endpoints.kafka, starts, ends):
             place = Place(record.partition() or 0, record.offset() or 0, record.timestamp()[1])
             for each in judge.judge(record.value(), place):
                 yield each.event if each.fate == "counted" else None
 
 
-def arrived(record: Record, *, columnar: bool = False) -> list[dict[str, Any]]:
+def arrived(record: Record) -> list[dict[str, Any]]:
     """The events of a record as they stand in the log, whatever becomes of them; no ticks."""
     place, arrival = f"{record.partition()}-{record.offset()}", instant_text(record.timestamp()[1])
     found = []
-    for each in unpack(record.value()) if columnar else decode(record.value()):
+    for each in decode(record.value()):
         if not each.is_tick:
             told = {name: text[:MOST_TEXT] for name in STRING_FIELDS if (text := getattr(each, name)) is not None}
             when = {"event_time": instant_text(each.event_time)} if each.event_time is not None else {}

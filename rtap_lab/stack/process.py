@@ -220,16 +220,13 @@ def port_owner(port: int) -> str:
     return "another program"
 
 
-def run_command(
-    command: Sequence[str], *, timeout: float, cwd: Path | None = None, given: bytes | None = None
-) -> tuple[int, str]:
+def run_command(command: Sequence[str], *, timeout: float, cwd: Path | None = None) -> tuple[int, str]:
     """Run a short command to its end; where it is broken off, nothing that it began goes on.
 
     Args:
         command: It and its arguments.
         timeout: Seconds that it may take.
         cwd: Where it runs.
-        given: What it is given on its standard input: no other user of the machine can read that, as arguments can be.
 
     Returns:
         Its exit code, and what it printed on both outputs.
@@ -240,13 +237,13 @@ def run_command(
     with subprocess.Popen(
         list(command),
         cwd=cwd,
-        stdin=subprocess.DEVNULL if given is None else subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
     ) as process:
         try:
-            printed, _ = process.communicate(given, timeout)
+            printed, _ = process.communicate(timeout=timeout)
         except BaseException as error:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)

@@ -83,7 +83,6 @@ class Recomputation:
         starts: The first offset of each partition, as the log has it now.
         kept_ms: For how long an event id is remembered; None: for good.
         first: By event id, the partition whose copy is to count; see `judged_anew`.
-        columnar: Whether a record is a batch of events.
     """
 
     def __init__(
@@ -94,11 +93,10 @@ class Recomputation:
         starts: Mapping[int, int],
         kept_ms: int | None = None,
         first: Mapping[str, int] | None = None,
-        columnar: bool = False,
     ) -> None:
         self.queries = queries
         self.ids = RecentIds(kept_ms)
-        self.judge = Judge(bound_ms, self.ids, columnar=columnar)
+        self.judge = Judge(bound_ms, self.ids)
         self.watermarks = Watermarks(bound_ms, starts)
         self.operators = {query.name: operator(query.definition) for query in queries}
         self.positions = dict(starts)

@@ -37,8 +37,6 @@ class Subject:
     """Where rows about the source begin in `events.rejected`: before it they are of an earlier source of its name."""
     files: Mapping[str, ImportedFile] = field(default_factory=dict)
     """What each imported file gave, by its digest as headers and rejected rows name it."""
-    columnar: bool = False
-    """Whether the source's records are batches of events."""
 
     @property
     def events(self) -> str:

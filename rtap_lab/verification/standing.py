@@ -91,12 +91,7 @@ def anew(
         first: See `Recomputation`.
     """
     recomputation = Recomputation(
-        subject.queries,
-        bound_ms=subject.parameters.bound_ms,
-        starts=starts,
-        kept_ms=kept_ms,
-        first=first,
-        columnar=subject.columnar,
+        subject.queries, bound_ms=subject.parameters.bound_ms, starts=starts, kept_ms=kept_ms, first=first
     )
     begins = {topic: subject.begins[topic] for topic in subject.results.values()}
     return Standing(recomputation, begins, dict(shared))

@@ -7,6 +7,7 @@ checkpoint: no record that comes later can change them.
 from __future__ import annotations
 
 import gc
+import hashlib
 import itertools
 import time
 from collections import Counter, defaultdict
@@ -19,8 +20,6 @@ import orjson
 
 from rtap_lab.endpoints import Endpoint
 from rtap_lab.errors import JobError, LiveError, RowError
-from rtap_lab.events.batches import MOST_EVENTS, digest_of_row, unpack
-from rtap_lab.events.codec import digest_of
 from rtap_lab.events.model import FUTURE_MS
 from rtap_lab.events.times import instant_text
 from rtap_lab.kafka.clients import read_range
@@ -49,7 +48,7 @@ if TYPE_CHECKING:
 
 
 _PIECE = 5_000
-"""Events that are recomputed at once."""
+"""Records that are recomputed at once."""
 
 _SHOWN_OFFSETS = 4 * HISTORY
 """Offsets in which there are surely as many rows as the hub shows: a transaction of one row takes two."""
@@ -301,14 +300,13 @@ class Verifier:
                 if subject.files:
                     headers = dict(record.headers() or ())
                     if isinstance(file := headers.get("file"), bytes):
-                        imported[file.decode("ascii", "replace")].add(value or b"", subject.columnar)
+                        imported[file.decode("ascii", "replace")].add(value or b"")
                 number += 1
                 trail.note(record.partition() or 0, record.offset() or 0)
                 yield value, Place(record.partition() or 0, record.offset() or 0, record.timestamp()[1])
 
         reading = records()
-        at_once = _PIECE // MOST_EVENTS if subject.columnar else _PIECE
-        while piece := list(itertools.islice(reading, at_once)):
+        while piece := list(itertools.islice(reading, _PIECE)):
             recomputation.take(piece)
             progress(number)
         for (_, partition), end in upto.offsets.items():  # past markers of transactions
@@ -479,7 +477,7 @@ class Verifier:
         self, subject: Subject, starts: Mapping[tuple[str, int], int], upto: Upto, progress: Callable[[int], None]
     ) -> tuple[list[Judged], int, int | None]:
         """Fates of all records, since when all are there, and W."""
-        judge = Judge(subject.parameters.bound_ms, columnar=subject.columnar)
+        judge = Judge(subject.parameters.bound_ms)
         judged: list[Judged] = []
         since_ms = BEGIN
         fresh = {key for key, start in starts.items() if start > 0}
@@ -661,10 +659,9 @@ class _Content:
     number: int = 0
     total: int = 0
 
-    def add(self, value: bytes, columnar: bool) -> None:
-        digests = list(map(digest_of_row, unpack(value))) if columnar else [digest_of(value)]
-        self.number += len(digests)
-        self.total += sum(digests)
+    def add(self, value: bytes) -> None:
+        self.number += 1
+        self.total += int.from_bytes(hashlib.blake2b(value, digest_size=8).digest(), "big")
 
     @property
     def hexdigest(self) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rtap_lab.flink.session import java_for_the_gateway
+from rtap_lab.flink.session import _java_for_the_gateway
 
 
 def test_the_environment_of_the_process_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -15,7 +15,7 @@ def test_the_environment_of_the_process_is_put_back(monkeypatch: pytest.MonkeyPa
     before = dict(os.environ)
 
     def start() -> None:
-        with java_for_the_gateway(Path("/jdk/bin/java")):
+        with _java_for_the_gateway(Path("/jdk/bin/java")):
             assert os.environ["JAVA_HOME"] == "/jdk"
             assert os.environ["PATH"].startswith(f"/jdk/bin{os.pathsep}")
             raise RuntimeError("the JVM did not start")

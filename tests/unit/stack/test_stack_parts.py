@@ -232,8 +232,3 @@ time.sleep(60)
         run_command([sys.executable, "-c", program], timeout=2)
     child = int(told.read_text())
     assert until(lambda: not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE, 5)
-
-
-def test_a_command_is_given_what_nobody_else_may_read() -> None:
-    code, text = run_command([sys.executable, "-c", "print(input()[::-1])"], timeout=30, given=b"secret")
-    assert (code, text) == (0, "terces\n")
