@@ -46,7 +46,9 @@ def main(process: ServiceProcess) -> None:
         read_to={int(p): offset for p, offset in watched.readers[AUDITOR].places.items()} if watched.readers else None,
     )
     sweeper = Sweeper(process.state, process.site.topics, stop=process.stop)
-    watch = Watch(process.state, process.site.topics, auditor.newest, retention_ms=process.site.settings.retention_ms)
+    watch = Watch(
+        process.state, process.site.topics_at_a_glance, auditor.newest, retention_ms=process.site.settings.retention_ms
+    )
 
     def sweep() -> float:
         sweeper.step()
@@ -71,7 +73,7 @@ def main(process: ServiceProcess) -> None:
 
     process.repeat(step)
     for each in beside:
-        each.join(10)
+        each.join(2)
     try:
         watch.close()
     except RtapLabError as error:
