@@ -524,7 +524,7 @@ class Campaign:
             outcome.wrong += each.wrong + each.extra
         outcome.late = report.ledger["late"]
         outcome.problems += report.problems
-        if not report.exact:
+        if report.differs:
             outcome.problems += [line for run in report.runs for line in run.notes[1:]][:10]
         now = self.live
         outcome.note = now.note if now.note != before.note else ""

@@ -154,7 +154,7 @@ class Measurements:
 
     def prove(self, report: Any) -> None:
         """Take the verdict of a verification (`verification.report.Report`): rows compared, what differs, what is left unproven."""
-        if report.exact:
+        if not report.differs:
             self.proven += report.rows
             for run in report.runs:
                 if run.unproven:

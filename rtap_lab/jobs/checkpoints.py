@@ -78,7 +78,11 @@ def _number(folder: Path) -> int | None:
 
 
 def _written_ms(path: Path) -> int:
-    return path.stat().st_mtime_ns // 1_000_000
+    """When a file was written, milliseconds since the epoch; -1 where there is none: Flink removes what it needs no longer."""
+    try:
+        return path.stat().st_mtime_ns // 1_000_000
+    except FileNotFoundError:
+        return -1
 
 
 class CheckpointFolder:
@@ -136,7 +140,7 @@ class CheckpointFolder:
 
     def completed_ms(self, place: str) -> int:
         path = Path(place.removeprefix("file:")) / "_metadata"
-        return _written_ms(path) if place and path.exists() else -1
+        return _written_ms(path) if place else -1
 
     def tidy(self, run: Run) -> None:
         folder = self._of(run)

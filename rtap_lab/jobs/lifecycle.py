@@ -20,7 +20,7 @@ from typing import Any
 from msgspec import structs
 
 from rtap_lab.endpoints import Endpoint, Endpoints
-from rtap_lab.errors import JobError, SettingsError, SourceError, StatementError
+from rtap_lab.errors import JobError, ServiceError, SettingsError, SourceError, StatementError
 from rtap_lab.flink.gateway import Session
 from rtap_lab.flink.properties import FIXED_JOB_ID, TERMINAL, job_properties
 from rtap_lab.flink.rest import FlinkRest
@@ -206,6 +206,8 @@ class Lifecycle:
             self._stop_jobs(current)
         moment = datetime.now(UTC)
         there = self.topics.ends([events_topic(source)], committed=True)
+        if not there:
+            raise JobError(f"kafka has no topic {events_topic(source)}", hint="`rtap status`; `rtap sources remove`")
         run = Run(
             job=job,
             source=source,
@@ -285,6 +287,14 @@ class Lifecycle:
         prefix = transactional_prefix(run.job, run.source)
         self.topics.abort(lambda transaction: transaction.id.startswith(prefix))
 
+    def _abort_unprepared(self, run: Run) -> None:
+        """End what the jobs of a run that stands still opened after its newest checkpoint was complete: nothing will commit it."""
+        prefix, newest_ms = transactional_prefix(run.job, run.source), self.checkpoints.newest_ms(run)
+        try:
+            self.topics.abort(lambda each: each.id.startswith(prefix) and each.started_ms > newest_ms)
+        except ServiceError as error:  # the job stands still all the same
+            log.warning("job %s on %s: what it left open stays so: %s", run.job, run.source, error)
+
     def _await_savepoint(self, job_id: str, request: str, seconds: float) -> str:
         return str(self._await(lambda: self.flink.savepoint_status(job_id, request), seconds, "the savepoint"))
 
@@ -346,6 +356,8 @@ class Lifecycle:
                     run = self._update(run.key, state="failed", failures=run.failures + 1, error=reason)
                     if run.bounded:  # asked for again, it begins anew; a live one goes on from its checkpoint
                         self._abort_transactions(run)
+                    else:
+                        self._abort_unprepared(run)
                     raise JobError(f"flink: job {job!r} on {source} failed: {reason}")
                 case Stop(job_id=job_id):
                     return self._stop(run, job_id)
@@ -397,7 +409,8 @@ class Lifecycle:
             if run.restored and _RESTORING.search(error.trace) and run.restored not in run.passed_over:
                 return self._submit_or_fail(self._pass_over(run, error.message))
             failures = run.failures + 1
-            over = run.job_id is None or failures >= TRIES
+            # SQL that ran before (this run began in place of another) is right: what is in the way may pass
+            over = (run.job_id is None and not run.note) or failures >= TRIES
             state = "failed" if over else run.state
             self._update(run.key, state=state, failures=failures, error=error.message, submission=None)
             raise
@@ -604,6 +617,7 @@ class Lifecycle:
         except JobError:
             self.flink.cancel(job_id)
             self._await_end(job_id, 30, "the cancel")
+            self._abort_unprepared(run)
             return self._update(run.key, state="stopped")
         return self._update(run.key, state="stopped", stopped_at=place)
 

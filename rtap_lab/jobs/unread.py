@@ -147,7 +147,8 @@ class Watch:
         committed = {name: self._places(run) for name, run in asked.items()}
         audited = committed[AUDITOR] = self._topics.committed(GROUP, LIVE_EVENTS)
         starts = {p: start for (_, p), start in self._topics.starts([LIVE_EVENTS]).items()}
-        events = {p: self._newest[p] for p in starts if p in self._newest and audited.get(p, 0) >= starts[p]}
+        newest = dict(self._newest)  # the auditor goes on meanwhile
+        events = {p: newest[p] for p in starts if p in newest and audited.get(p, 0) >= starts[p]}
         # what has ended stays as it was: its rows are there as long as its run is
         known = {name: each for name, each in self._known.items() if name in runs}
         for name, places in committed.items():
@@ -158,7 +159,7 @@ class Watch:
                 known[name] = looked(self._known.get(name), places, starts, now, events=events, was_near=near)
         changed = {n: u.records for n, u in known.items()} != {n: u.records for n, u in self._known.items()}
         if changed or not 0 <= now - self._written < self._write_s:  # set back, the clock tells nothing
-            self._document.write(Watched(readers=known, events={str(p): each for p, each in self._newest.items()}))
+            self._document.write(Watched(readers=known, events={str(p): each for p, each in newest.items()}))
             self._written = now
         self._known = known
         going = [AUDITOR, *(name for name, run in asked.items() if run.desired == "running" and run.checkpointed)]

@@ -8,7 +8,6 @@ disorder, which becomes the source's bound.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +24,7 @@ from rtap_lab.kafka.topics import Topics
 from rtap_lab.recordings.imported import Imported
 from rtap_lab.recordings.inputs import LineFormat, check_format, kept_of, lines_of, open_input, read_line
 from rtap_lab.recordings.rejects import encode_row, key_of, reject_row
-from rtap_lab.recordings.sources import ImportedFile, Pending, Source
+from rtap_lab.recordings.sources import ImportedFile, Pending, Source, content_of, digest_of_value
 from rtap_lab.settings import LIVE
 
 
@@ -129,7 +128,7 @@ class Importer:
                     latest = event["event_time"] if latest is None else max(latest, event["event_time"])
                     disorder = max(disorder, latest - event["event_time"])
                     value = event["bytes"] if "bytes" in event else encode(event)
-                    content += int.from_bytes(hashlib.blake2b(value, digest_size=8).digest())
+                    content += digest_of_value(value)
                     sender.send(topic, value, event["visitor_id"].encode(), latest, [*marker, *self._schema])
                 if read % 2000 == 0:
                     out.poll(0)
@@ -141,7 +140,7 @@ class Importer:
                 disorder_ms=disorder,
                 format=form,
                 pending=None,
-                files=facts.files | {digest: ImportedFile(name, read, imported, rejected, f"{content % 2**64:016x}")},
+                files=facts.files | {digest: ImportedFile(name, read, imported, rejected, content_of(content))},
             )
             # written before the commit, so that a kill in between is told apart afterwards
             starts = {str(partition): end for (_, partition), end in ends.items()}
@@ -222,13 +221,15 @@ class Importer:
                         sender.send(REJECTED, encode_row(row), key_of(row), None, [])
                         continue
                     if first is None:
-                        first, started_ms = event["event_time"], time.time_ns() // 1_000_000
+                        first, started = event["event_time"], time.monotonic()
                     latest = max(latest, event["event_time"])
-                    due = started_ms + (latest - first) / speed
-                    wait = due / 1000 - time.time()
+                    wait = (latest - first) / 1000 / speed - (time.monotonic() - started)
                     if wait > 0.001:
                         out.poll(0)
                         sleep(wait)
+                    # when it began by the clock as it is now, which may have been set meanwhile
+                    started_ms = time.time_ns() // 1_000_000 - int((time.monotonic() - started) * 1000)
+                    due = started_ms + (latest - first) / speed
                     event_time = started_ms + int((event["event_time"] - first) / speed)
                     result.disorder_ms = max(result.disorder_ms, int((latest - event["event_time"]) / speed))
                     result.late += due - event_time >= bound_ms

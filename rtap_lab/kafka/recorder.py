@@ -4,20 +4,34 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import OFFSET_INVALID, KafkaError, Message, TopicPartition
+from confluent_kafka import OFFSET_INVALID, Message, TopicPartition
 
 from rtap_lab.endpoints import Endpoint
 from rtap_lab.errors import ServiceError
 from rtap_lab.kafka.auditor import rejected
 from rtap_lab.kafka.clients import consumer, producer, read_range
 from rtap_lab.kafka.names import REJECTED, import_id
+from rtap_lab.kafka.sender import Sender
 from rtap_lab.kafka.topics import Topics
 from rtap_lab.recordings.rejects import encode_row, key_of
 from rtap_lab.recordings.slices import Recorded, in_order
+from rtap_lab.recordings.sources import content_of, digest_of_value
 
 Offsets = Mapping[tuple[str, int], int]
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a replay wrote."""
+
+    records: int
+    rejected: int
+    content: str
+    """As `recordings.sources.ImportedFile.content`."""
 
 
 def read(
@@ -73,7 +87,7 @@ def replay(
     *,
     speed: float | None,
     progress: Callable[[int], None] = lambda n: None,
-) -> tuple[int, int]:
+) -> Written:
     """Write records into a source's empty topic: partitions, order, timestamps and bytes as they were.
 
     What is rejected of them goes to `events.rejected`, as the auditor does it for live records.
@@ -86,35 +100,26 @@ def replay(
         speed: How much faster than they arrived; None: as fast as it goes.
         progress: Told the number of records so far.
 
-    Returns:
-        How many records were written, and how many of them are rejected.
-
     Raises:
-        ServiceError: When Kafka refuses.
+        ServiceError: When Kafka refuses, or accepts nothing for half a minute.
     """
     out = producer(topics.kafka, transactional_id=import_id(source), linger_ms=20)
     bad: list[dict[str, Any]] = []
-    errors: list[str] = []
-    sent = refused = 0
+    sender = Sender(out, lambda record: bad.extend(rejected(record, source) if record.topic() == topic else ()))
+    sent = refused = content = 0
 
-    def delivered(error: KafkaError | None, message: Message) -> None:
-        if error is not None:
-            errors.append(str(error))
-        else:
-            bad.extend(rejected(message, source))
+    def refuse() -> None:
+        """Write down what was rejected of the records whose offsets are known by now."""
+        nonlocal refused
+        rows, bad[:] = bad[:], []
+        for row in rows:
+            sender.send(REJECTED, encode_row(row), key_of(row), None, [])
+        refused += len(rows)
 
     def commit() -> None:
-        nonlocal refused
-        if out.flush(120) or errors:
-            raise ServiceError(
-                f"kafka: the replay into {source} failed: {errors[0] if errors else 'no answer'}",
-                service="kafka",
-                hint="`rtap status` shows the broker; then replay again",
-            )
-        for row in bad:
-            out.produce(REJECTED, encode_row(row), key_of(row))
-        refused += len(bad)
-        bad.clear()
+        sender.finish()
+        refuse()
+        sender.finish()
         out.commit_transaction(120)
 
     out.init_transactions(60)
@@ -130,31 +135,18 @@ def replay(
                     out.begin_transaction()
                     committed = time.monotonic()
                     time.sleep(max(0.0, wait))
-            while True:
-                try:
-                    out.produce(
-                        topic,
-                        each.value,
-                        each.key,
-                        each.partition,
-                        headers=list(each.headers),
-                        timestamp=each.timestamp_ms,
-                        on_delivery=delivered,
-                    )
-                    break
-                except BufferError:
-                    out.poll(0.1)
+            sender.send(topic, each.value, each.key, each.timestamp_ms, list(each.headers), each.partition)
+            content += digest_of_value(each.value)
             sent += 1
             if sent % 2000 == 0:
                 out.poll(0)
+                refuse()
                 progress(sent)
         commit()
     except BaseException:
-        try:
+        with suppress(Exception):  # the first error says more; what stays open `remove` and the next replay end
             out.abort_transaction(10)
-        except Exception as second:
-            errors.append(str(second))  # the first error says more; this one is known to the broker
         raise
     topics.await_committed([topic, REJECTED])
     progress(sent)
-    return sent, refused
+    return Written(sent, refused, content_of(content))

@@ -16,10 +16,16 @@ PATIENCE_S = 30.0
 
 
 class Sender:
-    """Hands records to a producer, and counts what the broker acknowledged: only that was sent."""
+    """Hands records to a producer, and counts what the broker acknowledged: only that was sent.
 
-    def __init__(self, out: Producer) -> None:
+    Args:
+        out: The producer.
+        on_accepted: Called with each record that the broker acknowledged; it hands over none itself.
+    """
+
+    def __init__(self, out: Producer, on_accepted: Callable[[Message], None] = lambda record: None) -> None:
         self.out = out
+        self._on_accepted = on_accepted
         self.sent = 0
         self.accepted: Counter[str] = Counter()
         """Acknowledged records, by topic."""
@@ -28,20 +34,33 @@ class Sender:
     def _delivered(self, error: KafkaError | None, message: Message) -> None:
         if error is None:
             self.accepted[str(message.topic())] += 1
+            self._on_accepted(message)
         else:
             self._errors.append(error)
 
-    def send(self, topic: str, value: bytes, key: bytes | None, timestamp_ms: int | None, headers: Any) -> None:
+    def send(
+        self,
+        topic: str,
+        value: bytes | None,
+        key: bytes | None,
+        timestamp_ms: int | None,
+        headers: Any,
+        partition: int | None = None,
+    ) -> None:
         """Hand over a record; waits while the producer's queue is full.
+
+        Without a partition the key says which.
 
         Raises:
             ServiceError: When the broker refused one, or accepts nothing.
         """
-        stamp = {"timestamp": max(0, timestamp_ms)} if timestamp_ms is not None else {}
+        place = {"timestamp": max(0, timestamp_ms)} if timestamp_ms is not None else {}
+        if partition is not None:
+            place["partition"] = partition
 
         def taken() -> bool:
             try:
-                self.out.produce(topic, value, key, headers=headers, on_delivery=self._delivered, **stamp)
+                self.out.produce(topic, value, key, headers=headers, on_delivery=self._delivered, **place)
             except BufferError:
                 return False
             return True

@@ -235,6 +235,10 @@ class Topics:
         found = self._patiently(lambda: self.admin.list_topics(topic, timeout=self._timeout)).topics[topic]
         return [TopicPartition(topic, number) for number in sorted(found.partitions)]
 
+    def _surely(self, topic: str) -> list[TopicPartition]:
+        """The partitions of a topic: that there is none is believed after a second, for a broker may not know it for a moment."""
+        return until(lambda: self.partitions(topic), 1.0, every=0.1)
+
     def ends(self, topics: Iterable[str], *, committed: bool = False) -> dict[tuple[str, int], int]:
         """The end offset of each partition (the next record's).
 
@@ -292,7 +296,7 @@ class Topics:
         from confluent_kafka import IsolationLevel
 
         level = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
-        wanted = {part: spec for topic in topics for part in self.partitions(topic)}
+        wanted = {part: spec for topic in topics for part in self._surely(topic)}
         if not wanted:
             return {}
 

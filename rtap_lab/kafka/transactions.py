@@ -13,6 +13,8 @@ import time
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
+from confluent_kafka import KafkaException
+
 from rtap_lab.endpoints import Endpoint
 from rtap_lab.errors import ServiceError
 from rtap_lab.kafka.clients import producer
@@ -64,10 +66,13 @@ def abort(kafka: Endpoint, ids: Collection[str]) -> None:
     """End the open transactions of these ids: whoever opened them is fenced (KIP-98: `InitProducerId` aborts).
 
     Raises:
-        KafkaException: When the coordinator refuses.
+        ServiceError: When the coordinator refuses, or does not answer.
     """
     for each in ids:
-        producer(kafka, transactional_id=each).init_transactions(30)
+        try:
+            producer(kafka, transactional_id=each).init_transactions(30)
+        except KafkaException as error:
+            raise ServiceError(f"kafka: transaction {each} cannot be ended: {error}", service="kafka") from error
 
 
 # --- the protocol ----------------------------------------------------------------------------

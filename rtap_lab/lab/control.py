@@ -108,7 +108,8 @@ class LabControl:
         return self._begin("verify", self._prove)
 
     def _prove(self) -> str:
-        return "" if self.lab.verify().exact else "NOT EXACT: `rtap verify` says where"
+        report = self.lab.verify()
+        return "" if report.exact else f"{report.words}: `rtap verify` says why"
 
     def keep_verifying(self, on: bool) -> str:
         """Verify the live source every minute, each time from where the time before ended; or no longer.

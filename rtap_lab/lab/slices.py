@@ -266,13 +266,13 @@ def _replay(context: Context, of: Slice, source: str, speed: float | str, progre
         topics.ensure([topic])
         begins = sources.refused_end(context)
         try:
-            sent, refused = recorder.replay(
+            written = recorder.replay(
                 topics, records, topic.name, source, speed=factor, progress=with_room(context.state.folder, progress)
             )
         except BaseException:
             topics.delete([topic.name])
             raise
-        replayed = ImportedFile(of.path.name, sent, sent, 0)
+        replayed = ImportedFile(of.path.name, written.records, written.records, 0, written.content)
         made = Source("slice", facts.last_ms, facts.bound_ms - 1, {facts.digest: replayed}, refused_from=begins)
         sources.keep(context, source, made)
-    return Replayed(source, sent, refused)
+    return Replayed(source, written.records, written.rejected)

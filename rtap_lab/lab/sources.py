@@ -38,6 +38,7 @@ def import_files(
     source_name(name, reserved=frozenset(context.catalog.names))
     with writing(context, name, "imported into"):
         if name not in context.sources.read():
+            context.topics.delete([events_topic(name)])  # what a replay that was killed left is of no source
             context.topics.ensure([source_topic(name)])
             keep(context, name, Source(form, refused_from=refused_end(context)))
         try:

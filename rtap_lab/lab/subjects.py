@@ -24,7 +24,8 @@ def subject_of(context: Context, run: Run) -> Subject:
         run.group,
         facts.refused_lines,
         facts.refused_from,
-        {digest[:24]: each for digest, each in facts.files.items()} if facts.format != "slice" else {},
+        {digest[:24]: each for digest, each in facts.files.items()},
+        facts.format == "slice",
     )
 
 

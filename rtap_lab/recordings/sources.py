@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any, Literal
 
 import msgspec
+
+
+def digest_of_value(value: bytes | None) -> int:
+    """BLAKE2b-64 of a record's value, as a number."""
+    return int.from_bytes(hashlib.blake2b(value or b"", digest_size=8).digest(), "big")
+
+
+def content_of(total: int) -> str:
+    """The sum of the digests of all values, as it is kept (`ImportedFile.content`)."""
+    return f"{total % 2**64:016x}"
+
 
 Format = Literal["access-log", "jsonl", "slice"]
 
@@ -19,7 +31,7 @@ class ImportedFile(msgspec.Struct, frozen=True):
     rejected: int
     content: str | None = None
     """The sum, modulo 2^64, of the BLAKE2b-64 digests of its events as they were written, 16 hex digits: whatever their order, and
-    whether or not a query looks at what differs. None: not known (a slice has a digest of its own)."""
+    whether or not a query looks at what differs. None: not known (it was written before this was kept)."""
 
 
 class Source(msgspec.Struct, frozen=True):

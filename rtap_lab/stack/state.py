@@ -46,6 +46,8 @@ class State:
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if self.folder.stat().st_mode & 0o077:  # it was there: what events say is nobody else's business
+                self.folder.chmod(0o700)
             version = self.folder / "version"
             if not version.exists():
                 others = [p.name for p in self.folder.iterdir() if p.name not in (".locks", "logs")]

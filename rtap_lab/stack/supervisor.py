@@ -311,14 +311,17 @@ class Supervisor:
         self.shut_down()
 
     def _beat(self) -> None:
-        """Say that it runs, and keep the logs within their size."""
+        """Say that it runs, and keep the logs within their size; a full disk ends neither, nor the supervisor."""
+        try:
+            now = time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.time()
+            supervisor_beat(self.state).write(now)
+        except OSError as error:
+            log.error("the beat: %s", error)
         try:
             for log_file in self.state.logs.glob("*.log"):
                 rotate(log_file)
-            now = time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.time()
-            supervisor_beat(self.state).write(now)
-        except OSError as error:  # a full disk must not end the supervisor
-            log.error("the beat: %s", error)
+        except OSError as error:
+            log.error("a log that has grown large: %s", error)
 
     def _reconcile(self) -> None:
         complained: dict[Callable[[], None], str] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any
@@ -37,6 +37,8 @@ class Subject:
     """Where rows about the source begin in `events.rejected`: before it they are of an earlier source of its name."""
     files: Mapping[str, ImportedFile] = field(default_factory=dict)
     """What each imported file gave, by its digest as headers and rejected rows name it."""
+    is_slice: bool = False
+    """Whether it is a recorded slice: its records are as they were, and say nothing of its file."""
 
     @property
     def events(self) -> str:
@@ -47,6 +49,13 @@ class Subject:
     def key(self) -> str:
         """What the store keeps the run under."""
         return f"{self.job}/{self.source}"
+
+    def file_of(self, headers: Iterable[tuple[str, str | bytes | None]] | None) -> str:
+        """Of which of its files a record is; empty: of none."""
+        if self.is_slice:
+            return next(iter(self.files))
+        file = dict(headers or ()).get("file")
+        return file.decode("ascii", "replace") if isinstance(file, bytes) else ""
 
 
 @dataclass(frozen=True)
@@ -81,8 +90,14 @@ class RunReport:
         return sum(each.differences for each in self.compared)
 
     @property
+    def differs(self) -> bool:
+        """Whether anything is not as it should be."""
+        return bool(self.problems or self.differences)
+
+    @property
     def exact(self) -> bool:
-        return not self.problems and not self.differences and self.ledger["read"] > 0
+        """Whether rows were compared, and all are right."""
+        return not self.differs and self.ledger["read"] > 0 and not self.unproven
 
     def as_json(self) -> dict[str, Any]:
         table = [vars(each) | {"differences": each.differences} for each in self.compared]
@@ -128,7 +143,7 @@ class RunReport:
     def verdict(self) -> str:
         """One line."""
         upto = f"up to {self.upto}" if self.upto else "whole"
-        words = "EXACT" if self.exact else "NOT EXACT"
+        words = "EXACT" if self.exact else "NOT EXACT" if self.differs else "NOTHING TO COMPARE"
         words += f" ({self.unproven})" if self.unproven else ""
         job = "" if self.job == JOB else f"job {self.job} on "
         again = f"; rows up to {self.before} were compared before (--full: again)" if self.before else ""
@@ -181,8 +196,19 @@ class Report:
         return sum(each.rows for each in self.compared if each.where == "topic")
 
     @property
+    def differs(self) -> bool:
+        """Whether anything is not as it should be."""
+        return not self.runs or any(run.differs for run in self.runs)
+
+    @property
     def exact(self) -> bool:
+        """Whether rows of every run were compared, and all are right."""
         return bool(self.runs) and all(run.exact for run in self.runs)
+
+    @property
+    def words(self) -> str:
+        """The verdict on all runs, in two or three words."""
+        return "EXACT" if self.exact else "NOT EXACT" if self.differs else "NOTHING TO COMPARE"
 
     def as_json(self) -> dict[str, Any]:
         """The first run's facts, the rows of all, and each run by itself."""

@@ -7,13 +7,13 @@ checkpoint: no record that comes later can change them.
 from __future__ import annotations
 
 import gc
-import hashlib
 import itertools
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -28,6 +28,7 @@ from rtap_lab.kafka.topics import Topics
 from rtap_lab.live.client import snapshots
 from rtap_lab.live.protocol import HISTORY
 from rtap_lab.queries.query import PatternQuery, Query
+from rtap_lab.recordings.sources import content_of, digest_of_value
 from rtap_lab.reference.engine import rows_of
 from rtap_lab.reference.fates import Fate, Judge, Judged, Place, copies, judged_anew
 from rtap_lab.reference.windowing import BEGIN
@@ -175,7 +176,7 @@ class Verifier:
             starts = self._starts(subject)
             if standing is not None and not upto.whole and _follows(standing, starts):
                 report, after = self._verify(subject, upto, starts, standing, progress)
-                if report.exact:
+                if not report.differs:
                     return report, after
                 # only the whole says what differs: a row of before that came again, which of several copies counted
             report, after = self._verify(subject, upto, starts, self._anew(subject, starts), progress)
@@ -185,7 +186,7 @@ class Verifier:
                     better, other = self._verify(subject, upto, starts, self._anew(subject, starts, first), progress)
                     if better.differences < report.differences:
                         report, after = better, other
-            return report, after if report.exact and not upto.whole else None
+            return report, None if report.differs or upto.whole else after
 
     def _starts(self, subject: Subject) -> dict[int, int]:
         """Where each partition of its topic begins now."""
@@ -298,9 +299,7 @@ class Verifier:
             for record in read_range(self.kafka, places, upto.offsets):
                 value = record.value()
                 if subject.files:
-                    headers = dict(record.headers() or ())
-                    if isinstance(file := headers.get("file"), bytes):
-                        imported[file.decode("ascii", "replace")].add(value or b"")
+                    imported[subject.file_of(record.headers())].add(value or b"")
                 number += 1
                 trail.note(record.partition() or 0, record.offset() or 0)
                 yield value, Place(record.partition() or 0, record.offset() or 0, record.timestamp()[1])
@@ -368,15 +367,22 @@ class Verifier:
         by_sql: dict[Any, Row] = {}
         whole: dict[Any, Row] = {}
         again: dict[Any, Row] = {}
+        nowhere: list[Row] = []
+
+        @cache
+        def written() -> dict[int, int]:
+            """How many records there are: asked after the rows were read, which tell of none beyond."""
+            return {p: end for (_, p), end in self.topics.ends([subject.events]).items()}
 
         def sort_in() -> bool:
             """Read what came; whether all that is wanted is there."""
             rows, ahead[:] = [*ahead, *self._kept_rows(subject, topic, standing)], []
+            written.cache_clear()
             for row in rows:
                 partition, offset = row["partition"], row["offset"]
                 key = (partition, offset, row["event_id"])
                 if offset >= ends.get(partition, 0):
-                    ahead.append(row)
+                    (nowhere if offset >= written().get(partition, 0) else ahead).append(row)
                 elif offset >= before.get(partition, 0):
                     (whole if row.get("sha256") else by_sql).setdefault(key, row)
                 elif offset >= starts.get(partition, 0) and not standing.was_told(fate, partition, offset):
@@ -385,7 +391,7 @@ class Verifier:
 
         until(sort_in, self.patience, every=0.3)  # the auditor follows a moment later
         compared = _compare_kept(fate, wanted, by_sql, whole)
-        for row in again.values():
+        for row in (*again.values(), *nowhere):
             compared.note("extra", None, {k: row[k] for k in ("partition", "offset", "event_id", "reason")})
         for each in sorted(wanted, key=lambda each: each.place):
             standing.tell(fate, *each.place)
@@ -505,6 +511,8 @@ class Verifier:
         """
         topic = subject.results[query.name]
         ends = self.topics.ends([topic], committed=True)
+        if not ends:
+            return [], [("missing", "which is gone")]
         found = read_range(self.kafka, {(topic, 0): begins[topic]}, ends)
         begins[topic] = max(begins[topic], ends[topic, 0])
         rows: list[Row] = []
@@ -532,6 +540,7 @@ class Verifier:
             topic: max(subject.begins[topic], starts[topic, 0], end - _SHOWN_OFFSETS)
             for (topic, _), end in ends.items()
         }
+        queries = [query for query in subject.queries if subject.results[query.name] in first]
         found: list[Compared] = []
         away: list[LiveError] = []
 
@@ -549,13 +558,13 @@ class Verifier:
             away.clear()
             found.clear()
             now = self.topics.ends(topics, committed=True)
-            before = {query.name: published(query) for query in subject.queries}
+            before = {query.name: published(query) for query in queries}
             try:
                 shown = snapshots(hub, list(before), subject.source)
             except LiveError as error:  # it may be starting
                 away.append(error)
                 return False
-            for query in subject.queries:
+            for query in queries:
                 rows = [row for _, row in published(query)]
                 topic = subject.results[query.name]
                 newest = shown[query.name]
@@ -588,6 +597,12 @@ class Verifier:
 
         until(all_there, self.patience, every=0.3)  # somebody's open transaction may hide them for a moment
         problems = []
+        strangers = sum(held.number for file, held in imported.items() if file not in subject.files)
+        if strangers:
+            problems.append(
+                f"{strangers} records of {subject.events} are of no file that was imported: an import that was killed at its "
+                "commit (import that file again), or another program"
+            )
         for digest, each in subject.files.items():
             if each.read != each.imported + each.rejected:
                 problems.append(
@@ -608,7 +623,9 @@ class Verifier:
 
     def _refused_lines(self, subject: Subject) -> Counter[str]:
         """How many lines of each of the source's files `events.rejected` holds."""
-        if not subject.files:  # what was played live, and what a slice holds, are lines of no import
+        if (
+            not subject.files or subject.is_slice
+        ):  # what was played live, and what a slice holds, are lines of no import
             return Counter()
         first, ends = self._from(self.rejected, subject), self.topics.ends([self.rejected], committed=True)
         lines = set()
@@ -661,12 +678,12 @@ class _Content:
 
     def add(self, value: bytes) -> None:
         self.number += 1
-        self.total += int.from_bytes(hashlib.blake2b(value, digest_size=8).digest(), "big")
+        self.total += digest_of_value(value)
 
     @property
     def hexdigest(self) -> str:
         """As `recordings.sources.ImportedFile.content` has it."""
-        return f"{self.total % 2**64:016x}"
+        return content_of(self.total)
 
 
 def _follows(standing: Standing, starts: Mapping[int, int]) -> bool:

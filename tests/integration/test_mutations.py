@@ -23,6 +23,7 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Producer
+from msgspec import structs
 
 from rtap_lab.endpoints import Endpoint
 from rtap_lab.events.times import instant_ms, instant_text
@@ -32,11 +33,13 @@ from rtap_lab.kafka.clients import producer, read_range
 from rtap_lab.kafka.names import LATE, REJECTED, events_topic
 from rtap_lab.kafka.topics import Topic, Topics
 from rtap_lab.lab import Lab
+from rtap_lab.lab.sources import keep
 from rtap_lab.lab.subjects import subject_of
 from rtap_lab.live.hub import Hub
 from rtap_lab.live.server import LiveServer
 from rtap_lab.queries.catalogue import packaged
 from rtap_lab.recordings.rejects import encode_row, key_of, rejected_rows
+from rtap_lab.recordings.sources import content_of, digest_of_value
 from rtap_lab.settings import PARTITIONS
 from rtap_lab.stack.process import free_port
 from rtap_lab.store.embedded import EmbeddedStore
@@ -304,7 +307,17 @@ def invent(topic: str) -> Callable[[World], None]:
     return act
 
 
+def beyond(topic: str) -> Callable[[World], None]:
+    def act(w: World) -> None:
+        made = json.loads(getattr(w, topic)[w.kept_rows(topic, whole)[0]].value)
+        getattr(w, topic).append(Written(b"k", json.dumps(made | {"offset": 10**9}).encode()))
+        getattr(w, topic).append(Written(b"k", json.dumps(made | {"partition": 10**6}).encode()))
+
+    return act
+
+
 for name in ("late", "rejected"):
+    said(f"a {name} record where none is", f"{name} in topic", beyond(name))
     said(f"a {name} record that the SQL did not tell", f"{name} in topic", lose(name, by_sql))
     said(f"a {name} record whose content is lost", f"{name} in topic", lose(name, whole))
     said(f"a {name} record of another content", f"{name} in topic", tell(name, whole, sha256="0" * 64))
@@ -321,7 +334,12 @@ def refused(row: Row) -> bool:
 
 
 def imported(w: World) -> list[int]:
-    return [n for n, each in enumerate(w.events) if dict(each.headers).get("file")]
+    return [n for n, each in enumerate(w.events) if each.key != b"bad"]
+
+
+def added(w: World) -> None:
+    event = json.loads(w.events[imported(w)[9]].value or b"") | {"event_id": "nobody's"}
+    w.events.append(replace(w.events[-1], value=json.dumps(event).encode(), headers=[], offset=10**6))
 
 
 def unseen(w: World, at: int) -> None:
@@ -333,6 +351,7 @@ said("a refused line lost", "lines were refused", lose("rejected", refused))
 said("an event of the import lost", "events were imported", lambda w: w.events.pop(w.dice.choice(imported(w))))
 said("an event of the import twice", "events were imported", lambda w: w.events.append(copy.deepcopy(w.events[imported(w)[3]])))  # fmt: skip
 said("a field that no query looks at", "is not what was imported", lambda w: unseen(w, imported(w)[7]))
+said("an event that nobody imported", "are of no file that was imported", added)
 said("an event of another file", "events were imported", lambda w: setattr(w.events[imported(w)[0]], "headers", []))
 
 # --- the hub ------------------------------------------------------------------------------------
@@ -528,6 +547,8 @@ def court(stack: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cour
     assert rtap(stack, "simulate", "--out", str(lines), "--events", "4000", "--seed", "5").returncode == 0
     stack.import_jsonl(lines, source=SOURCE)
     out = producer(stack.endpoints.kafka)
+    facts = stack._context.source(SOURCE)
+    [(digest, file)] = facts.files.items()
     newest = max(r.timestamp for r in _newest(stack))
 
     def kept(error: Any, message: Any) -> None:
@@ -537,10 +558,15 @@ def court(stack: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cour
         for row in rejected_rows(message.value(), *place, arrival_ms=newest):
             out.produce(REJECTED, encode_row(row), key_of(row))
 
-    for number, bad in enumerate((b"no JSON", b"{}", b'{"event_id": "x"}', b"[1", b'{"event_type": "odd"}')):
-        out.produce(events_topic(SOURCE), bad, b"bad", number, timestamp=newest, on_delivery=kept)
+    bad = (b"no JSON", b"{}", b'{"event_id": "x"}', b"[1", b'{"event_type": "odd"}')
+    for number, each in enumerate(bad):
+        headers = [("file", digest[:24].encode())]
+        out.produce(events_topic(SOURCE), each, b"bad", number, timestamp=newest, on_delivery=kept, headers=headers)
     assert out.flush(10) == 0
     assert out.flush(10) == 0
+    content = content_of(int(file.content or "0", 16) + sum(map(digest_of_value, bad)))
+    more = structs.replace(file, read=file.read + len(bad), imported=file.imported + len(bad), content=content)
+    keep(stack._context, SOURCE, structs.replace(facts, files={digest: more}))
     stack.run_standard(SOURCE, gap="20s", within="30s", bound="1s")
     report = stack.verify(SOURCE)
     assert report.exact, str(report)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -13,6 +16,7 @@ from rtap_lab.errors import SettingsError, SourceError
 from rtap_lab.kafka.names import REJECTED
 from rtap_lab.kafka.topics import Topics
 from rtap_lab.lab import Lab
+from rtap_lab.waiting import until
 from tests.integration.test_answers import rtap, view
 from tests.integration.test_bad_input import corpus
 
@@ -64,6 +68,34 @@ def test_a_slice_with_garbage_comes_back_bit_by_bit_and_gives_the_same_answers_t
         stack.import_slice(exported)
     rejected = Topics(kafka).ends([REJECTED])
     assert sum(rejected.values()) > 0
+
+
+def test_what_a_killed_replay_left_is_of_no_source(stack: Lab, tmp_path: Path) -> None:
+    """A replay that is paced commits as it goes; killed, it leaves a topic with records and no entry."""
+    stack.simulate(rate=200, seconds=2)
+    stack.record("live", name="leaves")
+    words = [sys.executable, "-m", "rtap_lab.cli", "slices", "replay", "leaves", "--into", "left", "--speed", "0.05"]
+    killed = subprocess.Popen(words, env={**os.environ, "RTAP_STATE": str(stack.state.folder)})
+    topics = Topics(stack.endpoints.kafka)
+    try:
+        until(
+            lambda: "events.left" in topics.names() and sum(topics.ends(["events.left"], committed=True).values()) > 20,
+            60,
+            lambda: AssertionError("the replay wrote nothing"),
+        )
+    finally:
+        killed.kill()
+        killed.wait()
+    assert "left" not in stack.sources()
+    path = tmp_path / "mine.jsonl"
+    path.write_text("\n".join(json.dumps(view(n, f"2023-01-01T00:00:{n:02d}.000Z")) for n in range(4)))
+    assert stack.import_jsonl(path, source="left").imported == 4
+    stack.run_standard("left", **TIMES)  # type: ignore[arg-type]
+    report = stack.verify("left")
+    assert report.exact, str(report)
+    assert report.ledger["read"] == 4
+    stack.remove_source("left")
+    stack.slice("leaves").remove()
 
 
 def test_an_imported_file_is_a_slice_too_and_a_pace_is_kept(stack: Lab, tmp_path: Path) -> None:

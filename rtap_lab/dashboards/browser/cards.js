@@ -646,9 +646,10 @@ const cards = {
           const { read, counted, duplicate, late, rejected } = found.ledger;
           const differing = Object.values(found.differences).reduce((sum, each) => sum + each, 0);
           const upto = found.upto_ms === null ? "whole" : `${new Date(found.upto_ms).toISOString().slice(11, 19)}`;
+          const unproven = found.unproven && !differing && !found.problems.length;
           const wrong = differing || !found.problems.length ? `✗ ${differing} differences` : `✗ ${found.problems.length} problem${found.problems.length > 1 ? "s" : ""}`;
-          const line = rowOf([run, found.exact ? (found.unproven ? "? not proven" : "✓ exact") : wrong, upto, ...[read, counted, duplicate, late, rejected].map((n) => shortly(n))]);
-          line.children[1].className = found.exact && !found.unproven ? "ok" : "notok";
+          const line = rowOf([run, found.exact ? "✓ exact" : unproven ? "? not proven" : wrong, upto, ...[read, counted, duplicate, late, rejected].map((n) => shortly(n))]);
+          line.children[1].className = found.exact ? "ok" : "notok";
           line.title = [...found.problems, ...(found.unproven ? [found.unproven] : [])].join("\n");
           return line;
         });

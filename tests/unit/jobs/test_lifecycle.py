@@ -263,6 +263,26 @@ def test_what_a_run_left_open_ends_with_it_and_nothing_else_does(life: Lifecycle
     assert topics.open == []
 
 
+def test_a_stop_without_a_savepoint_ends_what_nothing_will_commit(life: Lifecycle, flink: FakeFlink) -> None:
+    """Its newest checkpoint may have promised to commit what was begun before it was complete; that stays."""
+    topics: FakeTopics = life.topics  # type: ignore[assignment]
+    life.define("mine", [MINE])
+    run = life.request("mine", "live")
+    life.reconcile_all()
+    checkpoint = life.state.folder / "flink" / "runs" / "mine" / "live" / run.run / "job" / "chk-1" / "_metadata"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.write_bytes(b"")
+    prefix, complete_ms = transactional_prefix("mine", "live"), checkpoint.stat().st_mtime_ns // 1_000_000
+    promised, begun = (
+        Transaction(f"{prefix}late.{n}", "Ongoing", complete_ms + ms, ("events.late",)) for n, ms in enumerate((-5, 5))
+    )
+    topics.open += [promised, begun]
+    flink.savepoint_status = lambda *_: (_ for _ in ()).throw(JobError("the TaskManager is away"))  # type: ignore[method-assign]
+    flink.cancel = lambda job_id: flink.job(job_id).update(state="CANCELED")  # type: ignore[attr-defined]
+    assert life.stop("mine", "live").state == "stopped"
+    assert topics.open == [promised]
+
+
 def test_a_query_of_ones_own_comes_and_goes(life: Lifecycle, flink: FakeFlink) -> None:
     life.define("mine", [MINE])
     assert "mine" in catalog(life.jobs.read())
