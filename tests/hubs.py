@@ -13,7 +13,7 @@ from rtap_lab.endpoints import Endpoint
 from rtap_lab.events.times import instant_text
 from rtap_lab.lab import Lab
 from rtap_lab.live.hub import Hub
-from rtap_lab.live.protocol import History, Latest, Question, Row, Verdict
+from rtap_lab.live.protocol import History, Latest, Question, Row, Verdict, Watermark
 from rtap_lab.live.server import Answering, LiveServer
 from rtap_lab.queries.catalogue import packaged
 from rtap_lab.queries.query import Catalog, Query
@@ -121,7 +121,7 @@ class ShopHub:
         if isinstance(asked, History):
             times = zip(self.rows[query.name], self._times[query.name], strict=True)
             found = [row for row, at in times if asked.begin_ms <= at < asked.end_ms]
-            return {"rows": found[-asked.limit :], "more": len(found) > asked.limit}
+            return {"rows": found[-asked.limit :], "more": len(found) > asked.limit, "upto": len(self.rows[query.name])}
         begin_ms, end_ms, test = behind(query, asked.row)
         events = [event for event in self.events if begin_ms <= event.event_time < end_ms and test(event)]
         shown = [_told(event) for event in events]
@@ -147,6 +147,7 @@ class ShopHub:
                 self.server.begin(name, "live", "run 1", 0, due_ms=query.schema.absent_ms, bound_ms=5_000, **about)
                 self.server.publish(name, "live", list(enumerate(rows, 1)), appended_ms=1, received_ms=2)
                 self.server.loaded(name, "live")
+                self.server.notify(Watermark(name, "live", "run 1", self.now_ms - 2_000))
                 self.server.notify(Verdict(name, "live", "run 1", True, self.now_ms, self.now_ms, len(rows), 0))
             await self.server.start(int(self.endpoint.address.rpartition(":")[2]))
 

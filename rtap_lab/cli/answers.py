@@ -140,5 +140,10 @@ def watch(query: Query, source: Source = "live", as_json: AsJson = False) -> Non
                 print(json.dumps(message), flush=True)
                 continue
             rows = message["rows"][-5:] if message["type"] == "snapshot" else message["rows"]
+            if message.get("reason"):
+                words = f"{message['channel']} begins anew: {message['reason']}; what came before may come again"
+                typer.echo(words, err=True)
+            if len(rows) < len(message["rows"]):
+                typer.echo(f"the newest {len(rows)} of {len(message['rows'])} rows that are there", err=True)
             for row in rows:
                 print("  ".join(f"{k}={plain(v)}" for k, v in row.items()), flush=True)

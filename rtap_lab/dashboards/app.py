@@ -188,10 +188,10 @@ def _offer(
 
 def _numbers() -> Cards:
     bought: dict[str, Any] = {"how": "sum", "colour": 2, "where": [["goal", "purchase"]], "x": "window_end"}
-    now: dict[str, Any] = {"how": "last", "x": "window_end"}
+    now: dict[str, Any] = {"how": "last", "x": "window_end", "step": plans.step_ms(QUERIES[standard.TRAFFIC])}
 
     def grouped(y: str, name: str = audience.AUDIENCE) -> dict[str, Any]:
-        return _instead(name, y=y, where=[])
+        return _instead(name, y=y, where=[], step=plans.step_ms(QUERIES[name]))
 
     views = [grouped("views"), grouped("views", standard.PAGE_VIEWS)]
     return [

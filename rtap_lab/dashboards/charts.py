@@ -14,6 +14,7 @@ from rtap_lab.dashboards import plans
 from rtap_lab.dashboards.components import Board, HubFeed, fed, token_of
 from rtap_lab.dashboards.figures import draw, drawn
 from rtap_lab.dashboards.plans import ChartPlan
+from rtap_lab.dashboards.reductions import filled
 from rtap_lab.dashboards.still import still_html
 from rtap_lab.endpoints import Endpoint
 from rtap_lab.errors import SettingsError
@@ -162,7 +163,8 @@ class LiveChart(pn.viewable.Viewer):
         plan, name = self.plan, f"rtap-{next(_NUMBER)}"
         data = ColumnDataSource(drawn(plan, rows), name=name)
         behind = ColumnDataSource(drawn(plan, ()), name=f"{name}-behind") if plan.overlay else None
-        plot = self._plot = draw(plan, data, behind, self.height)
+        area = ColumnDataSource(filled(drawn(plan, rows)), name=f"{name}-area") if plan.kind == "area" else None
+        plot = self._plot = draw(plan, data, behind, self.height, area=area)
         plot.name = f"{name}-figure"
         feed = HubFeed(
             **fed(self.hub, self.query, self.source),
@@ -184,6 +186,8 @@ class LiveChart(pn.viewable.Viewer):
         about = fed(self.hub, self.query, self.source)
         card: dict[str, Any] = {"kind": plan.kind, "options": plan.options | {"label": plan.title}, "wide": True}
         card |= {name: about[name] for name in ("channel", "time", "columns")}
+        if rows:
+            card["first"] = first_rows(plan, rows)
         if plan.overlay:
             card["overlay"] = plan.overlay
         if self._instead:
@@ -197,6 +201,18 @@ class LiveChart(pn.viewable.Viewer):
             sizing_mode="stretch_width",
             margin=0,
         )
+
+
+def first_rows(plan: ChartPlan, rows: Rows) -> list[dict[str, Any]]:
+    """What a card shows until it has heard of the hub, in a report that is read later for ever: no more rows than it needs."""
+    x, data = plan.options["x"], drawn(plan, rows)
+    if plan.kind == "funnel":
+        return [dict(zip(data["name"], data["value"], strict=True))]
+    if plan.kind == "table":
+        newest = sorted(rows, key=lambda row: str(row[x]))[-plan.options["keep"] :]
+        return [{name: row[name] for name in dict.fromkeys((x, *plan.options["columns"]))} for row in newest]
+    y = plan.options["y"]
+    return [{x: at, y: value} for at, value in zip(data["x"], data[y], strict=True) if value == value]
 
 
 FEED_COLUMNS = [

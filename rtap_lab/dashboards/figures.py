@@ -24,6 +24,7 @@ from bokeh.models import (
 )
 from bokeh.palettes import Blues9
 from bokeh.plotting import figure
+from bokeh.transform import dodge
 
 from rtap_lab.dashboards.plans import ChartPlan
 from rtap_lab.dashboards.reductions import REDUCTIONS
@@ -83,7 +84,14 @@ def _flat(rings: list[list[float]], axis: int) -> list[float]:
     return found
 
 
-def draw(plan: ChartPlan, data: ColumnDataSource, behind: ColumnDataSource | None, height: int) -> figure:
+def draw(
+    plan: ChartPlan,
+    data: ColumnDataSource,
+    behind: ColumnDataSource | None,
+    height: int,
+    *,
+    area: ColumnDataSource | None = None,
+) -> figure:
     """The figure of a plan.
 
     Args:
@@ -91,6 +99,7 @@ def draw(plan: ChartPlan, data: ColumnDataSource, behind: ColumnDataSource | Non
         data: What is drawn (`drawn`).
         behind: The course behind it, if the plan has one.
         height: Pixels.
+        area: What is filled below (`reductions.filled`), of an area.
     """
     common: dict[str, Any] = {
         "title": plan.title,
@@ -108,7 +117,7 @@ def draw(plan: ChartPlan, data: ColumnDataSource, behind: ColumnDataSource | Non
         case "map":
             plot = _map(plan, data, common)
         case _:
-            plot = _times(plan, data, behind, common)
+            plot = _times(plan, data, behind, area, common)
     plot.toolbar.autohide = True
     return plot
 
@@ -151,7 +160,13 @@ def _mapper(data: ColumnDataSource) -> LinearColorMapper:
     )
 
 
-def _times(plan: ChartPlan, data: ColumnDataSource, behind: ColumnDataSource | None, common: dict[str, Any]) -> figure:
+def _times(
+    plan: ChartPlan,
+    data: ColumnDataSource,
+    behind: ColumnDataSource | None,
+    area: ColumnDataSource | None,
+    common: dict[str, Any],
+) -> figure:
     # a first point alone has no span: without one the axis would show microseconds
     plot = figure(x_axis_type="datetime", x_range=DataRange1d(default_span=60_000), **common)
     plot.xaxis.formatter = DatetimeTickFormatter(
@@ -160,8 +175,9 @@ def _times(plan: ChartPlan, data: ColumnDataSource, behind: ColumnDataSource | N
     plot.y_range.start = 0
     plot.yaxis.formatter = NumeralTickFormatter(format="0,0.[00]")
     if plan.kind == "count":
-        width = plan.options["step"] * 0.8
-        bars = plot.vbar(x="x", top="count", width=width, source=data, color=COLOURS[0], fill_alpha=0.75, tags=[0])
+        step = plan.options["step"]
+        width, middle = step * 0.8, dodge("x", step / 2)  # x is where a step begins
+        bars = plot.vbar(x=middle, top="count", width=width, source=data, color=COLOURS[0], fill_alpha=0.75, tags=[0])
         tips = [_AT, ("rows", "@count{0,0}")]
         plot.add_tools(HoverTool(renderers=[bars], tooltips=tips, formatters={"@x": "datetime"}))
     elif plan.kind == "lines":
@@ -170,18 +186,25 @@ def _times(plan: ChartPlan, data: ColumnDataSource, behind: ColumnDataSource | N
         formatters = {"$snap_x": "datetime"}
         plot.add_tools(HoverTool(renderers=[drawn_lines], tooltips=tips, formatters=formatters, line_policy="nearest"))
     else:
-        _courses(plot, plan, data, behind)
+        _courses(plot, plan, data, behind, area)
     return plot
 
 
-def _courses(plot: figure, plan: ChartPlan, data: ColumnDataSource, behind: ColumnDataSource | None) -> None:
+def _courses(
+    plot: figure,
+    plan: ChartPlan,
+    data: ColumnDataSource,
+    behind: ColumnDataSource | None,
+    area: ColumnDataSource | None,
+) -> None:
     lines = []
     for n, y in enumerate(plan.options["ys"]):
         shown = {"source": data, "color": COLOURS[n % len(COLOURS)], "legend_label": y}
         each = [plot.line("x", y, line_width=2, **shown), plot.scatter("x", y, size=4, **shown)]
         lines.append(each[0])
-        if plan.kind == "area":
-            each.append(plot.varea("x", y1=0, y2=y, fill_alpha=0.25, **shown))
+        if area is not None:  # Bokeh's own area would go straight across a gap
+            look = {"fill_alpha": 0.25, "nonselection_fill_alpha": 0.25, "line_alpha": 0, "nonselection_line_alpha": 0}
+            each.append(plot.patch("x", y, **(shown | look | {"source": area})))
         if behind is not None:
             each.append(
                 plot.line("x", y, line_width=1.5, line_dash="dashed", alpha=0.6, **(shown | {"source": behind}))

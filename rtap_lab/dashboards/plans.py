@@ -189,6 +189,7 @@ def number(query: Query, y: str | None, how: Literal["sum", "last"] | None) -> C
         _added_up(query, chosen, "windows")
     how = how or ("sum" if chosen in query.schema.additive else "last")
     options = {"x": query.schema.time_column, "ys": [chosen], "keep": POINTS, "y": chosen, "how": how}
+    options["step"] = step_ms(query)
     return ChartPlan("number", options, f"{chosen} ({_title(query)})")
 
 

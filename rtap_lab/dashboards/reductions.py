@@ -87,9 +87,38 @@ def _label(value: Any) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
+def filled(data: Columns) -> Columns:
+    """The areas under a series, each a polygon down to zero, NaN between two; none where a gap is."""
+    names = [name for name in data if name != "x"]
+    pieces: list[list[int]] = [[]]
+    for n in range(len(data["x"])):
+        if all(isinstance(data[name][n], float) and math.isnan(data[name][n]) for name in names):
+            pieces.append([])
+        else:
+            pieces[-1].append(n)
+    pieces = [each for each in pieces if each]
+
+    def around(column: list[Any], back: Callable[[Any], Any]) -> list[Any]:
+        found: list[Any] = []
+        for each in pieces:
+            found += [math.nan] if found else []
+            found += [column[n] for n in each] + [back(column[n]) for n in reversed(each)]
+        return found
+
+    return {"x": around(data["x"], lambda at: at)} | {name: around(data[name], lambda _: 0) for name in names}
+
+
+def _whole_steps(span: Span, step: int) -> Span:
+    """The steps that lie whole in a span; the span, where none does: a piece of a step is no drop."""
+    if span is None:
+        return None
+    begin, end = -(-span[0] // step) * step, span[1] // step * step
+    return (begin, end) if begin < end else span
+
+
 def count(rows: Rows, *, x: str, step: int, keep: int, span: Span = None) -> Columns:
-    """How many rows by `step` milliseconds of the column x; none is 0 in between."""
-    bins = Counter(_time(row[x]) // step * step for row in _within(rows, x, span))
+    """How many rows by `step` milliseconds of the column x; none is 0 in between. Of a span only steps that lie in it whole."""
+    bins = Counter(_time(row[x]) // step * step for row in _within(rows, x, _whole_steps(span, step)))
     if not bins:
         return {"x": [], "count": []}
     last = max(bins)

@@ -132,29 +132,63 @@ def read_range(
     Raises:
         ServiceError: When the broker stops answering before the end.
     """
-    wanted = {key: end for key, end in ends.items() if end > starts.get(key, 0)}
-    if not wanted:
-        return
-    reader = consumer(kafka, committed=committed)
+    reader = RangeReader(kafka, committed=committed, patience=patience)
     try:
-        reader.assign([TopicPartition(t, p, starts.get((t, p), 0)) for t, p in wanted])
-        heard = time.monotonic()
-        while wanted:
-            batch = drain(reader, 0.2)
-            for record in batch.records:
-                if (record.offset() or 0) < ends[_place(record)]:
-                    yield record
-            for key, position in batch.positions().items():
-                heard = time.monotonic()
-                if position >= wanted.get(key, position + 1):
-                    reader.incremental_unassign([TopicPartition(*key)])
-                    del wanted[key]
-            if time.monotonic() - heard > patience:
-                raise ServiceError(
-                    f"kafka: no more records for {patience:.0f} s, before the end of {sorted(wanted)[:3]}"
-                )
+        yield from reader.read(starts, ends)
     finally:
         reader.close()
+
+
+class RangeReader:
+    """Reads pieces of topics, one after the other; who reads one alone takes `read_range`.
+
+    Args:
+        kafka: Where Kafka is.
+        committed: Whether records of open and of aborted transactions are left out.
+        patience: Seconds for which the broker may say nothing.
+    """
+
+    def __init__(self, kafka: Endpoint, *, committed: bool = True, patience: float = 30.0) -> None:
+        self._kafka, self._committed, self._patience = kafka, committed, patience
+        self._consumer: Consumer | None = None
+
+    def read(self, starts: Mapping[tuple[str, int], int], ends: Mapping[tuple[str, int], int]) -> Iterator[Message]:
+        """Yield the records from `starts` up to `ends`, each partition in its order; read it to its end.
+
+        Raises:
+            ServiceError: When the broker stops answering before the end.
+        """
+        wanted = {key: end for key, end in ends.items() if end > starts.get(key, 0)}
+        if not wanted:
+            return
+        reader, self._consumer = self._consumer or consumer(self._kafka, committed=self._committed), None
+        try:
+            reader.assign([TopicPartition(t, p, starts.get((t, p), 0)) for t, p in wanted])
+            heard = time.monotonic()
+            while wanted:
+                batch = drain(reader, 0.2)
+                for record in batch.records:
+                    if (record.offset() or 0) < ends[_place(record)]:
+                        yield record
+                for key, position in batch.positions().items():
+                    heard = time.monotonic()
+                    if position >= wanted.get(key, position + 1):
+                        reader.incremental_unassign([TopicPartition(*key)])
+                        del wanted[key]
+                if time.monotonic() - heard > self._patience:
+                    raise ServiceError(
+                        f"kafka: no more records for {self._patience:.0f} s, before the end of {sorted(wanted)[:3]}"
+                    )
+        except BaseException:
+            reader.close()
+            raise
+        self._consumer = reader  # one that failed, or was left before its end, is not used again
+
+    def close(self) -> None:
+        """Leave Kafka."""
+        if self._consumer is not None:
+            self._consumer.close()
+            self._consumer = None
 
 
 def is_temporary(error: Exception) -> bool:

@@ -15,6 +15,7 @@ from rtap_lab.events.model import TICK_RECORD
 from rtap_lab.events.times import instant_text
 from rtap_lab.jobs.model import Run, run_key
 from rtap_lab.jobs.unread import AUDITOR, Unread, unread_document
+from rtap_lab.jobs.watermark import NEAR, Watermarks
 from rtap_lab.kafka.clients import read_range
 from rtap_lab.kafka.topics import Topics
 from rtap_lab.lab.context import Context
@@ -39,9 +40,6 @@ SILENT_S = 10.0
 """A supervisor that said nothing for so long does not run."""
 
 _BOOTTIME = hasattr(time, "CLOCK_BOOTTIME")
-
-NEAR = 50
-"""Offsets before the end in which a partition's last record is: the markers of transactions have some."""
 
 LOOKED_AT = 12_000
 """So many records of a lag are looked at, to tell ticks from events."""
@@ -224,37 +222,23 @@ def behind(name: str, behind_ms: int | None, unread: Unread | None, *, kept_ms: 
     return "", f"{words}: its rows of that time lack them; {cure}"
 
 
-def live_watermark(topics: Topics, run: Run) -> int | None:
-    """How far a live run's answers are final: the least over partitions of (arrival - bound) at its newest checkpoint's offsets.
-
-    By the topic, not by Flink's metrics: after a TaskManager's death the JobManager tells the dead one's for a minute.
-
-    Returns:
-        Milliseconds since the epoch; None until every partition was heard from.
-    """
-    done, starts = topics.committed(run.group, run.events), topics.starts([run.events])
-    ends = {(topic, p): done.get(p, 0) for topic, p in starts}
-    near = {key: max(start, ends[key] - NEAR) for key, start in starts.items()}
-    arrivals = {
-        record.partition(): record.timestamp()[1]
-        for record in read_range(topics.kafka, near, ends, committed=False, patience=topics.patience)
-    }
-    return min(arrivals.values()) - run.parameters.bound_ms if len(arrivals) == len(starts) else None
-
-
 def _watermark(site: Site, topics: Topics, run: Run) -> tuple[int | None, bool]:
     """A run's watermark, and whether it moves: it is new, or it moved while it was looked at."""
     if run.bounded:
         assert run.job_id is not None
         return site.flink.watermark_ms(run.job_id), True
     found: list[int | None] = []
+    watermarks = Watermarks(topics)
 
     def is_new() -> bool:
-        found.append(live_watermark(topics, run))
+        found.append(watermarks.upto_ms(run, watermarks.places(run)))
         old_ms = time.time_ns() // 1_000_000 - run.parameters.bound_ms - STANDS_MS
         return found[-1] is not None and found[-1] >= old_ms
 
-    moves = until(is_new, 2, every=0.5) or found[-1] != found[0]
+    try:
+        moves = until(is_new, 2, every=0.5) or found[-1] != found[0]
+    finally:
+        watermarks.close()
     # one whose place has expired reads on from the log's beginning: that is told apart, and by its checkpoints whether it moves
     return found[-1], moves or (found[-1] is None and _has_expired(topics, run))
 

@@ -275,6 +275,9 @@ class Hub:
             raise LiveError(f"there are {VIEWS} views already; follow whole channels, and filter what comes")
         if view is None:
             view = self._views[asked] = View(asked, self._channel((request.channel, request.source)))
+        twice = next((name for name, each in client.subscriptions.items() if each.view is view and name != ref), None)
+        if twice is not None:  # what is sent names the view, not who asked
+            raise LiveError(f"{asked.name} is followed already, as {twice!r}: one of them is enough")
         latest_by = list(asked.latest_by)
         answer = Subscribed(
             ref, view.asked.name, view.columns, latest_by, channel.identity, channel.time, False, "", 0

@@ -13,6 +13,11 @@ const EXPIRED = 4401; // coming back with the same token is of no use
 const FIRST_WAIT_MS = 200;
 const LAST_WAIT_MS = 1000;
 const UNUSED_MS = 60_000; // a connection that nothing on the page needs is closed after so long
+const LOOK_MS = 5_000; // between two looks whether the hub is still there
+const QUIET_MS = 20_000; // it speaks every 15 s at least to who follows something; then it is asked
+const PATIENCE_MS = 10_000; // and gets so long to answer
+const RENEW_MS = 3600_000; // a token is good for 12 hours
+const MISMATCHES = 3; // then hub and page hash differently, and to begin anew is of no use
 
 /** The connection to a hub; what asks for the same hub on a page shares it. Several addresses, a comma between two, are hubs that
  * show the same: when one goes away the next is asked. */
@@ -35,15 +40,21 @@ class Hub {
     this.wait = FIRST_WAIT_MS;
     this.word = "connecting";
     const several = url.split(",");
-    this.addresses = several.map((_, n) => several[(n + Math.floor(Math.random() * several.length)) % several.length]);
+    const first = Math.floor(Math.random() * several.length);
+    this.addresses = several.map((_, n) => several[(n + first) % several.length]);
     this.open();
+    this.looking = setInterval(() => this.look(), LOOK_MS);
   }
 
   open() {
     if (this.left) return;
     const socket = (this.socket = new WebSocket(this.addresses[0]));
+    this.heard = this.renewed = Date.now();
+    this.asked = null;
     socket.onopen = () => socket.send(JSON.stringify({ type: "authorize", token: this.token }));
     socket.onmessage = (event) => {
+      this.heard = Date.now();
+      this.asked = null;
       const found = JSON.parse(event.data);
       for (const message of Array.isArray(found) ? found : [found]) this.receive(message);
     };
@@ -59,6 +70,26 @@ class Hub {
       setTimeout(() => this.open(), this.wait * (0.5 + Math.random() / 2)); // so that not all come back at once
       this.wait = Math.min(this.wait * 2, LAST_WAIT_MS);
     };
+  }
+
+  // A connection may be dead without a word: after a laptop's sleep, behind a proxy that went away, to a hub that hangs.
+  look() {
+    if (this.left || this.expired || this.socket.readyState === WebSocket.CLOSED) return;
+    const now = Date.now();
+    if (this.asked !== null && now - this.asked > PATIENCE_MS) {
+      const { socket } = this;
+      socket.onopen = socket.onmessage = () => {};
+      const closed = socket.onclose;
+      socket.onclose = null; // the goodbye of one that is dead takes a minute
+      socket.close();
+      closed({ code: 1006 });
+    } else if (this.asked === null && now - this.heard > QUIET_MS) {
+      this.asked = now;
+      this.send({ type: "ping" });
+    } else if (this.channels && now - this.renewed > RENEW_MS) {
+      this.renewed = now;
+      this.send({ type: "renew" });
+    }
   }
 
   // A page that was drawn later brings a token that is good for longer.
@@ -79,7 +110,7 @@ class Hub {
   }
 
   /** Follow a view; returns what ends it. `listener.rows(change)` is called with each change, `listener.state(word)` with how it is,
-   * and `listener.notice(message)` with a verdict on its run, or how far provisional rows are final. */
+   * and `listener.notice(message)` with a verdict on its run, its watermark, or how far provisional rows are final. */
   follow(asked, listener) {
     const ref = JSON.stringify(asked);
     if (!this.views.has(ref)) {
@@ -104,6 +135,7 @@ class Hub {
     setTimeout(() => {
       if (this.views.size > 0 || this.watchers.size > 0 || this.left) return;
       this.left = true;
+      clearInterval(this.looking);
       hubs.delete(this.url);
       this.socket.close();
     }, UNUSED_MS);
@@ -119,7 +151,7 @@ class Hub {
     };
   }
 
-  /** Rows of the past: {rows, more}. `asked`: channel, source, begin_ms, end_ms, limit. */
+  /** Rows of the past: {rows, more, upto}. `asked`: channel, source, begin_ms, end_ms, limit. */
   history(asked) {
     return this.question("history", asked);
   }
@@ -156,6 +188,8 @@ class Hub {
         for (const view of this.views.values()) if (before === null || view.lost) view.ask();
         return;
       }
+      case "token":
+        return this.renew(message.token);
       case "unsubscribed": // its query went, or has other columns now
         return this.views.get(message.ref)?.ask();
       case "subscribed":
@@ -165,6 +199,7 @@ class Hub {
         for (const view of this.views.values()) if (view.name === message.view) view.receive(message);
         return;
       case "verdict":
+      case "watermark":
       case "final":
         for (const view of this.views.values()) view.noticed(message);
         return;
@@ -191,7 +226,7 @@ class View {
     this.name = null; // null: the hub has not answered, and what comes is of an earlier question
     this.word = null; // what is the matter with it alone
     this.why = "";
-    this.notices = new Map(); // the newest of each kind: verdict, final
+    this.notices = new Map(); // the newest of each kind: verdict, watermark, final
     this.held = null; // rows by key, in the order in which they came; null before the first snapshot
   }
 
@@ -252,11 +287,15 @@ class View {
     this.epoch = message.epoch;
     this.seq = message.seq;
     if (this.sum !== message.checksum) {
-      console.warn(`rtap_lab: ${this.name} is out of step, and begins anew`);
+      this.mismatches = (this.mismatches ?? 0) + 1;
+      console.error(`rtap_lab: ${this.name} is out of step, for the ${this.mismatches}th time`);
       this.held = this.name = null; // nothing that may be wrong is shown
+      if (this.mismatches > MISMATCHES) return this.tell("unknown", "page and hub are out of step again and again: load the page again");
       setTimeout(() => this.ask(), 1000);
       return;
     }
+    this.mismatches = 0;
+    this.forgotten = message.forgotten;
     this.firstRow = message.first_row;
     this.firstRowMs = message.first_row_ms;
     this.provisional = message.provisional;
@@ -269,8 +308,8 @@ class View {
   }
 
   change(kind, rows) {
-    const { firstRow, firstRowMs, provisional, dueMs, boundMs, at, epoch, seq, identity, time } = this;
-    return { kind, rows, all: () => this.rows(), seqs: () => this.seqs(), firstRow, firstRowMs, provisional, dueMs, boundMs, appendedMs: at?.appended, receivedMs: at?.received, epoch, seq, identity, time };
+    const { firstRow, firstRowMs, provisional, dueMs, boundMs, at, epoch, seq, identity, time, forgotten } = this;
+    return { kind, rows, forgotten, all: () => this.rows(), seqs: () => this.seqs(), firstRow, firstRowMs, provisional, dueMs, boundMs, appendedMs: at?.appended, receivedMs: at?.received, epoch, seq, identity, time };
   }
 
   put(seq, row) {

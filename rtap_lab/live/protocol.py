@@ -106,10 +106,14 @@ class Ping(msgspec.Struct, frozen=True, tag="ping", forbid_unknown_fields=True):
     """A sign of life, answered by `pong`."""
 
 
+class Renew(msgspec.Struct, frozen=True, tag="renew", forbid_unknown_fields=True):
+    """A token that is good for longer is wanted, for the next connection; answered by `token`."""
+
+
 Question = History | Events | Latest
 """What is answered from store and log, and may take its time."""
 
-Request = Subscribe | Unsubscribe | Question | Ping
+Request = Subscribe | Unsubscribe | Question | Ping | Renew
 
 
 class Hello(msgspec.Struct, frozen=True, tag="hello"):
@@ -195,6 +199,8 @@ class HistoryRows(msgspec.Struct, frozen=True, tag="history"):
     rows: list[Row]
     more: bool
     """Whether there are rows beyond the limit."""
+    upto: int
+    """The store holds all rows up to this place: one that is behind lacks those between it and what the hub keeps."""
 
 
 class EventRows(msgspec.Struct, frozen=True, tag="events"):
@@ -239,6 +245,22 @@ class Final(msgspec.Struct, frozen=True, tag="final"):
     seq: int
 
 
+class Watermark(msgspec.Struct, frozen=True, tag="watermark"):
+    """Up to when all rows of a run are there, also where there is none: a later checkpoint than the one that says so is complete."""
+
+    channel: str
+    source: str
+    epoch: str
+    upto_ms: int | None
+    """Milliseconds since the epoch; None: the run has ended, and all of its rows are there."""
+
+
+class Token(msgspec.Struct, frozen=True, tag="token"):
+    """The answer to `renew`."""
+
+    token: str
+
+
 class Pong(msgspec.Struct, frozen=True, tag="pong"):
     """The answer to `ping`."""
 
@@ -261,12 +283,14 @@ Said = (
     | LatestEvents
     | Verdict
     | Final
+    | Watermark
+    | Token
     | Pong
     | Refused
 )
 """What a hub says."""
 
-Notice = Verdict | Final
+Notice = Verdict | Final | Watermark
 """What is told beside rows; the newest of a kind counts."""
 
 

@@ -26,7 +26,7 @@ from websockets.http11 import Response
 from websockets.protocol import State
 
 from rtap_lab.errors import LiveError, RtapLabError
-from rtap_lab.live.access import holds
+from rtap_lab.live.access import holds, issue
 from rtap_lab.live.hub import Hub
 from rtap_lab.live.protocol import (
     SILENT,
@@ -42,7 +42,9 @@ from rtap_lab.live.protocol import (
     Message,
     Notice,
     Question,
+    Renew,
     Row,
+    Token,
     error,
     frame,
     parse_authorize,
@@ -61,7 +63,7 @@ PATIENCE_S = 5.0
 """Seconds that a client has to say who it is."""
 
 SLOW_S = 30.0
-"""Seconds that a client may leave its transport full: then it is cut off, and may come back to where it was."""
+"""Seconds that a client may read nothing of a full transport: then it is cut off, and may come back to where it was."""
 
 FULL = 32_768
 """Bytes in a client's transport from which on it gets nothing more; below what asyncio waits for (64 KiB)."""
@@ -107,8 +109,8 @@ class LiveServer:
         self._encodings: dict[ServerConnection, Encoding] = {}
         self._to_serve: set[ServerConnection] = set()
         """Clients that may have something to read."""
-        self._full: dict[ServerConnection, float] = {}
-        """Clients whose transport is full, and since when."""
+        self._full: dict[ServerConnection, tuple[int, float]] = {}
+        """Clients whose transport is full: how many bytes were in it at least, and since when that many."""
         self._due: list[tuple[float, int, ServerConnection]] = []
         """A heap: when a client gets what a rate holds back; only what `_when` says counts."""
         self._when: dict[ServerConnection, float] = {}
@@ -211,6 +213,9 @@ class LiveServer:
             questions.add(task)
             task.add_done_callback(questions.discard)
             return
+        if isinstance(request, Renew):  # who is connected had a good one
+            await connection.send(frame([Message(Token(issue(self._secret, time.time())))], encoding))
+            return
         try:
             self.hub.request(connection, request)
         except RtapLabError as refused:
@@ -280,11 +285,15 @@ class LiveServer:
             heapq.heappush(self._due, (at, next(self._number), client))
 
     def _wait_for(self, client: ServerConnection, now: float) -> None:
-        """A client's transport is full: look again soon, but not for ever."""
-        if now - self._full.setdefault(client, now) > SLOW_S:
+        """A client's transport is full: look again soon, but not for ever where it reads nothing."""
+        left = client.transport.get_write_buffer_size()
+        least, since = self._full.get(client, (left + 1, now))
+        if left < least:
+            self._full[client] = (left, now)
+        elif now - since > SLOW_S:
             client.transport.abort()  # a goodbye would wait behind what is not read
-        else:
-            self._call_back(client, now + 0.1)
+            return
+        self._call_back(client, now + 0.1)
 
     def _set_alarm(self) -> None:
         if self._alarm is not None:

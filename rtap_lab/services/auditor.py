@@ -4,20 +4,16 @@ many records expired before they were read."""
 from __future__ import annotations
 
 import ctypes
-import threading
 import time
-from collections.abc import Callable
 
 from rtap_lab.errors import RtapLabError
 from rtap_lab.jobs.refused import Sweeper
 from rtap_lab.jobs.unread import AUDITOR, Watch, unread_document
 from rtap_lab.kafka.auditor import Auditor
-from rtap_lab.kafka.clients import is_temporary
 from rtap_lab.services.process import ServiceProcess, log, own_service
 from rtap_lab.services.site import Site
 from rtap_lab.stack.service import Service
 from rtap_lab.stack.state import Document, State
-from rtap_lab.waiting import backoff
 
 SWEEP_S = 60.0
 """Seconds between two looks for rows that nobody needs."""
@@ -55,7 +51,7 @@ def main(process: ServiceProcess) -> None:
         give_back_memory()
         return SWEEP_S
 
-    beside = [_beside(process, "sweep", sweep, SWEEP_S), _beside(process, "watch", watch.step, 0)]
+    beside = [process.beside("sweep", sweep, SWEEP_S), process.beside("watch", watch.step)]
     saved = time.monotonic()
 
     def step() -> None:
@@ -90,33 +86,3 @@ def give_back_memory() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
-
-
-def _beside(process: ServiceProcess, name: str, step: Callable[[], float], first_s: float) -> threading.Thread:
-    """Run something beside the audit, which it must not hold up, until the stop.
-
-    Args:
-        process: This one.
-        name: What it is called in the log.
-        step: Does it once; gives the seconds until the next.
-        first_s: Seconds until the first.
-    """
-
-    def repeat() -> None:
-        pause, said, failures = first_s, "", 0
-        while not process.stop.wait(pause):
-            try:
-                pause, said, failures = step(), "", 0
-            except Exception as error:
-                failures += 1
-                pause = backoff(failures, first=1.0)
-                if not is_temporary(error):
-                    log.exception("the %s has ended", name)
-                    raise
-                if str(error) != said:
-                    log.warning("the %s: %s", name, error)
-                    said = str(error)
-
-    thread = threading.Thread(target=repeat, name=name, daemon=True)
-    thread.start()
-    return thread

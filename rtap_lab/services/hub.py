@@ -12,24 +12,28 @@ from typing import Any
 from rtap_lab.errors import JobError, RowError
 from rtap_lab.flink.rest import FlinkRest
 from rtap_lab.jobs.documents import jobs_document
-from rtap_lab.jobs.model import catalog
+from rtap_lab.jobs.model import Run, catalog
+from rtap_lab.jobs.watermark import Watermarks
 from rtap_lab.kafka.reader import TopicReader
 from rtap_lab.live.client import ping
 from rtap_lab.live.hub import Hub
-from rtap_lab.live.protocol import HISTORY, Final, Notice, Verdict
+from rtap_lab.live.protocol import HISTORY, Final, Notice, Verdict, Watermark
 from rtap_lab.live.server import LiveServer
 from rtap_lab.queries.schema import Schema
 from rtap_lab.queries.waits import first_row, waits_ms
 from rtap_lab.services.past import Past
 from rtap_lab.services.process import ServiceProcess, log, own_service
 from rtap_lab.services.site import Site
-from rtap_lab.settings import Settings
+from rtap_lab.settings import LIVE, Settings
 from rtap_lab.stack.service import Service
 from rtap_lab.store.writer import Feed
 from rtap_lab.verification.verdicts import verdicts_document
 
 LOOK_S = 1.0
 """Seconds between two looks at what is told beside rows: verdicts, and how far provisional rows are final."""
+
+PROGRESS_S = 2.0
+"""Seconds between two looks at how far runs are."""
 
 AWAY_S = 10.0
 """Seconds until a JobManager that did not answer is asked again: rows must not wait for it."""
@@ -84,11 +88,51 @@ class Finality:
         return self._seq.get(topic)
 
 
+class _Progress:
+    """Up to when all rows of each run are there; it asks in a thread of its own, which rows do not wait for.
+
+    Rows of a checkpoint are committed once it is complete; that they were is certain when a later one is.
+    """
+
+    def __init__(self, process: ServiceProcess) -> None:
+        self.process = process
+        self.upto_ms: dict[str, int | None] = {}
+        """By run; None: it has ended."""
+        self._watermarks = Watermarks(process.site.topics_at_a_glance)
+        self._newest: dict[str, tuple[dict[int, int], int | None]] = {}
+        """By run: how far its newest checkpoint has read, and what that will say once a later one is complete."""
+
+    def step(self) -> float:
+        """Look at each run; seconds until the next look."""
+        runs = {run.run: run for run in self.process.runs().values()}
+        self._watermarks.keep(set(runs))
+        self._newest = {run: each for run, each in self._newest.items() if run in runs}
+        found = {run: each for run, each in self.upto_ms.items() if run in runs}
+        for run in runs.values():
+            if run.state in ("finished", "drained"):
+                found[run.run] = None
+            elif run.source == LIVE and run.state == "running" and run.checkpointed:
+                self._look(run, found)
+        self.upto_ms = found
+        return PROGRESS_S
+
+    def _look(self, run: Run, found: dict[str, int | None]) -> None:
+        places = self._watermarks.places(run)
+        before, upto_ms = self._newest.get(run.run, ({}, None))
+        if places == before:
+            return
+        if upto_ms is not None:
+            found[run.run] = max(upto_ms, found.get(run.run) or upto_ms)
+        self._newest[run.run] = (places, self._watermarks.upto_ms(run, places))
+
+
 class _Follower:
     """Follows the result topics of all current runs, and publishes what comes on the server's loop."""
 
-    def __init__(self, process: ServiceProcess, server: LiveServer, loop: asyncio.AbstractEventLoop) -> None:
-        self.process, self.server, self.loop = process, server, loop
+    def __init__(
+        self, process: ServiceProcess, server: LiveServer, loop: asyncio.AbstractEventLoop, progress: _Progress
+    ) -> None:
+        self.process, self.server, self.loop, self.progress = process, server, loop, progress
         self.reader = TopicReader(process.site.endpoints.kafka, f"rtap-{process.name}")
         self.jobs = jobs_document(process.state)
         self.channels: dict[str, Schema] = {}
@@ -138,9 +182,12 @@ class _Follower:
             self._tell_notices()
 
     def _tell_notices(self) -> None:
-        """Tell followers what was verified, and how far provisional rows are final."""
+        """Tell followers how far all rows are there, what was verified, and how far provisional rows are final."""
         verdicts = self.verdicts.read()
+        upto_ms = self.progress.upto_ms
         for feed in self.followed.values():
+            if feed.run in upto_ms and feed.topic not in self.awaited:
+                self._tell(Watermark(feed.query.name, feed.source, feed.run, upto_ms[feed.run]))
             verdict = verdicts.get(feed.key)
             if verdict is not None and verdict.run == feed.run and verdict.tells_of(feed.query.name):
                 self._tell(Verdict(feed.query.name, feed.source, feed.run, **verdict.of(feed.query.name)))
@@ -225,7 +272,9 @@ def main(process: ServiceProcess) -> None:
     server = LiveServer(hub, process.state.secret("hub.secret"), Past(process), hosts=process.site.settings.hosts)
 
     def read(loop: asyncio.AbstractEventLoop, caught_up: asyncio.Event) -> None:
-        follower = _Follower(process, server, loop)
+        progress = _Progress(process)
+        process.beside("progress", progress.step)
+        follower = _Follower(process, server, loop, progress)
 
         def step() -> None:
             follower.step()

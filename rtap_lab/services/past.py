@@ -118,7 +118,7 @@ class Past:
             raise LiveError(f"no run answers {asked.channel!r} on {asked.source!r}")
         query = next(each for each in run.queries if each.name == asked.channel)
         return (
-            partial(self._rows, asked, query)
+            partial(self._rows, asked, query, run)
             if isinstance(asked, History)
             else partial(self._events, asked, query, run)
         )
@@ -138,15 +138,17 @@ class Past:
             self._newest[asked.source] = (time.monotonic(), found[:MOST_LATEST])
         return {"events": found[: asked.limit]}
 
-    def _rows(self, asked: History, query: Query) -> dict[str, Any]:
+    def _rows(self, asked: History, query: Query, run: Run) -> dict[str, Any]:
         in_time = -MOST_MS < asked.begin_ms < asked.end_ms < MOST_MS
         if not in_time or not 1 <= asked.limit <= MOST_ROWS:
             raise LiveError(f"history: begin_ms is before end_ms, both are times, and limit is 1 to {MOST_ROWS}")
         span = (asked.begin_ms, asked.end_ms)
         with closing(self.process.site.open_store()) as store:
-            rows = store.rows(query, asked.source, between=span, most=asked.limit + 1)
+            # before the rows: what the writer adds meanwhile is more than is said
+            upto = store.offsets().get(run.topics[query.name], 0) if store.runs().get(run.key) == run.run else 0
+            rows = store.rows(query, asked.source, between=span, most=asked.limit + 1) if upto else []
         rows.sort(key=query.schema.point_time_ms)
-        return {"rows": query.schema.written(rows[-asked.limit :]), "more": len(rows) > asked.limit}
+        return {"rows": query.schema.written(rows[-asked.limit :]), "more": len(rows) > asked.limit, "upto": upto}
 
     def _events(self, asked: Events, query: Query, run: Run) -> dict[str, Any]:
         if not 1 <= asked.limit <= MOST_EVENTS:

@@ -143,6 +143,36 @@ class ServiceProcess:
                     logged = str(error)
                 self.stop.wait(backoff(failures, first=0.5, longest=5))
 
+    def beside(self, name: str, step: Callable[[], float], first_s: float = 0.0) -> threading.Thread:
+        """Run something beside what the service is for, which it must not hold up, in a thread until the stop.
+
+        What may pass by itself is logged once and tried again, with backoff; anything else ends the thread.
+
+        Args:
+            name: What it is called in the log.
+            step: Does it once; gives the seconds until the next.
+            first_s: Seconds until the first.
+        """
+
+        def repeat() -> None:
+            pause, said, failures = first_s, "", 0
+            while not self.stop.wait(pause):
+                try:
+                    pause, said, failures = step(), "", 0
+                except Exception as error:
+                    failures += 1
+                    pause = backoff(failures, first=1.0)
+                    if not is_temporary(error):
+                        log.exception("the %s has ended", name)
+                        raise
+                    if str(error) != said:
+                        log.warning("the %s: %s", name, error)
+                        said = str(error)
+
+        thread = threading.Thread(target=repeat, name=name, daemon=True)
+        thread.start()
+        return thread
+
     def _trouble(self, reason: str) -> None:
         try:
             self.beat(reason)

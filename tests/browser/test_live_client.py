@@ -39,7 +39,7 @@ def hub() -> Iterator[HubThread]:
     def past(asked: History | Events) -> dict[str, Any]:
         if isinstance(asked, Events):
             return {"events": [{"event_id": "e", "page": asked.row["page"]}], "found": 1, "complete": True}
-        return {"rows": [row(asked.begin_ms), row(asked.end_ms)], "more": True}
+        return {"rows": [row(asked.begin_ms), row(asked.end_ms)], "more": True, "upto": 7}
 
     made = HubThread(SCHEMA, past)
     made.start()
@@ -159,6 +159,12 @@ def test_the_browser_hashes_and_reduces_as_python_does(page: Page, hub: HubThrea
             )
             expected = reductions.REDUCTIONS[name](rows, **options, span=tuple(span) if span else None)
             assert json.loads(found) == json.loads(json.dumps(_without_nan(expected))), (name, options, span, rows)
+            if name == "series":
+                below = page.evaluate(
+                    f"([rows, options, span]) => {{ {source}; return JSON.stringify(reductions.filled(reductions.series(rows, options, span))); }}",
+                    [rows, options, span],
+                )
+                assert json.loads(below) == json.loads(json.dumps(_without_nan(reductions.filled(expected))))
 
 
 def _without_nan(value: Any) -> Any:

@@ -18,8 +18,10 @@ from websockets.sync.client import connect
 from rtap_lab.endpoints import Endpoint
 from rtap_lab.errors import LiveError
 from rtap_lab.events.model import TICK
+from rtap_lab.events.times import instant_text
 from rtap_lab.kafka.clients import producer
 from rtap_lab.kafka.names import LIVE_EVENTS
+from rtap_lab.kafka.topics import Topics
 from rtap_lab.lab import Lab
 from rtap_lab.live.access import issue
 from rtap_lab.live.client import ask, snapshots
@@ -46,6 +48,7 @@ def test_the_past_is_the_stores_rows_of_a_range_and_joins_the_live_ones(stack: L
             "but for one of the same moment that just came"
         )
         assert not found["more"]
+        assert found["upto"] >= sum(Topics(stack.endpoints.kafka).starts([run.topics[name]]).values())
         newest = ask(stack.endpoints.hub, History(name, begin, end, limit=1))
         assert newest["more"] is (len(rows) > 1)
         assert schema.point_time_ms(schema.normal(newest["rows"][0])) == times[-1]
@@ -203,3 +206,38 @@ def test_two_hubs_show_the_same_through_a_death_and_provisional_rows_become_fina
         assert [message["type"] for message in seen].count("snapshot") == 1
     finally:
         lab.down()
+
+
+def test_a_watermark_moves_without_an_event_and_no_row_comes_behind_it(stack: Lab) -> None:
+    run = stack.runs()["standard/live"]
+    schemas = {query.name: query.schema for query in run.queries}
+    upto_ms: dict[str, list[int]] = {name: [] for name in schemas}
+    rows = 0
+    shop = threading.Thread(target=stack.simulate, kwargs={"rate": 40, "seconds": 20, "seed": 47})
+    shop.start()
+    deadline, quiet_since = time.monotonic() + 60, 0.0
+    with connect(stack.endpoints.hub.address, proxy=None) as socket:
+        socket.send(authorize(issue(stack.endpoints.hub.secret or "", time.time())))
+        for name in schemas:
+            socket.send(encode(Subscribe(name)))
+        while time.monotonic() < deadline and not (quiet_since and time.monotonic() - quiet_since > 20):
+            for message in messages_of(socket.recv(timeout=30)):
+                channel = message.get("channel", "")
+                if message["type"] == "watermark":
+                    assert message["epoch"] == run.run
+                    upto_ms[channel].append(message["upto_ms"])
+                elif message["type"] == "update":
+                    for row in message["rows"]:
+                        at = schemas[channel].row_time_ms(schemas[channel].normal(row))
+                        behind = max(upto_ms[channel], default=0)
+                        assert at > behind, f"{channel}: told final to {instant_text(behind)}, then came {row}"
+                        rows += 1
+            if not quiet_since and not shop.is_alive():
+                quiet_since = time.monotonic()
+                moved = {name: len(each) for name, each in upto_ms.items()}
+    shop.join()
+    assert rows > 50
+    for name, told_ms in upto_ms.items():
+        assert told_ms == sorted(told_ms), name
+        assert len(told_ms) > moved[name] + 2, f"{name}: nothing was told while nobody came"
+        assert time.time() * 1000 - told_ms[-1] < run.parameters.bound_ms + 15_000

@@ -182,7 +182,7 @@ function pastValues({ rows, shift }, span, { y, x, where }) {
   return [...sums].sort(([a], [b]) => a - b).map(([, sum]) => sum);
 }
 
-const fresh = (box, source) => box.classList.toggle("stale", source.word !== "live" || pageState.isOld());
+const fresh = (box, source) => box.classList.toggle("stale", !source.isLive());
 
 const cards = {
   // the choice of a range, of a time to rewind to and of filters, for everything on the page
@@ -295,7 +295,7 @@ const cards = {
     const behind = model.overlay ? new Behind(model) : null;
     return [
       () => behind?.stop(),
-      showRows(model, (source, { y, how, x, where = [] }) => {
+      showRows(model, (source, { y, how, x, step, where = [] }) => {
         fresh(card, source);
         prove(mark, [source]);
         value.title = source.words();
@@ -313,17 +313,21 @@ const cards = {
           for (const row of within(chosen, x, range)) sums.set(timeOf(row[x]), sums.get(timeOf(row[x])) + (row[y] ?? 0));
           return [...sums.values()];
         };
-        const values = valuesOf(span);
+        const values = valuesOf(source.drawn());
         const before = earlier([source], span);
         const past = behind?.look(source, span);
         const of = past ? (model.overlay.source ? model.overlay.source : `the same ${spanWords(past.shift)} before`) : null;
         const shownSpan = span ?? [-Infinity, source.newest + 1]; // more than that is held of the past
         const then = past ? pastValues(past, shownSpan, { y, x, where }) : before ? valuesOf(before) : []; // nothing, where no row is so old
-        const shown = how === "last" ? values.at(-1) ?? 0 : total(values);
+        // after the last window with a row others have ended without one
+        const times = within(source.everything(), x, span).map((row) => timeOf(row[x]));
+        const ended = Math.min(span ? span[1] - 1 : Infinity, source.reached() - source.due);
+        const isEmpty = step > 0 && times.length > 0 && Math.max(...times) + step <= ended;
+        const shown = how === "last" ? (isEmpty ? 0 : values.at(-1) ?? 0) : total(values);
         value.textContent = shortly(shown);
         course.replaceChildren(sparkline(values));
         const part = span && !source.knows(span[0]);
-        if (pageState.isOld() || (part && how !== "last")) change.textContent = source.words();
+        if (!source.isLive() || (part && how !== "last")) change.textContent = source.words();
         else if (source.unfiltered().length) change.textContent = `of every ${source.unfiltered().join(" and ")}`;
         else if (past) change.textContent = then.length ? against(shown, how === "last" ? then.at(-1) : total(then), of) : `nothing is held of ${of}`;
         else if (!then.length) change.textContent = how === "last" ? (values.length > 2 ? `mean of the range ${shortly(total(values) / values.length)}` : "") : span ? `in ${spanWords(pageState.range)}` : "";
@@ -772,7 +776,7 @@ const cards = {
     let sold = null;
     const show = () => {
       const found = traffic && sold && stopped(traffic.all(), sold.all().filter((row) => row.goal === goal), traffic.newest);
-      card.style.display = found && traffic.word === "live" && !pageState.isOld() ? "" : "none";
+      card.style.display = found && traffic.isLive() && !pageState.end ? "" : "none";
       if (found) card.textContent = `No ${goal} since ${clockOf(found.since)} UTC, ${shortly(found.usual, 1)} a minute before. Traffic goes on: ${shortly(found.views)} views in the last minute.`;
     };
     return [

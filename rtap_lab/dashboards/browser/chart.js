@@ -64,13 +64,14 @@ export function render({ model, view, el }) {
   const draw = (source, options) => {
     const colours = palette();
     line.style.color = colours.soft;
-    badge.textContent = `${source.words()} · ${source.received.toLocaleString("en")} rows${paused ? " · paused" : ""}`;
+    const words = [source.words(), `${source.received.toLocaleString("en")} rows`, paused ? "paused" : "", behind?.words()];
+    badge.textContent = words.filter(Boolean).join(" · ");
     badge.dataset.state = source.word;
     badge.dataset.rows = String(source.received);
     proof.textContent = source.verified();
     proof.style.color = source.notices.verdict?.exact === false ? colours.bad : colours.good;
     showTime();
-    if (box) box.style.opacity = source.word === "live" ? "1" : "0.5";
+    if (box) box.style.opacity = source.isLive() ? "1" : "0.5";
     const document_ = view.model.document;
     const target = document_?.get_model_by_name(model.target);
     const plot = document_?.get_model_by_name(`${model.target}-figure`);
@@ -96,8 +97,9 @@ export function render({ model, view, el }) {
       }
     }
     if (paused || document.hidden || el.offsetParent === null) return; // nobody sees it
+    if (!source.epoch && !source.held.size) return; // nothing was heard yet: the picture that came with the page stays
     const span = source.span();
-    const data = reductions[model.reduce](source.all(), { x: source.x, ...options }, span);
+    const data = reductions[model.reduce](source.all(), { x: source.x, ...options }, source.drawn());
     if (model.kind === "lines") colourLines(data, colours);
     const now = JSON.stringify(data);
     if (now !== drawn) {
@@ -125,6 +127,8 @@ export function render({ model, view, el }) {
       const value = target.data.code.map((code) => values.get(code) ?? NaN);
       put(target, { data: { ...target.data, value } });
     } else put(target, { data });
+    const area = document_.get_model_by_name(`${model.target}-area`);
+    if (area) put(area, { data: reductions.filled(data) });
     const mapper = document_.get_model_by_name(`${model.target}-mapper`);
     if (mapper) put(mapper, { high: Math.max(1, ...data.value) });
     if (model.kind === "bars") put(plot.y_range, { factors: [...data.key].reverse() });
@@ -173,7 +177,7 @@ export function render({ model, view, el }) {
       if (model.kind === "lines") return labelOf(row[options.by]) === data.name[n];
       return true;
     };
-    const found = within(source.all(), source.x, source.span()).filter(matches);
+    const found = within(source.all(), source.x, source.drawn()).filter(matches);
     const newest = found.sort((a, b) => timeOf(b[source.x]) - timeOf(a[source.x])).slice(0, 50);
     if (newest.length) chooseRow(source, newest, el);
     put(target.selected, { indices: [] });

@@ -1,11 +1,11 @@
 // What all charts and cards of a page share: the range of time, the newest time, dark or light; and rows with their past.
 
 const DAY = 24 * 3600_000;
-const OLD_MS = 60_000; // six windows of the traffic
+const OLD_MS = 60_000; // answers that are final no further than so long ago stand still
+const BEHIND_MS = 2_000; // a store that lacks rows is asked again after so long
 const MOST_PAST = 20_000; // rows of the past that are asked for at once
 const MOVES_MS = 500; // milliseconds between two moves of the page's span
 const DRAWS_MS = [33, 200]; // between two pictures of one chart or card: of a page that has time, and of one that is behind
-const LATER_MS = 2_000; // rows that are heard of so much later are of a later checkpoint
 const LENT = 900_000; // the range of a page without one while it is rewound
 const LEAST_RANGE = 1_000; // nobody zooms further in
 const UPDATES = 200; // how long the newest updates took is kept
@@ -75,11 +75,6 @@ class PageState {
     this.show({ filters: value === null ? others : { ...others, [name]: value } });
   }
 
-  // Whether answers come: a page whose newest is older than that is not about now.
-  isOld() {
-    return !this.end && this.newest > 0 && Date.now() - this.newest > OLD_MS;
-  }
-
   reached(at) {
     if (!(at > this.newest)) return;
     this.newest = at;
@@ -124,28 +119,7 @@ class PageState {
 
 const pageState = (globalThis.__rtapPage ??= new PageState());
 
-// How far the rows of each run reach, for its queries without new rows. A job commits the rows of all its queries with one checkpoint,
-// query by query; where it dies in between, the others come once it is back, before those of a later checkpoint. So they are all there
-// up to a time when something was heard of a later one.
-class Reach {
-  constructor() {
-    this.runs = new Map(); // by epoch: [how far, when it was heard], the oldest first
-  }
-
-  note(epoch, at, now = Date.now()) {
-    const heard = this.runs.get(epoch) ?? [];
-    if (at <= (heard.at(-1)?.[0] ?? 0)) return;
-    while (heard.length > 1 && heard[1][1] <= now - LATER_MS) heard.shift();
-    this.runs.set(epoch, [...heard, [at, now]]);
-  }
-
-  of(epoch) {
-    const heard = this.runs.get(epoch) ?? [];
-    return heard.reduce((far, [at, when]) => (when <= heard.at(-1)[1] - LATER_MS ? at : far), 0);
-  }
-}
-
-const runReach = (globalThis.__rtapReach ??= new Reach());
+const INSTANT = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/;
 
 // A query's rows, the hub's and those before from the store, for everything on the page that shows them.
 const rowSources = (globalThis.__rtapRows ??= new Map());
@@ -159,8 +133,18 @@ class Rows {
     this.word = "connecting";
     this.received = 0;
     this.begin(null);
+    this.show(model.first ?? []);
     const stops = [this.hub.follow(this.asked, this), pageState.listen(() => this.reach())];
     this.stop = () => stops.forEach((stop) => stop());
+  }
+
+  // Rows that came with the page: what is shown until the hub was heard of, in a report for ever.
+  show(first) {
+    for (const row of first) {
+      this.held.set(this.held.size, row);
+      this.columns ??= Object.keys(row);
+      this.newest = Math.max(this.newest, timeOf(row[this.x]) || 0);
+    }
   }
 
   // Another run's rows follow.
@@ -173,6 +157,7 @@ class Rows {
     this.at = undefined;
     this.due = 0; // a row is due so long after its time
     this.from = Infinity; // every row since then is held
+    this.upto = 0; // every row that was due by then is there; Infinity: the run has ended
     this.stages = []; // of the newest updates; see `took`
     this.asking = false;
     this.notices = {}; // the newest of each kind
@@ -182,6 +167,10 @@ class Rows {
   notice(message) {
     if (this.epoch && message.epoch !== this.epoch) return;
     this.notices[message.type] = message;
+    if (message.type === "watermark") {
+      this.upto = message.upto_ms ?? Infinity;
+      if (Number.isFinite(this.upto)) pageState.reached(this.upto);
+    }
     this.tell();
   }
 
@@ -205,13 +194,13 @@ class Rows {
       if (at > this.newest) this.newest = at;
     }
     if (change.kind === "update" && change.rows.length) this.took(change);
-    // of a run that has no row yet everything is held
+    // of a run that has let no row go everything is held
     if (change.kind === "snapshot") {
-      const since = this.live.length ? this.oldest(this.live) : -Infinity;
+      // of those of the oldest time the hub may have let some go
+      const since = this.live.length && change.forgotten ? this.oldest(this.live) + 1 : -Infinity;
       this.from = joins ? Math.min(this.from, since) : since;
     }
     if (this.newest) pageState.reached(this.newest + this.due);
-    if (this.newest && !this.provisional) runReach.note(this.epoch, this.newest + this.due);
     this.trim();
     this.reach();
     this.tell();
@@ -227,7 +216,7 @@ class Rows {
 
   // What makes a row this row; the store writes times and numbers in its own way.
   key(row) {
-    const one = (value) => (typeof value === "number" ? value.toFixed(6) : /^\d{4}-\d\d-\d\dT/.test(value) ? Date.parse(value) : value);
+    const one = (value) => (typeof value === "number" ? value.toFixed(6) : INSTANT.test(value) ? Date.parse(value) : value);
     return JSON.stringify(this.identity.map((name) => one(row[name])));
   }
 
@@ -248,6 +237,7 @@ class Rows {
 
   state(word, why) {
     if (word === "away" && this.word === "live") this.since = Date.now();
+    if (word === "live") this.since = undefined;
     this.word = word;
     this.why = why;
     this.tell();
@@ -259,10 +249,19 @@ class Rows {
     return pageState.span()?.map((at) => at - this.due) ?? null;
   }
 
+  // What is drawn, [begin, end): the page's span; of a page without one all that is surely whole.
+  drawn() {
+    const { newest } = pageState;
+    return this.span() ?? [this.from === Infinity ? -Infinity : this.from, newest ? newest + 1 - this.due : Infinity];
+  }
+
   // All rows that the page's filters let through, in no order.
   all() {
+    return this.filtered([...this.held.values()]);
+  }
+
+  filtered(rows) {
     const filters = Object.entries(pageState.filters).filter(([name]) => this.has(name));
-    const rows = [...this.held.values()];
     return filters.length ? rows.filter((row) => filters.every(([name, value]) => labelOf(row[name]) === value)) : rows;
   }
 
@@ -303,23 +302,48 @@ class Rows {
     this.asking = true;
     try {
       const until = Math.ceil(this.from) + 1;
+      const oldest = this.seqs[0];
       const found = await this.hub.history({ ...this.asked, begin_ms: begin + this.due, end_ms: until + this.due, limit: MOST_PAST });
       if (epoch !== this.epoch) return; // of the run before
       for (const row of found.rows) {
         const key = this.key(row);
         if (!this.held.has(key)) this.held.set(key, row);
       }
-      const reached = found.more ? this.oldest(found.rows) : begin;
+      // rows between what the store has so far and the oldest of the hub's are in neither
+      const joined = oldest === undefined || found.upto >= oldest;
+      const reached = !joined ? this.from : found.more ? this.oldest(found.rows) : begin;
+      if (!joined) setTimeout(() => this.askAgain(epoch), BEHIND_MS);
       this.asking = !(reached < this.from); // more rows of one moment than are asked for: it stays a part
       this.from = Math.min(this.from, reached);
       this.tell();
       this.reach();
     } catch (error) {
       console.warn(`rtap_lab: no rows of the past of ${this.asked.channel}: ${error.message}`);
-      setTimeout(() => {
-        if (epoch === this.epoch) this.asking = false;
-      }, 5_000); // until then "part of the range" is said
+      setTimeout(() => this.askAgain(epoch), 5_000); // until then "part of the range" is said
     }
+  }
+
+  askAgain(epoch) {
+    if (epoch !== this.epoch) return;
+    this.asking = false;
+    this.reach();
+  }
+
+  // Up to when every row is there; 0: not known.
+  reached() {
+    const rows = this.newest && !this.provisional ? this.newest + this.due : 0;
+    return Math.max(rows, Number.isFinite(this.upto) ? this.upto : 0);
+  }
+
+  // Whether answers stand still: they are not about now.
+  isOld() {
+    if (pageState.end || this.upto === Infinity || !this.epoch) return false;
+    const reached = Math.max(this.reached(), this.newest ? this.newest + this.due : 0);
+    return reached > 0 && Date.now() - reached > OLD_MS;
+  }
+
+  isLive() {
+    return this.word === "live" && !this.isOld();
   }
 
   tell() {
@@ -337,20 +361,24 @@ class Rows {
     const clock = (at) => new Date(at).toISOString().slice(11, 19);
     if (this.word === "unknown") return this.why || "no job answers this query";
     if (this.word === "expired") return "this page is from an earlier day: load it again";
-    if (this.word === "away") return `stale since ${clock(this.since ?? Date.now())} UTC: the hub is away, trying again`;
+    if (this.word === "away") return this.since ? `stale since ${clock(this.since)} UTC: the hub is away, trying again` : "not live: the hub is away, trying again";
     if (this.word === "connecting") return "connecting";
-    const reached = Math.max(this.newest ? this.newest + this.due : 0, this.provisional ? 0 : runReach.of(this.epoch));
+    const reached = this.reached();
     if (!this.newest) {
+      if (this.upto === Infinity) return "the run has ended: no event gave a row";
       if (!this.epoch) return "no job answers this query yet";
       const expected = this.firstRowMs > Date.now() ? `the first one can be there at ${clock(this.firstRowMs)} UTC` : "";
       const far = reached ? `none to ${clock(reached)} UTC` : "no rows yet";
       return [far, [expected, this.firstRow].filter(Boolean).join(": ")].filter(Boolean).join(": ");
     }
-    const age = Math.max(0, Date.now() - reached);
+    const far = this.provisional ? Math.max(reached, this.newest + this.due) : reached;
+    const age = Math.max(0, Date.now() - far);
     const ago = age < 90_000 ? `${(age / 1000).toFixed(age < 9_950 ? 1 : 0)} s` : age < DAY ? `${Math.round(age / 60_000)} min` : `${Math.round(age / DAY)} days`;
     const span = this.span();
-    const parts = [`${this.provisional ? "provisional" : "final"} to ${clock(reached)} UTC, ${ago} ago`];
-    const final = this.provisional ? this.finalTo() : 0;
+    const whole = this.upto === Infinity ? `whole, to ${new Date(far).toISOString().slice(0, 19).replace("T", " ")} UTC` : "";
+    const parts = [whole || `${this.provisional ? "provisional" : "final"} to ${clock(far)} UTC, ${ago} ago`];
+    if (this.isOld()) parts.push("answers stand still: `rtap status`");
+    const final = this.provisional && !whole ? Math.max(this.finalTo(), reached) : 0;
     if (final) parts.push(`final to ${clock(final)}`);
     if (pageState.end) parts.push(`shown to ${clock(pageState.end)}`);
     if (span && !this.knows(span[0])) parts.push("a part of the range");
@@ -461,14 +489,21 @@ class Behind {
     this.ended?.();
   }
 
-  // Its rows, and how much earlier they are, milliseconds.
+  // Its rows that the page's filters let through, and how much earlier they are, milliseconds.
   look(source, span) {
     let { shift } = this;
     if (this.other) {
       this.rows = this.other.all();
       shift = source.newest - this.other.newest;
     } else if (source.newest) this.fetch(source, span ?? [source.oldest(source.all()), source.newest + 1]);
-    return { rows: this.rows, shift };
+    return { rows: this.other ? this.rows : source.filtered(this.rows), shift };
+  }
+
+  // What is the matter with it; "" when nothing is.
+  words() {
+    const { overlay } = this.model;
+    if (this.part) return "behind it: the newest part alone";
+    return this.asked && !this.rows.length ? `nothing is held of ${overlay.source ?? "so long ago"}` : "";
   }
 
   // Rows of the past come once a minute, or when the span becomes another.
@@ -481,6 +516,7 @@ class Behind {
     try {
       const found = await source.hub.history({ ...source.asked, begin_ms: from + source.due, end_ms: upto + source.due, limit: MOST_PAST });
       this.rows = found.rows;
+      this.part = found.more;
     } catch {
       this.asked = ""; // the hub is away: asked again with the next rows
     }

@@ -8,6 +8,11 @@ const ordered = (numbers) => [...numbers].sort((a, b) => a - b);
 const labelOf = (value) => (value === null || value === undefined || value === "" ? "(none)" : String(value));
 const byText = (a, b) => (a < b ? -1 : a > b ? 1 : 0);
 
+const wholeSteps = ([begin, end], step) => {
+  const whole = [Math.ceil(begin / step) * step, Math.floor(end / step) * step];
+  return whole[0] < whole[1] ? whole : [begin, end];
+};
+
 const reductions = {
   // a point per time, measures of one time added up; where a window is missing there is a point without values. Split by a
   // column, `ys` are its values, and `y` is what is added up
@@ -97,10 +102,27 @@ const reductions = {
     return Object.fromEntries(columns.map((name) => [name, chosen.map((row) => row[name] ?? null)]));
   },
 
-  // how many rows by `step` milliseconds; none is 0 in between
+  // the areas under a series, each a polygon down to zero; none where a gap is
+  filled({ x, ...values }) {
+    const pieces = [];
+    let piece = [];
+    x.forEach((_, n) => {
+      if (Object.values(values).every((each) => Number.isNaN(each[n]))) {
+        if (piece.length) pieces.push(piece);
+        piece = [];
+      } else piece.push(n);
+    });
+    if (piece.length) pieces.push(piece);
+    const around = (column, back) => pieces.flatMap((each, k) => [...(k ? [NaN] : []), ...each.map((n) => column[n]), ...[...each].reverse().map((n) => back(column[n]))]);
+    const data = { x: around(x, (at) => at) };
+    for (const [name, column] of Object.entries(values)) data[name] = around(column, () => 0);
+    return data;
+  },
+
+  // how many rows by `step` milliseconds; none is 0 in between. Of a span only steps that lie in it whole: a piece of one is no drop
   count(rows, { x, step, keep }, span = null) {
     const bins = new Map();
-    for (const row of within(rows, x, span)) {
+    for (const row of within(rows, x, span && wholeSteps(span, step))) {
       const bin = Math.floor(timeOf(row[x]) / step) * step;
       bins.set(bin, (bins.get(bin) ?? 0) + 1);
     }

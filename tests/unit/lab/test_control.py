@@ -26,7 +26,7 @@ class Proven:
         end = self.ends.pop(0) if len(self.ends) > 1 else self.ends[0]
         if isinstance(end, Exception):
             raise end
-        return SimpleNamespace(exact=end)
+        return SimpleNamespace(exact=end, words="NOT EXACT")
 
 
 def ended(controls: LabControl, words: str) -> None:
@@ -57,7 +57,7 @@ def test_it_keeps_verifying_through_trouble_until_it_is_told_to_stop(monkeypatch
 
 
 @pytest.mark.parametrize(
-    ("end", "words"), [(False, "NOT EXACT: `rtap verify` says where"), (JobError("nothing moves"), "nothing moves")]
+    ("end", "words"), [(False, "NOT EXACT: `rtap verify` says why"), (JobError("nothing moves"), "nothing moves")]
 )
 def test_how_the_newest_one_ended_is_said(monkeypatch: pytest.MonkeyPatch, end: bool | Exception, words: str) -> None:
     monkeypatch.setattr(control, "VERIFIED_EVERY_S", 60)

@@ -25,7 +25,7 @@ def row(n: int) -> Row:
 
 @pytest.fixture
 def served() -> Iterator[HubThread]:
-    made = HubThread(SCHEMA, lambda asked: {"rows": [row(asked.begin_ms)], "more": False})
+    made = HubThread(SCHEMA, lambda asked: {"rows": [row(asked.begin_ms)], "more": False, "upto": 3})
     made.start()
     yield made
     made.stop()
@@ -54,7 +54,7 @@ def test_greeting_snapshots_and_the_past(served: HubThread) -> None:
     assert ping(served.endpoint) is None
     assert snapshots(served.endpoint, ["a"], "live") == {"a": [row(1)]}
     found = ask(served.endpoint, History("a", 7, 9))
-    assert (found["rows"], found["more"]) == ([row(7)], False)
+    assert (found["rows"], found["more"], found["upto"]) == ([row(7)], False, 3)
     with pytest.raises(LiveError, match="'zzz' is not known"):
         snapshots(served.endpoint, ["zzz"], "live")
     with pytest.raises(LiveError, match="does not know this lab's token"):

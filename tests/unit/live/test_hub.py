@@ -152,13 +152,28 @@ def test_a_filter_a_choice_of_columns_the_newest_by_key_and_a_rate() -> None:
 
 def test_equal_values_of_other_kinds_are_other_questions_and_a_view_has_one_name() -> None:
     it = hub(rows=3)
+    names = []
+    for client, value in (("c", 1), ("d", 1.0), ("e", True)):
+        it.connect(client)
+        it.request(client, Subscribe("a", ref="mine", where={"n": value}))
+        messages = [message.body for message in it.take(client, 0)]
+        (view,) = of("subscribed", messages)
+        (shown,) = of("snapshot", messages)
+        names.append((view["view"], [row["n"] for row in shown["rows"]]))
+    assert [rows for _, rows in names] == [[1], [1], []]
+    assert names[0] == names[1]
+
+
+def test_a_client_follows_a_view_under_one_name() -> None:
+    """What is sent names the view: two names of it, with two rates, would make each of them miss what the other got."""
+    it = hub(rows=3)
     it.connect("c")
-    it.request("c", Subscribe("a", ref="int", where={"n": 1}))
-    it.request("c", Subscribe("a", ref="float", where={"n": 1.0}))
-    it.request("c", Subscribe("a", ref="truth", where={"n": True}))
-    messages = taken(it)
-    shown = {each["view"]: [row["n"] for row in each["rows"]] for each in of("snapshot", messages)}
-    assert [shown[each["view"]] for each in of("subscribed", messages)] == [[1], [1], []]
+    it.request("c", Subscribe("a", ref="fast", where={"n": 1}))
+    with pytest.raises(LiveError, match="followed already, as 'fast'"):
+        it.request("c", Subscribe("a", ref="slow", where={"n": 1.0}, rate=1))
+    it.request("c", Subscribe("a", ref="fast", where={"n": 1}, rate=1))
+    it.request("c", Unsubscribe("fast"))
+    it.request("c", Subscribe("a", ref="slow", where={"n": 1}))
 
 
 def test_runs_of_one_query_may_differ_by_source() -> None:

@@ -14,7 +14,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from rtap_lab.live import server as serving
-from rtap_lab.live.access import issue
+from rtap_lab.live.access import LIFE_S, holds, issue
 from rtap_lab.live.hub import Hub
 from rtap_lab.live.protocol import SILENT, SLOW, UNAUTHORIZED, Encoding, Subscribe, authorize, encode, messages_of
 from rtap_lab.live.server import LiveServer
@@ -108,6 +108,49 @@ def test_who_reads_nothing_is_closed_and_holds_nobody_up(monkeypatch: pytest.Mon
             assert server.hub.clients == 1
             stuck.transport.resume_reading()
             assert await closing_code(stuck) in (SLOW, None)
+
+    asyncio.run(play())
+
+
+def test_who_reads_slowly_but_steadily_is_not_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page behind a narrow link is busy with its first frames for longer than one that reads nothing is waited for."""
+    monkeypatch.setattr(serving, "SLOW_S", 0.5)
+
+    async def play() -> None:
+        async with served() as (server, client):
+            narrow = await client(max_size=None)
+            await narrow.send(encode(Subscribe("a")))
+            await received(narrow, lambda message: message["type"] == "snapshot")
+            narrow.transport.pause_reading()
+            (inside,) = server._encodings
+            publish(server, *range(1, 501), text="x" * 100_000)
+            await asyncio.sleep(0.1)
+            left, began = inside.transport.get_write_buffer_size(), time.monotonic()
+            assert left > 10_000_000
+            while left > serving.FULL:  # some megabytes, then nothing for a while
+                narrow.transport.resume_reading()
+                goal = left - 2_000_000
+                while inside.transport.get_write_buffer_size() > max(0, goal):
+                    await asyncio.sleep(0.001)
+                narrow.transport.pause_reading()
+                await asyncio.sleep(0.2)
+                left = inside.transport.get_write_buffer_size()
+                assert server.hub.clients == 1, f"cut off with {left} bytes left"
+            assert time.monotonic() - began > 2 * serving.SLOW_S
+            narrow.transport.abort()
+
+    asyncio.run(play())
+
+
+def test_who_is_connected_gets_a_token_that_is_good_for_longer() -> None:
+    async def play() -> None:
+        async with served() as (_, client):
+            socket = await client()
+            await socket.send('{"type": "renew"}')
+            (token,) = [
+                m["token"] for m in await received(socket, lambda m: m["type"] == "token") if m["type"] == "token"
+            ]
+            assert holds("secret", token, time.time() + LIFE_S - 60)
 
     asyncio.run(play())
 

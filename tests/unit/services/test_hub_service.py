@@ -67,7 +67,7 @@ class Lab:
         process: Any = SimpleNamespace(name="hub", site=site, state=None, feeds=lambda: list(self.feeds), runs=dict)
         loop: Any = SimpleNamespace(call_soon_threadsafe=lambda act, *arguments: act(*arguments))
         monkeypatch.setattr(LiveServer, "_wake_up", lambda *_: None)  # nobody is connected
-        self.follower = service._Follower(process, self.server, loop)
+        self.follower = service._Follower(process, self.server, loop, SimpleNamespace(upto_ms={}))  # type: ignore[arg-type]
 
     def shown(self) -> dict[str, Any]:
         hub = self.server.hub
