@@ -133,4 +133,5 @@ def answer_queries(
         before_it_goes()
         return found
     finally:
-        lab.remove_job(job)
+        if any(run.job == job for run in lab.runs().values()):  # else it was refused, and that is the error to be seen
+            lab.remove_job(job)

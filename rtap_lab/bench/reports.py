@@ -130,11 +130,12 @@ def run(
 ) -> Path:
     """Run a report; its folder: `report.ipynb`, `report.html`, `metrics.json`, `environment.json`.
 
-    Joins the stack that is up, else starts one and stops it. What the notebook's metadata say under `rtap`: a report that has a
-    lab of its own (`"own_lab": true`) leaves it alone; one that needs no standard job (`"job": false`) starts none.
+    Joins the stack that is up, else starts one in a folder of its own and removes it: what a lab that is down holds stays as it is.
+    What the notebook's metadata say under `rtap`: a report that has a lab of its own (`"own_lab": true`) leaves it alone; one that
+    needs no standard job (`"job": false`) starts none.
 
     Args:
-        state: The lab's state folder.
+        state: The state folder of the lab that is joined where it is up.
         name: The report's.
         out: Where reports go.
         quick: A short run.
@@ -160,13 +161,13 @@ def run(
     folder.mkdir(parents=True, exist_ok=True)
     stamp = environment(wanted.get("seed", known.get("seed")))
     runs = []
-    with _lab_for(state, template, say), scratch(), _limit(limit_s, name):
+    with scratch() as own, _lab_for(state, own / "lab", template, say) as at, _limit(limit_s, name):
         for number in range(repeat):
             into = folder if repeat == 1 else folder / f"run-{number + 1}"
             into.mkdir(exist_ok=True)
             if repeat > 1:
                 say(f"run {number + 1} of {repeat}")
-            runs.append(_execute(template, into, state, {**wanted, "quick": quick}, bar=bar))
+            runs.append(_execute(template, into, at, {**wanted, "quick": quick}, bar=bar))
     found = runs[0] if repeat == 1 else merged(runs)
     if repeat > 1:
         (folder / "report.ipynb").write_bytes((folder / f"run-{repeat}" / "report.ipynb").read_bytes())
@@ -185,22 +186,25 @@ def run(
 
 
 @contextmanager
-def _lab_for(state: Path, template: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """A stack that is up, unless the report has its own; what was started here ends here."""
+def _lab_for(state: Path, own: Path, template: Path, say: Callable[[str], None]) -> Iterator[Path]:
+    """The state folder of a stack that is up, unless the report has its own; what was started here ends here.
+
+    Another gap begins new runs, and the rows of those before would go: a lab that somebody has is never started for a report.
+    """
     lab = Lab(state)
     needs = json.loads(template.read_text())["metadata"].get("rtap", {})
-    ours = not needs.get("own_lab", False) and (not lab.state.exists or find_supervisor(lab.state) is None)
+    if needs.get("own_lab", False) or (lab.state.exists and find_supervisor(lab.state) is not None):
+        yield state
+        return
     try:
-        if ours:
-            say("starting the stack")
-            if needs.get("job", True):
-                Lab.up(state, gap="20s", within="30s")
-            else:
-                Lab.up(state, job=False)
-        yield
+        say("starting a stack of its own")
+        if needs.get("job", True):
+            Lab.up(own, gap="20s", within="30s")
+        else:
+            Lab.up(own, job=False)
+        yield own
     finally:
-        if ours:
-            lab.down()
+        Lab(own).down()
 
 
 @contextmanager

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import influxdb_client
 from influxdb_client.client.write_api import SYNCHRONOUS
+from influxdb_client.rest import ApiException
+from urllib3.exceptions import HTTPError
 
 from rtap_lab.endpoints import Endpoint
 from rtap_lab.errors import StoreError
@@ -34,6 +36,9 @@ PAGES = 50
 _QUERY = packaged()[PAGE_VIEWS]
 _TOPIC = "results.page_views_1m"
 _MINUTE = 60_000
+
+_READ = 200
+"""Windows that are read back at once."""
 
 
 def points_of(minutes: int, *, first: int = 0) -> list[Point]:
@@ -96,7 +101,10 @@ def keep(store: Store, minutes: int, batch: int, *, write: Callable[[list[Point]
             store.write(some, {_TOPIC: at + len(some)})
     took = time.perf_counter() - began
     began = time.perf_counter()
-    found = store.rows(_QUERY, LIVE)
+    found = []
+    for first in range(0, minutes, _READ):  # as a page reads: a range at a time
+        begin = int(made[0].row["window_end"]) + first * _MINUTE
+        found += store.rows(_QUERY, LIVE, between=(begin, begin + _READ * _MINUTE))
     read = time.perf_counter() - began
     key = _QUERY.schema.identity
     there = {tuple(row[name] for name in key): row for row in found}
@@ -133,7 +141,14 @@ def influxdb() -> Iterator[tuple[InfluxStore, Callable[[list[Point]], None]]]:
             store = InfluxStore(endpoint, token)
             store.prepare()
             api = client.write_api(write_options=SYNCHRONOUS)
-            yield store, lambda some: api.write(LIVE, ORG, [_as_object(each) for each in some]) and None
+
+            def write(some: list[Point]) -> None:
+                try:
+                    api.write(LIVE, ORG, [_as_object(each) for each in some])
+                except (ApiException, HTTPError) as error:
+                    raise StoreError(f"influxd does not take the client library's points: {error}") from error
+
+            yield store, write
             client.close()
             store.close()
         finally:

@@ -221,3 +221,12 @@ def test_what_a_verification_could_not_prove_is_said(rows: int, expired: int, sa
     found.prove(Report("live", [run]))
     assert found.proven == rows + 5
     assert found.findings == (["Not proven (live, run r1): " + run.unproven + "."] if said else [])
+
+
+def test_durations_stand_where_the_contract_has_them() -> None:
+    found = Measurements("latency")
+    found.durations("created_to_client", [10.0, 20.0, 30.0])
+    assert found.as_json()["created_to_client_ms"].keys() == {"p50", "p95", "p99"}
+    assert found.as_json()["created_to_client_ms"]["p50"] == pytest.approx(20, rel=0.01)
+    found.wrong.append("a row differs")
+    assert "created_to_client_ms" not in found.as_json()
