@@ -1,9 +1,10 @@
-"""Answers: results, sql, watch; and whether they are right: verify, score."""
+"""Answers: results, sql, watch, hub; and whether they are right: verify, score."""
 
 from __future__ import annotations
 
 import json
 import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,18 +12,20 @@ import typer
 from rtap_lab.cli import completing
 from rtap_lab.cli.app import AsJson, Form, Source, counting, notes, open_lab, print_json
 from rtap_lab.errors import SettingsError, StatementError
+from rtap_lab.events.times import instant_text
 from rtap_lab.tables import plain
 from rtap_lab.waiting import until_interrupt
 
 if TYPE_CHECKING:
     from rtap_lab.lab import Lab
+    from rtap_lab.lab.answers import Asking
 
 Query = Annotated[str, typer.Argument(help="The query's name.", autocompletion=completing.queries)]
 
 
 def register(app: typer.Typer) -> None:
     """Add this group's verbs."""
-    for verb in (results, sql, verify, score, watch):
+    for verb in (results, sql, verify, score, watch, hub):
         app.command()(verb)
 
 
@@ -132,10 +135,27 @@ def score(source: Source = "live", as_json: AsJson = False) -> None:
         raise typer.Exit(1)
 
 
-def watch(query: Query, source: Source = "live", as_json: AsJson = False) -> None:
+def watch(
+    query: Query,
+    source: Source = "live",
+    where: Annotated[
+        list[str] | None, typer.Option(help="Only rows whose column has this value: COLUMN=VALUE; may come again.")
+    ] = None,
+    columns: Annotated[str, typer.Option(help="Only these columns, a comma between two.")] = "",
+    latest_by: Annotated[str, typer.Option(help="Only the newest row of each value of these columns.")] = "",
+    rate: Annotated[float, typer.Option(help="Updates a second at most; 0: each as it comes.")] = 0.0,
+    as_json: AsJson = False,
+) -> None:
     """Follow a query's rows as the hub sends them, until Ctrl-C."""
+    lab = open_lab()
+    asked: Asking = {
+        "where": dict(_condition(lab, query, source, each) for each in where or ()),
+        "columns": _names(columns),
+        "latest_by": _names(latest_by),
+        "rate": rate,
+    }
     with until_interrupt() as stop:
-        for message in open_lab().watch(query, source=source, stop=stop):
+        for message in lab.watch(query, source=source, stop=stop, **asked):
             if as_json:
                 print(json.dumps(message), flush=True)
                 continue
@@ -147,3 +167,31 @@ def watch(query: Query, source: Source = "live", as_json: AsJson = False) -> Non
                 typer.echo(f"the newest {len(rows)} of {len(message['rows'])} rows that are there", err=True)
             for row in rows:
                 print("  ".join(f"{k}={plain(v)}" for k, v in row.items()), flush=True)
+
+
+def _names(text: str) -> list[str]:
+    return [each.strip() for each in text.split(",") if each.strip()]
+
+
+def _condition(lab: Lab, query: str, source: str, text: str) -> tuple[str, object]:
+    """`page=/cart` as a column and its value, of the column's kind."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise SettingsError(f"--where {text!r}: COLUMN=VALUE is wanted")
+    kind = lab.known_query(query, source).schema.columns.get(name)
+    if value == "" or kind in (None, "text", "time"):  # of a column that there is not, the hub's words are better
+        return name, value or None
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError as error:
+        raise SettingsError(f"--where {text!r}: {name} is {kind}", hint="a number, true or false") from error
+
+
+def hub(as_json: AsJson = False) -> None:
+    """Where a page or program of your own reaches the hub, and a token for it (docs/live-protocol.md)."""
+    access = open_lab().hub_access()
+    if as_json:
+        print_json(asdict(access))
+        return
+    expires = instant_text(int(access.expires * 1000))
+    print(f"websocket  {access.url}\nmodule     {access.module}\ntoken      {access.token}\nexpires    {expires}")

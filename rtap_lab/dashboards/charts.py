@@ -162,7 +162,9 @@ class LiveChart(pn.viewable.Viewer):
     def _figure(self, rows: list[Mapping[str, Any]]) -> pn.viewable.Viewable:
         plan, name = self.plan, f"rtap-{next(_NUMBER)}"
         data = ColumnDataSource(drawn(plan, rows), name=name)
-        behind = ColumnDataSource(drawn(plan, ()), name=f"{name}-behind") if plan.overlay else None
+        # in a browser any course may be held against one of before
+        has_behind = plan.overlay or (self.hub is not None and plan.kind in ("line", "area"))
+        behind = ColumnDataSource(drawn(plan, ()), name=f"{name}-behind") if has_behind else None
         area = ColumnDataSource(filled(drawn(plan, rows)), name=f"{name}-area") if plan.kind == "area" else None
         plot = self._plot = draw(plan, data, behind, self.height, area=area)
         plot.name = f"{name}-figure"

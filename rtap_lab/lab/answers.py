@@ -5,15 +5,33 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Iterator
-from typing import Any
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypedDict
 
+from rtap_lab.errors import SettingsError
 from rtap_lab.jobs.model import run_of, runs_on
 from rtap_lab.lab.context import Context
 from rtap_lab.lab.rows import Row
 from rtap_lab.lab.subjects import await_store
+from rtap_lab.live.access import LIFE_S, issue
 from rtap_lab.live.client import watch as watch_hub
+from rtap_lab.live.protocol import MODULE, Subscribe
 from rtap_lab.queries.waits import first_row
+
+
+class Asking(TypedDict, total=False):
+    """What a client of the hub asks for of a query (docs/live-protocol.md)."""
+
+    where: Mapping[str, Any]
+    """Only rows whose columns have these values."""
+    columns: Sequence[str]
+    """Only these columns."""
+    latest_by: Sequence[str]
+    """Only the newest row of each value of these columns."""
+    rate: float
+    """Updates a second at most; 0: each as it comes."""
 
 
 def rows(context: Context, query: str, source: str) -> list[Row]:
@@ -31,6 +49,22 @@ def rows(context: Context, query: str, source: str) -> list[Row]:
         return asked.schema.written(store.rows(asked, source))
     finally:
         store.close()
+
+
+MOST_SHOWN = 2_000
+"""Rows of a live chart's first picture: as many as the hub shows a moment later."""
+
+
+def newest_rows(context: Context, query: str, source: str, most: int = MOST_SHOWN) -> list[Row]:
+    """The newest rows of a query as the store has them now, sorted by time: for a picture that the hub's rows replace."""
+    asked = context.query(query, source)
+    context.check_source(source)
+    store = context.open_store()
+    try:
+        found = store.rows(asked, source, most=most)
+    finally:
+        store.close()
+    return asked.schema.written(sorted(found, key=asked.schema.point_time_ms))
 
 
 def why_empty(context: Context, query: str, source: str) -> str:
@@ -59,10 +93,43 @@ def digest(context: Context, source: str) -> str:
     return hashed.hexdigest()
 
 
+@dataclass(frozen=True)
+class HubAccess:
+    """What a client of the hub needs (docs/live-protocol.md)."""
+
+    url: str
+    """Of the WebSocket; of several hubs, with a comma between two."""
+    module: str
+    """Where a page of this machine imports the browser's client from."""
+    token: str
+    expires: float
+    """Seconds since the epoch."""
+
+
+def hub_access(context: Context) -> HubAccess:
+    """Where the hub is, and a new token."""
+    hub, now = context.endpoints.hub, time.time()
+    first = hub.each[0].address.replace("ws://", "http://", 1)
+    return HubAccess(hub.address, f"{first}{MODULE}", issue(hub.secret or "", now), int(now) + LIFE_S)
+
+
 def watch(
-    context: Context, queries: tuple[str, ...], source: str, stop: threading.Event | None
+    context: Context, queries: tuple[str, ...], source: str, stop: threading.Event | None, asked: Asking
 ) -> Iterator[dict[str, Any]]:
     """Yield snapshots and updates of queries from the hub, for ever or until `stop` is set."""
     for name in queries:
-        context.query(name, source)
-    return watch_hub(context.endpoints.hub, queries, source=source, stop=stop)
+        schema = context.query(name, source).schema
+        columns = [*asked.get("where", {}), *asked.get("columns", ()), *asked.get("latest_by", ())]
+        if unknown := [column for column in columns if column not in schema.columns]:
+            raise SettingsError(
+                f"watch: {name} has no column {unknown[0]!r}", hint=f"it has {', '.join(schema.columns)}"
+            )
+    about: dict[str, Any] = {
+        "where": dict(asked.get("where", {})),
+        "columns": list(asked.get("columns", ())),
+        "latest_by": list(asked.get("latest_by", ())),
+        "rate": asked.get("rate", 0.0),
+    }
+    return watch_hub(
+        context.endpoints.hub, [Subscribe(name, source=source, **about) for name in queries], source=source, stop=stop
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from html import escape
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -11,6 +12,7 @@ from rtap_lab.flink.statements import query_sql
 from rtap_lab.jobs.documents import replaced_document
 from rtap_lab.jobs.model import Replaced, Run, run_of
 from rtap_lab.lab import answers, checking, diagnosis, jobs, previews, status
+from rtap_lab.lab.answers import newest_rows
 from rtap_lab.lab.context import Context
 from rtap_lab.lab.debugging import PatternDebugger
 from rtap_lab.lab.diagnosis import Diagnosis
@@ -327,12 +329,13 @@ class BoundQuery:
     def chart(self, *, live: bool = True) -> LiveChart:
         """Its live chart, of the kind that fits it, or another by its name: `.chart().line("window_end", "views", by="page")`.
 
-        The first picture is drawn from the store; it moves while the kernel is busy.
+        The first picture is the newest rows of the store; it moves while the kernel is busy.
         """
         from rtap_lab.dashboards.charts import chart_of
 
         hub = self._context.endpoints.hub if live else None
-        return chart_of(hub, self.query, source=self.source, rows=self.rows)
+        first = partial(newest_rows, self._context, self.name, self.source) if live else self.rows
+        return chart_of(hub, self.query, source=self.source, rows=first)
 
     def __repr__(self) -> str:
         return f"{self.name} on {self.source}: {self.text()}"

@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
@@ -26,6 +27,7 @@ from rtap_lab.lab import (
     stack,
     status,
 )
+from rtap_lab.lab.answers import Asking, HubAccess
 from rtap_lab.lab.bound import BoundQuery
 from rtap_lab.lab.bound_sql import BoundSql
 from rtap_lab.lab.context import Context
@@ -737,16 +739,38 @@ class Lab:
         """
         return sql.table_environment(self._context, source, follow=follow)
 
-    def watch(self, *queries: str, source: str = LIVE, stop: threading.Event | None = None) -> Iterator[dict[str, Any]]:
-        """Yield snapshots and updates of queries from the hub, for ever or until `stop` is set."""
-        return answers.watch(self._context, queries, source, stop)
+    def watch(
+        self, *queries: str, source: str = LIVE, stop: threading.Event | None = None, **asked: Unpack[Asking]
+    ) -> Iterator[dict[str, Any]]:
+        """Yield snapshots and updates of queries from the hub, for ever or until `stop` is set.
+
+            for message in lab.watch("page_views_1m", where={"page": "/"}, rate=1): ...
+
+        Args:
+            queries: Names.
+            source: "live" or a recorded source.
+            stop: Ends it from another thread.
+            asked: `where`, `columns`, `latest_by`, `rate` (docs/live-protocol.md).
+
+        Raises:
+            SettingsError: When there is no such query or column.
+        """
+        return answers.watch(self._context, queries, source, stop, asked)
+
+    def hub_access(self) -> HubAccess:
+        """Where a page or program of one's own reaches the hub, and a token that is good for twelve hours.
+
+        Raises:
+            NotRunningError: When nothing is up.
+        """
+        return answers.hub_access(self._context)
 
     def chart(self, query: str, source: str = LIVE, *, live: bool = True) -> LiveChart:
         """The live chart of a query, of the kind that fits it, or of another by its name.
 
             lab.chart("page_views_1m").line("window_end", "views", by="page")
 
-        Its first picture is drawn from the store when it is shown. It goes on moving while the kernel is busy: the browser
+        Its first picture is the newest rows of the store (of one that is not live all rows). It goes on moving while the kernel is busy: the browser
         talks to the hub itself. In a notebook, `%load_ext rtap_lab` first.
 
         Args:
@@ -761,7 +785,8 @@ class Lab:
 
         asked = self.known_query(query, source)
         hub = self.endpoints.hub if live else None
-        return chart_of(hub, asked, source=source, rows=lambda: self.rows(query, source))
+        first = partial(answers.newest_rows, self._context) if live else self.rows
+        return chart_of(hub, asked, source=source, rows=lambda: first(query, source))
 
     def feed(self, source: str = LIVE, *, keep: int = 12) -> Board:
         """The newest events of a source as they arrive, whatever becomes of them; in a notebook, `%load_ext rtap_lab` first.

@@ -58,31 +58,30 @@ class Hub {
       const found = JSON.parse(event.data);
       for (const message of Array.isArray(found) ? found : [found]) this.receive(message);
     };
-    socket.onclose = (event) => {
-      this.channels = null;
-      for (const each of this.questions.values()) each.reject(new Error("the hub went away"));
-      this.questions.clear();
-      if (this.left) return;
-      this.expired = event.code === EXPIRED;
-      this.tell(this.expired ? "expired" : "away");
-      this.addresses.push(this.addresses.shift());
-      if (this.expired) return;
-      setTimeout(() => this.open(), this.wait * (0.5 + Math.random() / 2)); // so that not all come back at once
-      this.wait = Math.min(this.wait * 2, LAST_WAIT_MS);
-    };
+    socket.onclose = (event) => this.closed(event.code);
+  }
+
+  closed(code) {
+    this.channels = null;
+    for (const each of this.questions.values()) each.reject(new Error("the hub went away"));
+    this.questions.clear();
+    if (this.left) return;
+    this.expired = code === EXPIRED;
+    this.tell(this.expired ? "expired" : "away");
+    this.addresses.push(this.addresses.shift());
+    if (this.expired) return;
+    setTimeout(() => this.open(), this.wait * (0.5 + Math.random() / 2)); // so that not all come back at once
+    this.wait = Math.min(this.wait * 2, LAST_WAIT_MS);
   }
 
   // A connection may be dead without a word: after a laptop's sleep, behind a proxy that went away, to a hub that hangs.
   look() {
-    if (this.left || this.expired || this.socket.readyState === WebSocket.CLOSED) return;
+    if (this.left || this.expired || this.socket.readyState > WebSocket.OPEN) return; // it is closed already
     const now = Date.now();
     if (this.asked !== null && now - this.asked > PATIENCE_MS) {
-      const { socket } = this;
-      socket.onopen = socket.onmessage = () => {};
-      const closed = socket.onclose;
-      socket.onclose = null; // the goodbye of one that is dead takes a minute
-      socket.close();
-      closed({ code: 1006 });
+      this.socket.onopen = this.socket.onmessage = this.socket.onclose = null; // the goodbye of one that is dead takes a minute
+      this.socket.close();
+      this.closed(null);
     } else if (this.asked === null && now - this.heard > QUIET_MS) {
       this.asked = now;
       this.send({ type: "ping" });

@@ -18,6 +18,9 @@ VERSION = 4
 HISTORY = 2_000
 """Rows of a view that hub and client keep: the newest."""
 
+MODULE = "/hub_client.js"
+"""Where a hub serves the browser's client, to pages of this machine."""
+
 UNAUTHORIZED = 4401
 """Close code: without a good token; coming back with the same one is of no use."""
 SILENT = 4408

@@ -29,6 +29,7 @@ from rtap_lab.errors import LiveError, RtapLabError
 from rtap_lab.live.access import holds, issue
 from rtap_lab.live.hub import Hub
 from rtap_lab.live.protocol import (
+    MODULE,
     SILENT,
     SLOW,
     UNAUTHORIZED,
@@ -76,9 +77,6 @@ QUESTIONS = 4
 
 SWEEP_S = 1.0
 """Seconds between two looks for clients that nothing was said to for long."""
-
-MODULE = "/hub_client.js"
-"""Where the browser's client is served, to pages of this machine."""
 
 Answering = Callable[[Question], dict[str, Any]]
 """The fields of the answer to a question about the past, but its `ref`; it may take its time: it runs in a thread."""

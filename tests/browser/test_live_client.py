@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,8 +17,7 @@ from playwright.sync_api import Page
 from rtap_lab.dashboards import reductions
 from rtap_lab.live.access import issue
 from rtap_lab.live.checksum import row_hash
-from rtap_lab.live.protocol import Events, History, Row
-from rtap_lab.live.server import MODULE
+from rtap_lab.live.protocol import MODULE, Events, History, Row
 from rtap_lab.queries.schema import Schema
 from tests.hubs import SECRET, HubThread
 
@@ -129,7 +129,7 @@ def test_the_browser_hashes_and_reduces_as_python_does(page: Page, hub: HubThrea
             }
             for at in [dice.randrange(60) for _ in range(dice.randrange(50))]
         ]
-        span = dice.choice([None, [10_000, 45_000]])
+        span = dice.choice([None, [10_000, 45_000], [10_300, 44_800], [20_100, 20_900]])
         keep = dice.choice([3, 1000])
         asked: list[tuple[str, dict[str, Any]]] = [
             ("series", {"x": "t", "ys": ["n", "m"], "step": dice.choice([0, 1000]), "keep": keep}),
@@ -174,6 +174,40 @@ def _without_nan(value: Any) -> Any:
     if isinstance(value, list):
         return [_without_nan(each) for each in value]
     return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def test_a_connection_that_died_without_a_word_is_noticed(page: Page, hub: HubThread) -> None:
+    hub.publish(*rows(1, 2))
+    page.clock.install()
+    follow(page, hub)
+    page.wait_for_function("globalThis.all?.length === 2")
+    hangs = threading.Event()
+    hub._loop.call_soon_threadsafe(hangs.wait)
+    try:
+        for _ in range(4):
+            page.clock.fast_forward(6_000)
+        assert page.evaluate("words.at(-1)") == "live", "it is asked first"
+        for _ in range(3):
+            page.clock.fast_forward(6_000)
+        page.wait_for_function("words.at(-1) === 'away'")
+    finally:
+        hangs.set()
+    hub.publish(*rows(3))
+    for _ in range(5):
+        page.clock.fast_forward(1_000)
+        page.wait_for_timeout(200)
+    page.wait_for_function("words.at(-1) === 'live' && globalThis.all.length === 3")
+
+
+def test_a_page_gets_a_token_that_is_good_for_longer(page: Page, hub: HubThread) -> None:
+    page.clock.install()
+    follow(page, hub)
+    page.wait_for_function("words.at(-1) === 'live'")
+    before = page.evaluate("parseInt(globalThis.hub.token)")
+    time.sleep(1.1)  # a token says when it ends in whole seconds
+    for _ in range(2):
+        page.clock.fast_forward(1_830_000)
+    page.wait_for_function(f"parseInt(globalThis.hub.token) > {before}")
 
 
 STORY = [

@@ -131,8 +131,15 @@ class Site:
                 event_feed(hub, keep=5),
             )
 
+        def first() -> pn.viewable.Viewable:
+            """Charts with the rows that came with the page, as a report holds them."""
+            rows = shop.rows["traffic_hop"][-50:]
+            traffic = LiveChart(hub, queries["traffic_hop"], rows=rows)
+            bought = LiveChart(hub, queries["cart_to_purchase"], rows=shop.rows["cart_to_purchase"][-20:])
+            return pn.Column(traffic.area(), traffic.number(), bought.table())
+
         self.server = pn.serve(
-            {"app": lambda: app.page(hub), "charts": charts},
+            {"app": lambda: app.page(hub), "charts": charts, "first": first},
             port=self.port,
             address="127.0.0.1",
             threaded=True,
@@ -570,4 +577,73 @@ def test_a_modules_text_comes_once_and_not_with_each_card(site: Site, page: Page
         assert len([url for url in asked if f"/control/module/{name}-" in url]) == 1, asked
     print(f"the largest message to the page: {max(frames) / 1000:.0f} KB")
     assert max(frames) < 450_000
+    assert errors == []
+
+
+SOURCE = """(suffix) => {
+  for (const document of Bokeh.documents) for (const model of document._all_models.values())
+    if (String(model.name ?? "").endsWith(suffix) && (model.data?.x?.length ?? 0) > 0) return model.data.x.length;
+  return 0;
+}"""
+"""How many points a data source holds, by how its name ends."""
+
+
+def test_the_whole_page_is_held_against_what_was_so_long_before(site: Site, page: Page, errors: list[str]) -> None:
+    site.open(page, words="#range=120000&overlay=120000")
+    change = tile(page, "Views in the last minute").locator(".change")
+    expect(change).to_contain_text(re.compile(r"[▲▼] \d+ % against the same 2 min before"), timeout=15_000)
+    page.wait_for_function(SOURCE.replace("(suffix)", "(suffix = '-behind')"), timeout=15_000)
+    choice = page.get_by_label("compare with")
+    choice.select_option("the day before")
+    assert "overlay=86400000" in page.url
+    expect(change).to_contain_text("nothing is held of the same 24 h before", timeout=15_000)
+    choice.select_option("compare with …")
+    expect(change).not_to_contain_text("the same", timeout=15_000)
+    assert "overlay" not in page.url
+    assert errors == []
+
+
+def test_what_came_with_the_page_stays_while_the_hub_was_never_heard(site: Site, page: Page, errors: list[str]) -> None:
+    """A report is opened long after its lab went down."""
+    site.shop.away()
+    try:
+        page.goto(f"http://127.0.0.1:{site.port}/first")
+        badge = page.locator(".rtap-state").first
+        expect(badge).to_contain_text("not live: the hub is away", timeout=30_000)
+        assert page.evaluate(SOURCE, "-area") > 10
+        expect(page.locator(".tile .value").first).not_to_have_text("–")
+        expect(page.locator(".tile tr.opens")).to_have_count(12)
+    finally:
+        site.shop.back()
+    expect(badge).to_have_attribute("data-state", "live", timeout=30_000)
+    expect(page.locator(".change").first).not_to_contain_text("not live", timeout=15_000)
+
+
+def test_a_click_on_a_bar_shows_the_rows_and_events_behind_it(site: Site, page: Page, errors: list[str]) -> None:
+    site.open(page, "charts")
+    place = page.wait_for_function(
+        """() => {
+          for (const document of Bokeh.documents) for (const model of document._all_models.values()) {
+            if (model.type !== "HBar" ) continue;
+            const plot = [...document._all_models.values()].find((each) => Array.isArray(each.renderers) && each.renderers.some((one) => one.glyph === model));
+            const view = plot && Bokeh.index.find_one(plot);
+            const source = plot?.renderers.find((one) => one.glyph === model).data_source;
+            if (!view || !source.data.key.length) return null;
+            view.canvas_view.el.scrollIntoView({ block: "center" });
+            const box = view.canvas_view.el.getBoundingClientRect();
+            const [right, key] = [source.data.value[0], source.data.key[0]];
+            return { key, x: box.x + view.frame.x_scale.compute(right / 2), y: box.y + view.frame.y_scale.compute(key) };
+          }
+          return null;
+        }""",
+        timeout=30_000,
+    ).json_value()
+    page.wait_for_timeout(500)  # it has scrolled
+    page.mouse.click(place["x"], place["y"])
+    dialog = page.locator("dialog.rtap-events")
+    expect(dialog).to_contain_text(place["key"], timeout=15_000)
+    line = dialog.locator("button").nth(1)
+    if line.count():
+        line.click()
+    expect(page.locator("dialog.rtap-events").last).to_contain_text("counted events", timeout=15_000)
     assert errors == []

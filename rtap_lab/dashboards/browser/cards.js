@@ -48,10 +48,6 @@ svg { display: block; width: 100%; height: 34px; margin-top: 4px; }
 
 const shortly = (value, digits = 0) => value.toLocaleString("en", { maximumFractionDigits: digits, minimumFractionDigits: digits });
 const clockOf = (at) => new Date(at).toISOString().slice(11, 16);
-const spanWords = (range) => {
-  const [size, unit] = range >= 3600_000 ? [3600_000, "h"] : range >= 60_000 ? [60_000, "min"] : [1_000, "s"];
-  return `${Number((range / size).toFixed(1))} ${unit}`;
-};
 
 export function render({ model, view, el }) {
   document.getElementById("rtap-shell")?.remove(); // the application is there
@@ -219,6 +215,7 @@ const cards = {
     times.append(scrubber);
     const later = press(times, "▶", "later", () => pageState.rewind(-back()));
     const live = press(times, "live", "back to now", () => pageState.follow());
+    const showOverlay = overlayChoice(times);
     const spans = group("time range");
     const buttons = ranges.map((range) => [range, press(spans, spanWords(range), `the last ${spanWords(range)}`, () => pageState.choose(range))]);
     const theme = press(group("theme"), "◐", "dark or light", () => pageState.show({ theme: pageState.isDark() ? "light" : "dark" }));
@@ -229,6 +226,7 @@ const cards = {
       live.setAttribute("aria-pressed", String(!pageState.end));
       live.textContent = pageState.end ? `to ${clockOf(pageState.end)} UTC` : "live";
       later.disabled = !pageState.end;
+      showOverlay();
       pause.disabled = Boolean(pageState.end);
       theme.setAttribute("aria-pressed", String(pageState.isDark()));
       document.body.style.background = palette().page;
@@ -292,9 +290,9 @@ const cards = {
     const course = make("div");
     card.append(label, value, change, course);
     box.append(card);
-    const behind = model.overlay ? new Behind(model) : null;
+    const behind = new Behind(model);
     return [
-      () => behind?.stop(),
+      () => behind.stop(),
       showRows(model, (source, { y, how, x, step, where = [] }) => {
         fresh(card, source);
         prove(mark, [source]);
@@ -315,8 +313,8 @@ const cards = {
         };
         const values = valuesOf(source.drawn());
         const before = earlier([source], span);
-        const past = behind?.look(source, span);
-        const of = past ? (model.overlay.source ? model.overlay.source : `the same ${spanWords(past.shift)} before`) : null;
+        const past = behind.look(source, span);
+        const of = past ? (behind.name ? behind.name : `the same ${spanWords(past.shift)} before`) : null;
         const shownSpan = span ?? [-Infinity, source.newest + 1]; // more than that is held of the past
         const then = past ? pastValues(past, shownSpan, { y, x, where }) : before ? valuesOf(before) : []; // nothing, where no row is so old
         // after the last window with a row others have ended without one

@@ -39,7 +39,7 @@ export function render({ model, view, el }) {
   let zooming = 0; // while somebody moves it
   let last = null;
   const hidden = new Set(); // keys of `lines` that the legend has switched off
-  const behind = model.overlay.shift_ms || model.overlay.source ? new Behind(model) : null;
+  const behind = ["line", "area"].includes(model.kind) ? new Behind(model) : null;
 
   // The page's range. Who zooms or pans here moves the whole page, a moment after the mouse has come to rest; Bokeh's reset goes back.
   const follow = (range, span) => {
@@ -97,7 +97,7 @@ export function render({ model, view, el }) {
       }
     }
     if (paused || document.hidden || el.offsetParent === null) return; // nobody sees it
-    if (!source.epoch && !source.held.size) return; // nothing was heard yet: the picture that came with the page stays
+    if (!source.epoch) return; // nothing was heard yet: the picture that came with the page stays
     const span = source.span();
     const data = reductions[model.reduce](source.all(), { x: source.x, ...options }, source.drawn());
     if (model.kind === "lines") colourLines(data, colours);
@@ -107,8 +107,10 @@ export function render({ model, view, el }) {
       fill(target, plot, document_, data);
     }
     const below = behind && document_.get_model_by_name(`${model.target}-behind`);
-    if (below) {
-      const { rows, shift } = behind.look(source, span);
+    const before = below && behind.look(source, span);
+    if (below && !before && below.data.x.length) put(below, { data: Object.fromEntries(Object.keys(below.data).map((name) => [name, []])) });
+    if (before) {
+      const { rows, shift } = before;
       const past = reductions[model.reduce](rows, { x: source.x, ...model.options }, span && span.map((at) => at - shift));
       past.x = past.x.map((at) => at + shift);
       put(below, { data: past });

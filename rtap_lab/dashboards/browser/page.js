@@ -12,6 +12,11 @@ const UPDATES = 200; // how long the newest updates took is kept
 const REWOUND_MS = 2 * 3600_000; // a page that was rewound and left follows again after so long
 const FILTERS = ["page", "campaign", "country", "device"]; // columns that a page can be narrowed by
 
+const spanWords = (range) => {
+  const [size, unit] = range >= 2 * DAY ? [DAY, "days"] : range >= 3600_000 ? [3600_000, "h"] : range >= 60_000 ? [60_000, "min"] : [1_000, "s"];
+  return `${Number((range / size).toFixed(1))} ${unit}`;
+};
+
 // Kept in the address (#range=900000&end=…&country=SE), so that a view can be shared.
 class PageState {
   constructor() {
@@ -20,6 +25,7 @@ class PageState {
     this.end = Number(words.get("end")) || null; // where the page was rewound to; null: it follows the newest rows
     this.filters = Object.fromEntries(FILTERS.filter((name) => words.has(name)).map((name) => [name, words.get(name)]));
     this.tab = Number(words.get("tab")) || 0; // the section that is shown
+    this.overlay = Number(words.get("overlay")) || 0; // what courses and numbers are held against: so many milliseconds before
     this.theme = words.get("theme"); // dark, light; null: as the machine has it
     this.newest = 0; // how far the newest rows reach: every chart ends there
     this.listeners = new Set();
@@ -95,6 +101,7 @@ class PageState {
     say("range", this.range);
     say("end", this.end);
     say("tab", this.tab);
+    say("overlay", this.overlay);
     say("theme", this.theme);
     for (const name of FILTERS) say(name, this.filters[name]);
     history.replaceState(null, "", `#${words}`);
@@ -133,18 +140,14 @@ class Rows {
     this.word = "connecting";
     this.received = 0;
     this.begin(null);
-    this.show(model.first ?? []);
     const stops = [this.hub.follow(this.asked, this), pageState.listen(() => this.reach())];
     this.stop = () => stops.forEach((stop) => stop());
   }
 
-  // Rows that came with the page: what is shown until the hub was heard of, in a report for ever.
-  show(first) {
-    for (const row of first) {
-      this.held.set(this.held.size, row);
-      this.columns ??= Object.keys(row);
-      this.newest = Math.max(this.newest, timeOf(row[this.x]) || 0);
-    }
+  // As if it held these rows, which came with the page: what one card shows until the hub was heard of, in a report for ever.
+  with(first) {
+    const newest = first.reduce((found, row) => Math.max(found, timeOf(row[this.x]) || 0), 0);
+    return Object.assign(Object.create(this), { held: new Map(first.entries()), columns: Object.keys(first[0]), newest });
   }
 
   // Another run's rows follow.
@@ -441,6 +444,7 @@ function showSource(model, draw) {
   const key = `${model.url} ${model.channel} ${model.source}`;
   if (!rowSources.has(key)) rowSources.set(key, new Rows(model));
   const source = rowSources.get(key);
+  const first = model.first?.length ? source.with(model.first) : source;
   let waiting = false;
   let drawnAt = 0;
   // News is drawn with the next frame, what follows a moment later: a page takes its share of the machine, and no more.
@@ -453,7 +457,7 @@ function showSource(model, draw) {
       requestAnimationFrame(() => {
         waiting = false;
         drawnAt = performance.now();
-        if (!model.held?.() && (!model.el || model.el.offsetParent !== null)) draw(source); // what nobody sees is drawn when somebody does
+        if (!model.held?.() && (!model.el || model.el.offsetParent !== null)) draw(source.epoch ? source : first); // what nobody sees is drawn when somebody does
       });
     }, due - performance.now());
   };
@@ -475,23 +479,41 @@ function showSource(model, draw) {
 class Behind {
   constructor(model) {
     this.model = model;
-    this.shift = model.overlay.shift_ms ?? null;
+    this.begin();
+    this.left = pageState.listen(() => this.of() !== this.overlay && this.begin());
+  }
+
+  // What it is held against: its own, else the page's.
+  of() {
+    const own = this.model.overlay ?? {};
+    return own.source ? `source ${own.source}` : own.shift_ms || pageState.overlay;
+  }
+
+  begin() {
+    this.ended?.();
+    this.ended = null;
+    this.overlay = this.of();
+    this.name = this.model.overlay?.source ?? null;
+    this.shift = this.name ? null : this.overlay;
     this.rows = [];
     this.asked = "";
-    if (model.overlay.source) {
-      this.other = null;
-      const { url, token, channel, time } = model; // Panel's model is a proxy: it cannot be spread
-      this.ended = showSource({ url, token, channel, time, source: model.overlay.source }, (source) => (this.other = source));
-    }
+    this.part = false;
+    this.other = null;
+    if (!this.name) return;
+    const { url, token, channel, time } = this.model; // Panel's model is a proxy: it cannot be spread
+    this.ended = showSource({ url, token, channel, time, source: this.name }, (source) => (this.other = source));
   }
 
   stop() {
+    this.left();
     this.ended?.();
   }
 
   // Its rows that the page's filters let through, and how much earlier they are, milliseconds.
+  // Null when it is held against nothing.
   look(source, span) {
     let { shift } = this;
+    if (!this.overlay) return null;
     if (this.other) {
       this.rows = this.other.all();
       shift = source.newest - this.other.newest;
@@ -501,9 +523,8 @@ class Behind {
 
   // What is the matter with it; "" when nothing is.
   words() {
-    const { overlay } = this.model;
     if (this.part) return "behind it: the newest part alone";
-    return this.asked && !this.rows.length ? `nothing is held of ${overlay.source ?? "so long ago"}` : "";
+    return this.heard && !this.rows.length ? `nothing is held of ${this.name ?? `${spanWords(this.shift)} before`}` : "";
   }
 
   // Rows of the past come once a minute, or when the span becomes another.
@@ -513,14 +534,37 @@ class Behind {
     const upto = Math.ceil(end / minute) * minute - this.shift;
     if (this.asked === `${from} ${upto}` || !Number.isFinite(from)) return;
     this.asked = `${from} ${upto}`;
+    const { overlay } = this;
     try {
       const found = await source.hub.history({ ...source.asked, begin_ms: from + source.due, end_ms: upto + source.due, limit: MOST_PAST });
+      if (overlay !== this.overlay) return;
       this.rows = found.rows;
       this.part = found.more;
+      this.heard = true;
     } catch {
       this.asked = ""; // the hub is away: asked again with the next rows
     }
   }
+}
+
+const OVERLAYS = [[0, "compare with …"], [3600_000, "the hour before"], [24 * 3600_000, "the day before"], [7 * 24 * 3600_000, "the week before"]];
+
+// What all courses and numbers of the page are held against; returns what shows how it is.
+function overlayChoice(into) {
+  const choice = make("select");
+  choice.title = "courses: dashed behind them; numbers: how they differ";
+  choice.setAttribute("aria-label", "compare with");
+  for (const [ms, words] of OVERLAYS) {
+    const option = make("option", "", words);
+    option.value = String(ms);
+    choice.append(option);
+  }
+  choice.onchange = () => pageState.show({ overlay: Number(choice.value) });
+  into.append(choice);
+  return () => {
+    const value = String(pageState.overlay);
+    if (choice.value !== value) choice.value = value;
+  };
 }
 
 // Pause, earlier, later and back to now, for the whole page; returns what shows how it is.

@@ -41,6 +41,7 @@ VERBS = [
     "score",
     "slices",
     "watch",
+    "hub",
     "dash",
     "lab",
     "bench",
