@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from playwright.sync_api import Page
@@ -15,6 +16,7 @@ from rtap_lab.lab import Lab
 from rtap_lab.queries.aggregates import count
 from rtap_lab.queries.query import WindowQuery
 from rtap_lab.queries.windows import TumbleWindow
+from rtap_lab.recordings import slices
 
 CANARIES = (
     "<img src=x onerror='globalThis.canary=1'>",
@@ -79,9 +81,12 @@ def test_no_canary_sings_in_dashboard_notebook_or_report(stack: Lab, page: Page,
     try:
         page.goto(stack.dashboard)
         page.wait_for_selector(".rtap-state[data-state=live]", timeout=120_000)
-        for section in ("Overview", "Visits and funnel", "Patterns", "Pipeline", "My queries"):
+        for section in ("Overview", "Visits and funnel", "Patterns", "Pipeline", "My queries", "Events"):
             page.get_by_role("tab", name=section).click()
             page.wait_for_timeout(1_500)  # it is drawn
+        page.locator(".tile tr.opens").locator("visible=true").first.click()  # all fields of an event
+        page.locator("dialog.rtap-events").get_by_role("button", name="close").click()
+        page.get_by_role("tab", name="My queries").click()
         shown = page.locator(".tile :text('canary')").locator("visible=true")  # the dashboard shows them, as text
         shown.first.wait_for(timeout=150_000)
         shown.first.click()  # and the events behind them
@@ -95,10 +100,14 @@ def test_no_canary_sings_in_dashboard_notebook_or_report(stack: Lab, page: Page,
     report = stack.verify()
     assert report.exact, str(report)
     part = stack.record("live", "20s", name="canaries")
+    about = replace(part.about, name=CANARIES[0], topic=CANARIES[1], digest=part.about.digest)
+    slices.write(tmp_path / "evil.parquet", about, part.records())  # its texts come from whoever sent the file
+    evil = stack.import_slice(tmp_path / "evil.parquet", name="evil")
+    assert CANARIES[1] not in evil._repr_html_()
     frames = [stack.results(name) for name in ("page_views_1m", "sessions", "conversions_1m", "canaries")]
     assert any(frame.map(lambda value: "canary" in str(value)).any(axis=None) for frame in frames)
     looked = stack.frame("SELECT * FROM events_raw", seconds=10, rows=30)
-    html = [each._repr_html_() for each in (stack, report, part, *frames, looked)]
+    html = [each._repr_html_() for each in (stack, report, part, evil, *frames, looked)]
     chart = chart_of(None, stack.query("canaries").query, rows=stack.rows("canaries"))
     for name, text in (
         ("cells.html", f"<!doctype html><meta charset=utf-8>{''.join(html)}"),
@@ -113,3 +122,4 @@ def test_no_canary_sings_in_dashboard_notebook_or_report(stack: Lab, page: Page,
     assert dialogs == []
     stack.remove_job("canaries")
     part.remove()
+    evil.remove()

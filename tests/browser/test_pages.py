@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,7 +22,7 @@ from rtap_lab.queries.audience import AUDIENCE, FUNNEL
 from rtap_lab.queries.builders import begin, count, field, tumble
 from rtap_lab.queries.query import Query, query
 from rtap_lab.queries.watchlist import BOTS
-from rtap_lab.stack.process import free_port
+from rtap_lab.stack.process import free_port, listens
 from rtap_lab.waiting import until
 from tests.hubs import ShopHub
 from tests.pages import shot
@@ -161,11 +160,7 @@ def site(page: Page) -> Iterator[Site]:
     shop.start()
     made = Site(shop)
 
-    def listens() -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", made.port)) == 0
-
-    until(listens, 30, lambda: AssertionError("panel does not listen"))
+    until(lambda: listens(made.port), 30, lambda: AssertionError("panel does not listen"))
     yield made
     page.goto("about:blank")
     made.server.stop()
@@ -515,10 +510,11 @@ def waited(page: Page) -> bool:
 
 
 def drawn(page: Page) -> list[tuple[str, list[int]]]:
-    """How long the columns of each chart's source are, by the title of its figure."""
+    """How long the columns of each chart's source are, by the title of its figure; without what it is not held against."""
     script = """() => JSON.stringify(Bokeh.documents.flatMap(d => [...d._all_models.values()]
-      .filter(m => m.type === 'Figure').map(m => [m.title.text, m.renderers.map(r => Object.values(r.data_source.data)[0].length)])))"""
-    return [(title, lengths) for title, lengths in json.loads(page.evaluate(script))]
+      .filter(m => m.type === 'Figure').map(m => [m.title.text, m.renderers.map(r => [r.data_source.name, Object.values(r.data_source.data)[0].length])])))"""
+    found = json.loads(page.evaluate(script))
+    return [(title, [n for name, n in each if n or not str(name).endswith("-behind")]) for title, each in found]
 
 
 def test_every_kind_of_chart_is_drawn_from_the_hub(
@@ -532,6 +528,8 @@ def test_every_kind_of_chart_is_drawn_from_the_hub(
         20,
         lambda: AssertionError(str(drawn(page))),
     )
+    beside = [lengths for title, lengths in drawn(page) if title.startswith("Views and visitors of the last minute")]
+    assert [len(each) for each in beside] == [3, 3, 3], "the area, and two courses behind which another lies"
     assert len(drawn(page)) == 8
     expect(tile(page, "Events as they arrive").locator("tr.opens")).to_have_count(5)
     charts = page.locator(".rtap-state")
@@ -594,10 +592,10 @@ def test_the_whole_page_is_held_against_what_was_so_long_before(site: Site, page
     expect(change).to_contain_text(re.compile(r"[▲▼] \d+ % against the same 2 min before"), timeout=15_000)
     page.wait_for_function(SOURCE.replace("(suffix)", "(suffix = '-behind')"), timeout=15_000)
     choice = page.get_by_label("compare with")
-    choice.select_option("the day before")
+    choice.select_option("day before")
     assert "overlay=86400000" in page.url
     expect(change).to_contain_text("nothing is held of the same 24 h before", timeout=15_000)
-    choice.select_option("compare with …")
+    choice.select_option("compare …")
     expect(change).not_to_contain_text("the same", timeout=15_000)
     assert "overlay" not in page.url
     assert errors == []
@@ -647,3 +645,24 @@ def test_a_click_on_a_bar_shows_the_rows_and_events_behind_it(site: Site, page: 
         line.click()
     expect(page.locator("dialog.rtap-events").last).to_contain_text("counted events", timeout=15_000)
     assert errors == []
+
+
+def test_a_lab_without_an_event_says_when_something_can_be_there(page: Page, errors: list[str]) -> None:
+    page.goto("about:blank")
+    shop = ShopHub("steady", 5, own=OWN)
+    shop.rows = {name: [] for name in shop.rows}
+    shop._times = {name: [] for name in shop.rows}
+    shop.start()
+    empty = Site(shop)
+    try:
+        until(lambda: listens(empty.port), 30, lambda: AssertionError("panel does not listen"))
+        empty.open(page)
+        expect(tile(page, "Visitors in the last minute").locator(".change")).to_contain_text("none to", timeout=15_000)
+        expect(tile(page, "Countries").locator(".fresh")).to_contain_text("the first one can be there at")
+        expect(page.locator(".story")).to_be_hidden()
+        shot(page, "empty", settled_ms=1_500)
+        assert errors == []
+    finally:
+        page.goto("about:blank")
+        empty.server.stop()
+        shop.stop()

@@ -547,7 +547,7 @@ class Behind {
   }
 }
 
-const OVERLAYS = [[0, "compare with …"], [3600_000, "the hour before"], [24 * 3600_000, "the day before"], [7 * 24 * 3600_000, "the week before"]];
+const OVERLAYS = [[0, "compare …"], [3600_000, "hour before"], [24 * 3600_000, "day before"], [7 * 24 * 3600_000, "week before"]];
 
 // What all courses and numbers of the page are held against; returns what shows how it is.
 function overlayChoice(into) {
