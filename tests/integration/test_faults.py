@@ -295,6 +295,54 @@ def test_an_import_that_is_broken_off_hides_nothing_for_others(
         stack.remove_source("broken")
 
 
+KILLED_AT_ITS_COMMIT = """
+import os, signal, sys
+from rtap_lab.kafka import importer
+from rtap_lab.lab import Lab
+
+state, lines, moment = sys.argv[1:]
+
+class Dying:
+    def __init__(self, out):
+        self.out = out
+    def __getattr__(self, name):
+        return getattr(self.out, name)
+    def commit_transaction(self, *arguments):
+        if moment == "after":
+            self.out.commit_transaction(*arguments)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+make = importer.producer
+importer.producer = lambda *arguments, **named: Dying(make(*arguments, **named)) if "transactional_id" in named else make(*arguments, **named)
+Lab(state).import_jsonl(lines, source="dying")
+"""
+"""An import that is killed when its intent is written down, before or after the broker has its commit."""
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_an_import_that_is_killed_at_its_commit_is_made_good_by_the_next(
+    stack: Lab, tmp_path: Path, moment: str
+) -> None:
+    lines = tmp_path / "dying.jsonl"
+    assert rtap(stack, "simulate", "--events", "2000", "--seed", "7", "--out", str(lines)).wait(60) == 0
+    done = subprocess.run([sys.executable, "-c", KILLED_AT_ITS_COMMIT, str(stack.state.folder), str(lines), moment])
+    assert done.returncode == -signal.SIGKILL
+    facts = stack._context.source("dying")
+    assert facts.pending is not None
+    assert not facts.files
+    imported = stack.import_jsonl(lines, source="dying")
+    assert imported.already == ([str(lines)] if moment == "after" else [])
+    facts = stack._context.source("dying")
+    assert facts.pending is None
+    [file] = facts.files.values()
+    assert file.imported > 1900
+    stack.run_standard("dying", gap="20s", within="30s")
+    report = stack.verify("dying")
+    assert report.exact, str(report)
+    assert report.ledger["read"] == file.imported
+    stack.remove_source("dying")
+
+
 @pytest.mark.long  # the campaign kills it, with the hub (test_campaign)
 def test_taskmanager_death(stack: Lab) -> None:
     with traffic(stack):
