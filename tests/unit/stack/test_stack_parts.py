@@ -232,3 +232,11 @@ time.sleep(60)
         run_command([sys.executable, "-c", program], timeout=2)
     child = int(told.read_text())
     assert until(lambda: not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE, 5)
+
+
+def test_a_folder_that_was_there_is_closed_to_others(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir(mode=0o755)
+    folder.chmod(0o755)
+    State(folder).create()
+    assert folder.stat().st_mode & 0o777 == 0o700
