@@ -54,7 +54,7 @@ class Auditor:
         self.counts = counts
         self.changed = False
         self._topics = topics
-        self._reader = consumer(topics.kafka, group=GROUP)
+        self._reader = consumer(topics.kafka, group=GROUP, patient=True)
         self._out = producer(topics.kafka)
         self._assigned = False
         self._looked = 0.0
