@@ -21,8 +21,8 @@ class CheckpointStorage(Protocol):
         """Where the savepoints of a run's stops go."""
         ...
 
-    def kept(self) -> str:
-        """Where the savepoints go that a person asked for: no run goes on from them, and none removes them."""
+    def kept(self, run: Run) -> str:
+        """Where the savepoints of its job on its source go that a person asked for: no run goes on from them."""
         ...
 
     def drains(self, run: Run) -> str:
@@ -106,8 +106,11 @@ class CheckpointFolder:
     def savepoints(self, run: Run) -> str:
         return (self._of(run) / "savepoints").as_uri()
 
-    def kept(self) -> str:
-        return (self.folder.parent / "savepoints").as_uri()
+    def _kept(self, run: Run) -> Path:
+        return self.folder.parent / "savepoints" / run.job / run.source
+
+    def kept(self, run: Run) -> str:
+        return self._kept(run).as_uri()
 
     def drains(self, run: Run) -> str:
         return (self._of(run) / "drained").as_uri()
@@ -163,4 +166,5 @@ class CheckpointFolder:
                 shutil.rmtree(other, ignore_errors=True)
 
     def remove(self, run: Run) -> None:
-        shutil.rmtree(self._of(run).parent, ignore_errors=True)
+        for folder in (self._of(run).parent, self._kept(run)):
+            shutil.rmtree(folder, ignore_errors=True)

@@ -657,7 +657,7 @@ class Lifecycle:
         active = self.flink.active(run.name)
         if not active:
             raise JobError(f"job {job!r} on {source} is not running")
-        request = self.flink.savepoint(active[0], self.checkpoints.kept())
+        request = self.flink.savepoint(active[0], self.checkpoints.kept(run))
         return self._await_savepoint(active[0], request, 120)
 
     def forget(self, run: Run) -> None:

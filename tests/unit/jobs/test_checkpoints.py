@@ -6,6 +6,8 @@ import os
 import struct
 from pathlib import Path
 
+from msgspec import structs
+
 from rtap_lab.flink.savepoints import checkpoint_number
 from rtap_lab.jobs.checkpoints import CheckpointFolder
 from rtap_lab.jobs.model import Run
@@ -74,3 +76,13 @@ def test_only_a_checkpoint_has_a_number() -> None:
     assert checkpoint_number(whole) == 7
     for spoilt in (b"", whole[:20], b"\0" * 24, struct.pack(">iiqq", 0x4960672D, 6, -1, 0)):
         assert checkpoint_number(spoilt) is None
+
+
+def test_savepoints_taken_by_hand_go_with_their_job_on_its_source(tmp_path: Path) -> None:
+    folder = CheckpointFolder(tmp_path / "runs")
+    mine, other = (structs.replace(run(), source=source) for source in ("weblog", "live"))
+    places = [Path(folder.kept(run).removeprefix("file://")) for run in (mine, other)]
+    for place in places:
+        (place / "savepoint-1").mkdir(parents=True)
+    folder.remove(mine)
+    assert [place.exists() for place in places] == [False, True]
