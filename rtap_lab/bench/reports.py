@@ -161,7 +161,7 @@ def run(
     folder.mkdir(parents=True, exist_ok=True)
     stamp = environment(wanted.get("seed", known.get("seed")))
     runs = []
-    with scratch() as own, _lab_for(state, own / "lab", template, say) as at, _limit(limit_s, name):
+    with scratch() as own, _lab_for(state, own / "state", template, say) as at, _limit(limit_s, name):
         for number in range(repeat):
             into = folder if repeat == 1 else folder / f"run-{number + 1}"
             into.mkdir(exist_ok=True)

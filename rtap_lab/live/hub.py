@@ -138,6 +138,7 @@ class Hub:
         first_row_ms: int = 0,
         due_ms: int = 0,
         bound_ms: int = 0,
+        begins: int | None = None,
     ) -> set[object]:
         """A run answers from now on; nothing of it is shown before `loaded`.
 
@@ -152,6 +153,7 @@ class Hub:
             first_row_ms: And as a time, milliseconds since the epoch, if events came since the run began; 0: not known.
             due_ms: How long after its time a row is due.
             bound_ms: The run's lateness bound.
+            begins: The place after which its first row can be; `seq` when left out.
 
         Returns:
             Clients that may have something to read.
@@ -163,7 +165,7 @@ class Hub:
             told = self._followers(place)
             self._forget({place})
             found = self._channels[place] = _channel_of(schema)
-        found.begin(epoch, seq)
+        found.begin(epoch, seq, seq if begins is None else begins)
         found.provisional, found.loaded = provisional, False
         found.due_ms, found.bound_ms = due_ms, bound_ms
         found.first_row, found.first_row_ms = first_row, first_row_ms

@@ -111,7 +111,8 @@ class Hub {
   /** Follow a view; returns what ends it. `listener.rows(change)` is called with each change, `listener.state(word)` with how it is,
    * and `listener.notice(message)` with a verdict on its run, its watermark, or how far provisional rows are final. */
   follow(asked, listener) {
-    const ref = JSON.stringify(asked);
+    const whole = { source: "live", ...asked };
+    const ref = JSON.stringify(Object.keys(whole).sort().map((name) => [name, whole[name]])); // a view has one name
     if (!this.views.has(ref)) {
       this.views.set(ref, new View(this, ref, asked));
       if (this.channels) this.views.get(ref).ask();
@@ -294,7 +295,7 @@ class View {
       return;
     }
     this.mismatches = 0;
-    this.forgotten = message.forgotten;
+    this.letGo = message.forgotten > message.begins; // rows of the run that are in the store alone
     this.firstRow = message.first_row;
     this.firstRowMs = message.first_row_ms;
     this.provisional = message.provisional;
@@ -307,8 +308,8 @@ class View {
   }
 
   change(kind, rows) {
-    const { firstRow, firstRowMs, provisional, dueMs, boundMs, at, epoch, seq, identity, time, forgotten } = this;
-    return { kind, rows, forgotten, all: () => this.rows(), seqs: () => this.seqs(), firstRow, firstRowMs, provisional, dueMs, boundMs, appendedMs: at?.appended, receivedMs: at?.received, epoch, seq, identity, time };
+    const { firstRow, firstRowMs, provisional, dueMs, boundMs, at, epoch, seq, identity, time, letGo } = this;
+    return { kind, rows, letGo, all: () => this.rows(), seqs: () => this.seqs(), firstRow, firstRowMs, provisional, dueMs, boundMs, appendedMs: at?.appended, receivedMs: at?.received, epoch, seq, identity, time };
   }
 
   put(seq, row) {

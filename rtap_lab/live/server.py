@@ -291,6 +291,8 @@ class LiveServer:
         elif now - since > SLOW_S:
             client.transport.abort()  # a goodbye would wait behind what is not read
             return
+        elif left > least:  # an answer came to what waits
+            self._full[client] = (left, since)
         self._call_back(client, now + 0.1)
 
     def _set_alarm(self) -> None:

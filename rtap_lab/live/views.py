@@ -129,6 +129,8 @@ class Channel:
     """The run that answers; "" when none does."""
     seq: int = 0
     """The place of the newest row."""
+    begins: int = 0
+    """The place after which the run's rows are."""
     loaded: bool = True
     """Whether what was there when the hub began has been read: before, nothing of it is shown."""
     provisional: bool = False
@@ -151,9 +153,9 @@ class Channel:
         self.held = Held(self.columns)
         self._known: dict[Hashable, Row] = {}
 
-    def begin(self, epoch: str, seq: int) -> None:
-        """A run's rows follow, from a place on."""
-        self.epoch, self.seq = epoch, seq
+    def begin(self, epoch: str, seq: int, begins: int) -> None:
+        """A run's rows follow, from a place on; `begins` is where its first row can be."""
+        self.epoch, self.seq, self.begins = epoch, seq, begins
         self.notices.clear()
         self.held = Held(self.columns)
         self.held.forgotten = seq
@@ -255,6 +257,7 @@ class View:
             "epoch": channel.epoch,
             "seq": channel.seq,
             "forgotten": self.held.forgotten,
+            "begins": self.channel.begins,
             "checksum": self.held.checksum,
             "provisional": channel.provisional,
             "first_row": channel.first_row,

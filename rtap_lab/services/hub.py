@@ -259,6 +259,7 @@ class _Follower:
                 "first_row_ms": int(run.started * 1000) + waits + run.parameters.bound_ms if run and waits else 0,
                 "due_ms": feed.query.schema.absent_ms,
                 "bound_ms": run.parameters.bound_ms if run else 0,
+                "begins": feed.begins,
             }
             self._call(self.server.begin, feed, feed.run, start, **about)
         self.reader.follow({topic: self.positions[topic] for topic in wanted})
@@ -273,10 +274,12 @@ def main(process: ServiceProcess) -> None:
 
     def read(loop: asyncio.AbstractEventLoop, caught_up: asyncio.Event) -> None:
         progress = _Progress(process)
-        process.beside("progress", progress.step)
+        looking = process.beside("progress", progress.step)
         follower = _Follower(process, server, loop, progress)
 
         def step() -> None:
+            if not looking.is_alive() and not process.stop.is_set():
+                raise RuntimeError("the look at how far runs are has ended: the log says why")
             follower.step()
             if not follower.awaited:
                 loop.call_soon_threadsafe(caught_up.set)

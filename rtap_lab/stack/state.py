@@ -46,8 +46,6 @@ class State:
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            if self.folder.stat().st_mode & 0o077:  # it was there: what events say is nobody else's business
-                self.folder.chmod(0o700)
             version = self.folder / "version"
             if not version.exists():
                 others = [p.name for p in self.folder.iterdir() if p.name not in (".locks", "logs")]
@@ -62,6 +60,8 @@ class State:
                     f"{self.folder} was made by another version of rtap_lab ({self.version}, this one needs {VERSION})",
                     hint="use another RTAP_STATE, or delete that folder",
                 )
+            if self.folder.stat().st_mode & 0o077:  # it was there: what events say is nobody else's business
+                self.folder.chmod(0o700)
             self.logs.mkdir(exist_ok=True)
         except OSError as error:
             raise SettingsError(

@@ -318,9 +318,9 @@ const cards = {
         const shownSpan = span ?? [-Infinity, source.newest + 1]; // more than that is held of the past
         const then = past ? pastValues(past, shownSpan, { y, x, where }) : before ? valuesOf(before) : []; // nothing, where no row is so old
         // after the last window with a row others have ended without one
-        const times = within(source.everything(), x, span).map((row) => timeOf(row[x]));
+        const last = within(source.everything(), x, span).reduce((found, row) => Math.max(found, timeOf(row[x])), -Infinity);
         const ended = Math.min(span ? span[1] - 1 : Infinity, source.reached() - source.due);
-        const isEmpty = step > 0 && times.length > 0 && Math.max(...times) + step <= ended;
+        const isEmpty = step > 0 && Number.isFinite(last) && last + step <= ended;
         const shown = how === "last" ? (isEmpty ? 0 : values.at(-1) ?? 0) : total(values);
         value.textContent = shortly(shown);
         course.replaceChildren(sparkline(values));
@@ -774,7 +774,7 @@ const cards = {
     let sold = null;
     const show = () => {
       const found = traffic && sold && stopped(traffic.all(), sold.all().filter((row) => row.goal === goal), traffic.newest);
-      card.style.display = found && traffic.isLive() && !pageState.end ? "" : "none";
+      card.style.display = found && traffic.isLive() && traffic.upto !== Infinity && !pageState.end ? "" : "none";
       if (found) card.textContent = `No ${goal} since ${clockOf(found.since)} UTC, ${shortly(found.usual, 1)} a minute before. Traffic goes on: ${shortly(found.views)} views in the last minute.`;
     };
     return [

@@ -97,7 +97,7 @@ export function render({ model, view, el }) {
       }
     }
     if (paused || document.hidden || el.offsetParent === null) return; // nobody sees it
-    if (!source.epoch) return; // nothing was heard yet: the picture that came with the page stays
+    if (source.epoch === null) return; // nothing was heard yet: the picture that came with the page stays
     const span = source.span();
     const data = reductions[model.reduce](source.all(), { x: source.x, ...options }, source.drawn());
     if (model.kind === "lines") colourLines(data, colours);

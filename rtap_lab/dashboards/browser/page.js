@@ -2,6 +2,7 @@
 
 const DAY = 24 * 3600_000;
 const OLD_MS = 60_000; // answers that are final no further than so long ago stand still
+const GRACE_MS = 30_000; // a hub that begins knows after two checkpoints how far a run is
 const BEHIND_MS = 2_000; // a store that lacks rows is asked again after so long
 const MOST_PAST = 20_000; // rows of the past that are asked for at once
 const MOVES_MS = 500; // milliseconds between two moves of the page's span
@@ -160,6 +161,7 @@ class Rows {
     this.at = undefined;
     this.due = 0; // a row is due so long after its time
     this.from = Infinity; // every row since then is held
+    this.begun = Date.now();
     this.upto = 0; // every row that was due by then is there; Infinity: the run has ended
     this.stages = []; // of the newest updates; see `took`
     this.asking = false;
@@ -200,7 +202,7 @@ class Rows {
     // of a run that has let no row go everything is held
     if (change.kind === "snapshot") {
       // of those of the oldest time the hub may have let some go
-      const since = this.live.length && change.forgotten ? this.oldest(this.live) + 1 : -Infinity;
+      const since = this.live.length && change.letGo ? this.oldest(this.live) + 1 : -Infinity;
       this.from = joins ? Math.min(this.from, since) : since;
     }
     if (this.newest) pageState.reached(this.newest + this.due);
@@ -255,7 +257,8 @@ class Rows {
   // What is drawn, [begin, end): the page's span; of a page without one all that is surely whole.
   drawn() {
     const { newest } = pageState;
-    return this.span() ?? [this.from === Infinity ? -Infinity : this.from, newest ? newest + 1 - this.due : Infinity];
+    const from = this.from === Infinity ? -Infinity : Math.min(this.from, this.newest || -Infinity); // of one time alone all that is held
+    return this.span() ?? [from, newest ? newest + 1 - this.due : Infinity];
   }
 
   // All rows that the page's filters let through, in no order.
@@ -340,7 +343,8 @@ class Rows {
 
   // Whether answers stand still: they are not about now.
   isOld() {
-    if (pageState.end || this.upto === Infinity || !this.epoch) return false;
+    if (pageState.end || !this.epoch || (this.asked.source ?? "live") !== "live") return false;
+    if (this.upto === 0 && Date.now() - this.begun < GRACE_MS) return false; // how far it is, is heard in a moment
     const reached = Math.max(this.reached(), this.newest ? this.newest + this.due : 0);
     return reached > 0 && Date.now() - reached > OLD_MS;
   }
@@ -380,11 +384,12 @@ class Rows {
     const span = this.span();
     const whole = this.upto === Infinity ? `whole, to ${new Date(far).toISOString().slice(0, 19).replace("T", " ")} UTC` : "";
     const parts = [whole || `${this.provisional ? "provisional" : "final"} to ${clock(far)} UTC, ${ago} ago`];
-    if (this.isOld()) parts.push("answers stand still: `rtap status`");
+    if (this.isOld() && !whole) parts.push("answers stand still: `rtap status`");
     const final = this.provisional && !whole ? Math.max(this.finalTo(), reached) : 0;
     if (final) parts.push(`final to ${clock(final)}`);
     if (pageState.end) parts.push(`shown to ${clock(pageState.end)}`);
     if (span && !this.knows(span[0])) parts.push("a part of the range");
+    if (!span && Number.isFinite(this.from) && this.from > this.newest) parts.push("a part of its rows");
     const unfiltered = this.unfiltered();
     if (unfiltered.length) parts.push(`of every ${unfiltered.join(" and ")}`);
     return parts.join(" · ");
@@ -457,7 +462,7 @@ function showSource(model, draw) {
       requestAnimationFrame(() => {
         waiting = false;
         drawnAt = performance.now();
-        if (!model.held?.() && (!model.el || model.el.offsetParent !== null)) draw(source.epoch ? source : first); // what nobody sees is drawn when somebody does
+        if (!model.held?.() && (!model.el || model.el.offsetParent !== null)) draw(source.epoch === null ? first : source); // what nobody sees is drawn when somebody does
       });
     }, due - performance.now());
   };
@@ -497,7 +502,7 @@ class Behind {
     this.shift = this.name ? null : this.overlay;
     this.rows = [];
     this.asked = "";
-    this.part = false;
+    this.part = this.heard = false;
     this.other = null;
     if (!this.name) return;
     const { url, token, channel, time } = this.model; // Panel's model is a proxy: it cannot be spread
@@ -533,11 +538,10 @@ class Behind {
     const from = Math.floor(begin / minute) * minute - this.shift;
     const upto = Math.ceil(end / minute) * minute - this.shift;
     if (this.asked === `${from} ${upto}` || !Number.isFinite(from)) return;
-    this.asked = `${from} ${upto}`;
-    const { overlay } = this;
+    const asked = (this.asked = `${from} ${upto}`);
     try {
       const found = await source.hub.history({ ...source.asked, begin_ms: from + source.due, end_ms: upto + source.due, limit: MOST_PAST });
-      if (overlay !== this.overlay) return;
+      if (asked !== this.asked) return; // another span, or another time before, is wanted by now
       this.rows = found.rows;
       this.part = found.more;
       this.heard = true;

@@ -164,6 +164,24 @@ def test_equal_values_of_other_kinds_are_other_questions_and_a_view_has_one_name
     assert names[0] == names[1]
 
 
+def test_rows_that_were_let_go_are_told_from_those_of_an_earlier_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page asks the store for the first, and there are none of the second: its oldest window would seem cut."""
+    monkeypatch.setattr(views, "HISTORY", 3)
+    it = hub()
+    it.begin("a", "live", "run 2", 500)  # the topic holds an earlier run's rows before
+    it.loaded("a", "live")
+    it.connect("c")
+    it.request("c", Subscribe("a"))
+    publish(it, 501, 502)
+    assert [(each["forgotten"], each["begins"]) for each in of("snapshot", taken(it))] == [(500, 500)]
+    publish(it, 503, 504)
+    assert [(each["forgotten"], each["begins"]) for each in of("update", taken(it))] == [(501, 500)]
+    it.begin("a", "live", "run 2", 700, begins=500)  # a hub that came later reads no more than it keeps
+    it.loaded("a", "live")
+    publish(it, 701)
+    assert [(each["forgotten"], each["begins"]) for each in of("snapshot", taken(it))] == [(700, 500)]
+
+
 def test_a_client_follows_a_view_under_one_name() -> None:
     """What is sent names the view: two names of it, with two rates, would make each of them miss what the other got."""
     it = hub(rows=3)
@@ -348,7 +366,7 @@ def test_frames_carry_what_was_said(rows: list[Row], encoding: Encoding) -> None
         "source": "live",
         "epoch": "run 1",
         "seq": 9,
-        "forgotten": 0,
+        "forgotten": 0, "begins": 0,
         "provisional": False,
     }
     about |= {

@@ -240,3 +240,10 @@ def test_a_folder_that_was_there_is_closed_to_others(tmp_path: Path) -> None:
     folder.chmod(0o755)
     State(folder).create()
     assert folder.stat().st_mode & 0o777 == 0o700
+    other = tmp_path / "somebody's"
+    other.mkdir()
+    other.chmod(0o755)
+    (other / "page.html").write_text("hello")
+    with pytest.raises(SettingsError, match="not a lab's state folder"):
+        State(other).create()
+    assert other.stat().st_mode & 0o777 == 0o755, "what is none of ours stays as it is"
