@@ -213,14 +213,14 @@ def test_a_watermark_moves_without_an_event_and_no_row_comes_behind_it(stack: La
     schemas = {query.name: query.schema for query in run.queries}
     upto_ms: dict[str, list[int]] = {name: [] for name in schemas}
     rows = 0
-    shop = threading.Thread(target=stack.simulate, kwargs={"rate": 40, "seconds": 20, "seed": 47})
+    shop = threading.Thread(target=stack.simulate, kwargs={"rate": 60, "seconds": 12, "seed": 47})
     shop.start()
     deadline, quiet_since = time.monotonic() + 60, 0.0
     with connect(stack.endpoints.hub.address, proxy=None) as socket:
         socket.send(authorize(issue(stack.endpoints.hub.secret or "", time.time())))
         for name in schemas:
             socket.send(encode(Subscribe(name)))
-        while time.monotonic() < deadline and not (quiet_since and time.monotonic() - quiet_since > 20):
+        while time.monotonic() < deadline and not (quiet_since and time.monotonic() - quiet_since > 13):
             for message in messages_of(socket.recv(timeout=30)):
                 channel = message.get("channel", "")
                 if message["type"] == "watermark":

@@ -366,7 +366,8 @@ def test_frames_carry_what_was_said(rows: list[Row], encoding: Encoding) -> None
         "source": "live",
         "epoch": "run 1",
         "seq": 9,
-        "forgotten": 0, "begins": 0,
+        "forgotten": 0,
+        "begins": 0,
         "provisional": False,
     }
     about |= {
