@@ -74,27 +74,41 @@ def test_what_a_killed_replay_left_is_of_no_source(stack: Lab, tmp_path: Path) -
     """A replay that is paced commits as it goes; killed, it leaves a topic with records and no entry."""
     stack.simulate(rate=200, seconds=2)
     stack.record("live", name="leaves")
-    words = [sys.executable, "-m", "rtap_lab.cli", "slices", "replay", "leaves", "--into", "left", "--speed", "0.05"]
+    words = [
+        sys.executable,
+        "-m",
+        "rtap_lab.cli",
+        "slices",
+        "replay",
+        "leaves",
+        "--into",
+        "orphaned",
+        "--speed",
+        "0.05",
+    ]
     killed = subprocess.Popen(words, env={**os.environ, "RTAP_STATE": str(stack.state.folder)})
     topics = Topics(stack.endpoints.kafka)
     try:
         until(
-            lambda: "events.left" in topics.names() and sum(topics.ends(["events.left"], committed=True).values()) > 20,
+            lambda: (
+                "events.orphaned" in topics.names()
+                and sum(topics.ends(["events.orphaned"], committed=True).values()) > 20
+            ),
             60,
             lambda: AssertionError("the replay wrote nothing"),
         )
     finally:
         killed.kill()
         killed.wait()
-    assert "left" not in stack.sources()
+    assert "orphaned" not in stack.sources()
     path = tmp_path / "mine.jsonl"
     path.write_text("\n".join(json.dumps(view(n, f"2023-01-01T00:00:{n:02d}.000Z")) for n in range(4)))
-    assert stack.import_jsonl(path, source="left").imported == 4
-    stack.run_standard("left", **TIMES)  # type: ignore[arg-type]
-    report = stack.verify("left")
+    assert stack.import_jsonl(path, source="orphaned").imported == 4
+    stack.run_standard("orphaned", **TIMES)  # type: ignore[arg-type]
+    report = stack.verify("orphaned")
     assert report.exact, str(report)
     assert report.ledger["read"] == 4
-    stack.remove_source("left")
+    stack.remove_source("orphaned")
     stack.slice("leaves").remove()
 
 
