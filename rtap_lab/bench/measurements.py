@@ -179,15 +179,13 @@ class Measurements:
     def as_json(self) -> dict[str, Any]:
         """As plain data; of a wrong run without figures, and what was found by them."""
         figures = {} if self.wrong else {name: asdict(each) for name, each in self.figures.items()}
-        histograms = {} if self.wrong else {name: each.as_json() for name, each in self.histograms.items()}
-        quantiles = {
-            name: {q: each.quantile_ms(share) for q, share in QUANTILES.items()}
-            for name, each in self.histograms.items()
+        measured = {} if self.wrong else self.histograms
+        histograms = {name: each.as_json() for name, each in measured.items()}
+        quantiles = {  # the contract, section 5
+            f"{name}_ms": {q: each.quantile_ms(share) for q, share in QUANTILES.items()}
+            for name, each in measured.items()
         }
-        return {
-            **(
-                {} if self.wrong else {f"{name}_ms": each for name, each in quantiles.items()}
-            ),  # the contract, section 5
+        return quantiles | {
             "report": self.report,
             "verdict": self.verdict,
             "findings": [] if self.wrong else self.findings,

@@ -770,8 +770,8 @@ class Lab:
 
             lab.chart("page_views_1m").line("window_end", "views", by="page")
 
-        Its first picture is the newest rows of the store (of one that is not live all rows). It goes on moving while the kernel is busy: the browser
-        talks to the hub itself. In a notebook, `%load_ext rtap_lab` first.
+        Its first picture is the newest rows of the store (of one that is not live all rows). It goes on moving while the kernel
+        is busy: the browser talks to the hub itself. In a notebook, `%load_ext rtap_lab` first.
 
         Args:
             query: The query's name.

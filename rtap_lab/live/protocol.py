@@ -170,9 +170,9 @@ class OfView(msgspec.Struct, frozen=True, kw_only=True):
     seqs: list[int]
     """The place of each row."""
     forgotten: int
+    """The place up to which rows are held no longer."""
     begins: int
     """The place after which the run's rows are: what is forgotten beyond it were rows."""
-    """The place up to which rows are held no longer."""
     checksum: int
     """Of all rows that are held then."""
     provisional: bool

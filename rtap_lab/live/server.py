@@ -132,6 +132,7 @@ class LiveServer:
             process_request=self._check,
             ping_interval=20,
             ping_timeout=SLOW_S,
+            open_timeout=PATIENCE_S,  # a browser opens connections that it may need; to stop waits for them
             close_timeout=2,
         )
         self._look_for_idle()

@@ -314,7 +314,7 @@ const cards = {
         const values = valuesOf(source.drawn());
         const before = earlier([source], span);
         const past = behind.look(source, span);
-        const of = past ? (behind.name ? behind.name : `the same ${spanWords(past.shift)} before`) : null;
+        const of = past ? (behind.name ?? `the same ${spanWords(past.shift)} before`) : null;
         const shownSpan = span ?? [-Infinity, source.newest + 1]; // more than that is held of the past
         const then = past ? pastValues(past, shownSpan, { y, x, where }) : before ? valuesOf(before) : []; // nothing, where no row is so old
         // after the last window with a row others have ended without one

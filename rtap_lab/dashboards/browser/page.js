@@ -514,8 +514,7 @@ class Behind {
     this.ended?.();
   }
 
-  // Its rows that the page's filters let through, and how much earlier they are, milliseconds.
-  // Null when it is held against nothing.
+  // Its rows that the page's filters let through, and how much earlier they are, milliseconds; null when it is held against nothing.
   look(source, span) {
     let { shift } = this;
     if (!this.overlay) return null;
